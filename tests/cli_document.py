@@ -117,9 +117,35 @@ def of_command(name: str, group: click.Group, parent: click.Context) -> Iterator
     if own:
         yield Terms([described(each, ctx) for each in own])
     if len(own) < len(options):
-        yield Text("It also takes the options of every change.")
+        yield Text(f"It also takes the options of every change{_but_not(lacking(command))}.")
     if command.columns:
         yield Text(f"Columns of `-o plain`: {', '.join(f'`{each}`' for each in command.columns)}.")
+
+
+def commands(group: click.Group = root, parent: click.Context | None = None) -> list[tuple[str, Command]]:
+    """All commands that do something, by their whole names."""
+    ctx = click.Context(group, info_name=group.name, parent=parent)
+    found = []
+    for name in group.list_commands(ctx):
+        each = group.get_command(ctx, name)
+        if isinstance(each, CommandGroup):
+            found += commands(each, ctx)
+        else:
+            assert isinstance(each, Command)
+            found.append((f"{ctx.command_path} {name}", each))
+    return found
+
+
+def lacking(command: Command) -> set[str]:
+    """The options of every change that a command does not have."""
+    return {*FOR_CHANGES} - {str(each.name) for each in command.params}
+
+
+def _but_not(names: set[str]) -> str:
+    if not names:
+        return ""
+    assert names == {"request_id"}, names
+    return ", but not `--request-id`: it sends many requests, and a repeat sends only those that still change something"
 
 
 def of_all_commands() -> Iterator[Block]:
@@ -129,9 +155,14 @@ def of_all_commands() -> Iterator[Block]:
     by_name = {str(each.name): each for each in change.params if isinstance(each, click.Option)}
     yield Heading(2, "Options of every change")
     yield Terms([described(by_name[name], ctx) for name in FOR_CHANGES])
+    asking = [each.asks for _, each in commands() if each.asks]
     yield Text(
-        "A change that can't be taken back asks before it is made. Without a terminal it fails, and names `--yes`. "
-        "If the component has changed since the question, the change is refused."
+        f"A change that can't be taken back asks before it is made: {'; '.join(asking)}. No other command asks. Without a terminal, "
+        "a change that asks fails, and names `--yes`. If the component has changed since the question, the change is refused."
+    )
+    yield Text(
+        "The answer to `--dry-run` is that of the change, so `changed` says whether the change would change anything. In a pipe it is "
+        "`would` instead of `yes`. With `-o json` and `-o yaml`, the answer has `dryRun: true`, which no other answer has."
     )
     yield Heading(2, "Options of every command")
     yield Text("You can also write them before the command: `rampd -o json status`.")

@@ -19,7 +19,7 @@ from rampd._runtime.fork_gate import OnePerProcess
 from rampd._verbs import verbs
 from rampd._verbs.method import as_method_of
 from rampd._verbs.pending_call import Ask, Follow, Pages
-from rampd._verbs.release_wait import Waiting
+from rampd._verbs.release_wait import Waiting, result_of
 from rampd.credentials import Credentials
 from rampd.errors import RampdError
 
@@ -123,28 +123,23 @@ class Admin(OnePerProcess):
         until_paused: bool | None = None,
         timeout: float | None = None,
     ) -> v1.Release:
-        """Waits until a release has been rolled out. Returns the release: CURRENT, or RETIRED if it is no longer current.
+        """Waits until a release has been rolled out. Returns the release: CURRENT, or RETIRED if another one has taken its place.
 
             number = admin.release("restyler", "20200409").release
             admin.wait_for_release("restyler", number, timeout=3600)
 
         If a server has answered once and then stops, the wait goes on. `timeout` is in seconds; without it the wait has
-        no limit. Raises ReleaseFailedError, whose `reason` is HELD, PAUSED, ABANDONED, CANCELLED or SUPERSEDED;
+        no limit. Raises ReleaseFailedError, whose `reason` is HELD, PAUSED, REVERTED, ABANDONED, CANCELLED or SUPERSEDED;
         DeadlineExceededError; NotFoundError. With `until_held=False` it waits on while HELD: somebody may ramp it again.
 
         PAUSED means that automation paused the rollout because something is wrong, and that a person must act. With
         `until_paused=True` a person's pause and a step that waits for approval count too. With False no pause counts.
         """
-        waiting = Waiting(
-            component,
-            release,
-            until_held=until_held,
-            until_paused=until_paused,
-            timeout=timeout,
-            now_s=time.monotonic(),
+        states = self.follow_release(
+            component, release, until_held=until_held, until_paused=until_paused, timeout=timeout
         )
-        [last] = deque(self._states(waiting, None), maxlen=1)
-        return waiting.result(last)
+        [last] = deque(states, maxlen=1)
+        return result_of(last, until_held=until_held, until_paused=until_paused)
 
     def follow_release(
         self,

@@ -39,7 +39,7 @@ from rampd._runtime.fork_gate import OnePerProcess
 from rampd._verbs import verbs
 from rampd._verbs.method import as_method_of
 from rampd._verbs.pending_call import Ask, Follow, Pages
-from rampd._verbs.release_wait import Waiting
+from rampd._verbs.release_wait import Waiting, result_of
 from rampd._watching.at_once import answer_at_once, check_question, fallback_of
 from rampd._watching.feed import Change
 from rampd._watching.local import Callback, Local, call_back
@@ -330,17 +330,11 @@ class AsyncAdmin(OnePerProcess):
         timeout: float | None = None,  # noqa: ASYNC109 - as `Admin`
     ) -> v1.Release:
         """Works like `Admin.wait_for_release`."""
-        waiting = Waiting(
-            component,
-            release,
-            until_held=until_held,
-            until_paused=until_paused,
-            timeout=timeout,
-            now_s=time.monotonic(),
-        )
-        async for response in self._states(waiting, None):
+        async for response in self.follow_release(
+            component, release, until_held=until_held, until_paused=until_paused, timeout=timeout
+        ):
             last = response
-        return waiting.result(last)
+        return result_of(last, until_held=until_held, until_paused=until_paused)
 
     def follow_release(
         self,

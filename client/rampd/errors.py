@@ -126,7 +126,8 @@ class FailedPreconditionError(RampdError):
 class ReleaseFailedError(RampdError):
     """Raised when a release that a caller waits for was not rolled out. Reasons: HELD (rolled back by a person or a guard),
     PAUSED (waits for a person; `rollout.pause` says why and since when; if automation paused it, `metadata` has the
-    cause), ABANDONED, CANCELLED, SUPERSEDED. The message says why, and what to do next.
+    cause), REVERTED (it was current, and people went back), ABANDONED, CANCELLED, SUPERSEDED. The message says why, and what to do
+    next.
     """
 
     reason = "HELD"

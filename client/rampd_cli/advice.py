@@ -3,6 +3,9 @@
 The sentences of a server are the same for every caller, and call a verb by its name in the API: "Unquarantine it first." This
 module knows the commands for it. It reads the reason of a refusal and its metadata, or the rollout in an answer, and never the
 sentence.
+
+No command changes more components than the one that the person has typed, and none ends a freeze of all or a quarantine: there
+the command shows who made it, and why.
 """
 
 from collections.abc import Mapping
@@ -32,15 +35,15 @@ _OF_VERB: Final = {
 """The commands for verbs of the API, where the command has another name than the verb."""
 _BY_REASON: Final = {
     "COMPONENT_NOT_FOUND": "status",
-    "RELEASE_NOT_FOUND": "status {component}",
+    "RELEASE_NOT_FOUND": "history {component}",
     "OVERRIDE_NOT_FOUND": "override list {component}",
     "NO_ROLLOUT": "status {component}",
     "TAG_MISMATCH": "status {component}",
     "NOT_RAMPED": "ramp {component} PERCENT",
-    "HELD": "ramp {component} PERCENT",
+    "HELD": "status {component}",
     "FROZEN": "unfreeze {component}",
     "NO_PREVIOUS": "release {component} TAG --expedite",
-    "TAG_QUARANTINED": "quarantine remove {component} {tag}",
+    "TAG_QUARANTINED": "quarantine list {component}",
     "QUEUE_REJECTS": "status {component}",
     "NOT_QUEUED": "status {component}",
     "NOTHING_TO_CONFIRM": "status {component}",
@@ -52,6 +55,17 @@ _BY_REASON: Final = {
     "ROLE_REQUIRED": "doctor",
     "UNAVAILABLE": "doctor",
 }
+_TO_BEFORE: Final = "revert {component} --to {tag}"
+_PURPOSES: Final = {
+    "unfreeze {component}": "to end {freeze}, if you know that its reason is gone",
+    "abandon {component}": "to drop next",
+    "rollback {component}": "to take next away from everybody",
+    "revert {component}": "to give everybody the version before current",
+    _TO_BEFORE: "to give everybody {tag} again",
+    "ramp {component} PERCENT": "to give it to a share of the repos first",
+    "release {component} TAG --expedite": "to give everybody another version at once, with its tag instead of TAG",
+}
+"""What a command does, for a person who has typed another one: of each command that changes something."""
 
 
 def command_of_verb(verb: str) -> str:
@@ -59,42 +73,59 @@ def command_of_verb(verb: str) -> str:
     return _OF_VERB.get(verb.lower(), verb.lower())
 
 
-def next_command(error: Exception, command: str, given: Mapping[str, Any]) -> str:
-    """Returns the command line to type after an error of a call; empty if there is none.
+def after_refusal(error: Exception, command: str, given: Mapping[str, Any], at: str = "") -> str:
+    """Returns the line that says what to type after an error of a call; empty if no command helps.
 
-    `command` is the name of the command that failed, and `given` are its arguments.
+    `command` is the name of the command that failed, and `given` are its arguments. `at`: see `Session.at`.
     """
     reason, metadata = getattr(error, "reason", ""), getattr(error, "metadata", {})
     shape = _BY_REASON.get(reason, "")
     if reason == "FROZEN" and metadata.get("scope") == "all":
-        shape = "unfreeze --all"
-    elif reason == "TAG_QUARANTINED" and command == "release":
-        shape = "release {component} {tag} --force"
+        shape = "status {component}"
     elif reason == "NO_ROLLOUT" and command == "rollback":
         shape = "revert {component}"
     elif reason == "NOT_QUEUED" and metadata.get("state") == "NEXT":
         shape = "abandon {component}"
-    if not shape:
-        return ""
-    return f"rampd {shape.format(component=_component(given), tag=_tag(metadata) or _tag(given) or 'TAG')}"
+    elif reason == "RELEASE_NOT_FOUND" and command == "cancel":
+        shape = "queue list {component}"
+    # A command for files has no component among its arguments.
+    return _line(shape, component=_component({**metadata, **given}), freeze="the freeze", at=at)
 
 
-def next_after(verb: str, response: Any, given: Mapping[str, Any]) -> str:
-    """Returns the command line to type after a change that was made, or that was made before; empty if there is none.
+def after_change(verb: str, response: Any, given: Mapping[str, Any], at: str = "") -> str:
+    """Returns the line that says what to type after a change that was made, or that was made before; empty if nothing is left to
+    do.
 
-    `verb` is the name of the method of Admin, and `given` are its arguments.
+    `verb` is the name of the method of Admin, and `given` are its arguments. `at`: see `Session.at`.
     """
     if not response.HasField("rollout"):
         return ""
     rollout, shape = response.rollout, ""
-    is_current = verb == "quarantine" and rollout.current.tag == given.get("tag")
-    if is_current and not any(each.tag != rollout.current.tag for each in rollout.previous):
-        shape = _BY_REASON["NO_PREVIOUS"]
-    elif is_current or (verb == "revert" and not response.changed):
-        shape = "revert {component} --to TAG"
+    before = next((each.tag for each in rollout.previous if each.tag != rollout.current.tag), "")
+    tag = _word(before)
+    if verb == "quarantine" and rollout.current.tag == given.get("tag"):
+        shape = _TO_BEFORE if tag else "status {component}" if before else _BY_REASON["NO_PREVIOUS"]
+    elif verb == "revert" and not response.changed and not given.get("tag"):
+        shape = "status {component}"
     elif rollout.freezes and (verb == "unfreeze" or (verb == "release" and _waits(rollout))):
-        shape = "unfreeze --all" if all(freeze.all for freeze in rollout.freezes) else "unfreeze {component}"
-    return f"rampd {shape.format(component=_component({'component': rollout.component}))}" if shape else ""
+        shape = "status {component}" if any(freeze.all for freeze in rollout.freezes) else "unfreeze {component}"
+    freeze = _freeze(rollout.freezes[0]) if rollout.freezes else ""
+    return _line(shape, component=_component({"component": rollout.component}), freeze=freeze, tag=tag, at=at)
+
+
+def _line(shape: str, *, at: str, **parts: str) -> str:
+    if not shape:
+        return ""
+    purpose = f", {_PURPOSES[shape].format(**parts)}" if shape in _PURPOSES else ""
+    return f"Next{purpose}: rampd {shape.format(**parts)}{at}"
+
+
+def _freeze(freeze: Any) -> str:
+    """A freeze in a sentence: who made it, and why."""
+    from rampd._contract.wording import one_line  # noqa: PLC0415 - only after a change of what is frozen
+
+    by = f" by {one_line(freeze.actor)}" if freeze.actor else ""
+    return f"the freeze{by}{f' ({one_line(freeze.note)})' if freeze.note else ''}"
 
 
 def _waits(rollout: Any) -> bool:
@@ -109,11 +140,10 @@ def _component(given: Mapping[str, Any]) -> str:
     return name if isinstance(name, str) and COMPONENT.matches(name) else "COMPONENT"
 
 
-def _tag(texts: Mapping[str, Any]) -> str:
+def _word(tag: str) -> str:
     """A tag as a word of a shell. Empty if there is none, or none that a server may send: it is data of other people."""
     import shlex  # noqa: PLC0415 - as above
 
     from rampd._contract.grammar import TAG  # noqa: PLC0415 - as above
 
-    tag = texts.get("tag")
-    return shlex.quote(tag) if isinstance(tag, str) and TAG.matches(tag) else ""
+    return shlex.quote(tag) if TAG.matches(tag) else ""

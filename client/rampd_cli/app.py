@@ -1,12 +1,14 @@
 """`rampd` as a whole: its commands, and what happens when one of them fails."""
 
 import os
+import re
 from collections.abc import Sequence
 
 import click
 
-from rampd_cli.command import Root
+from rampd_cli.command import Root, output_of
 from rampd_cli.failures import Exit, tell, tell_not_written
+from rampd_cli.session import OUTPUTS, Session, Settings
 from rampd_cli.version import print_version
 
 SECTIONS = {
@@ -87,10 +89,15 @@ def run(arguments: Sequence[str]) -> int:
 
 def _output_of(arguments: Sequence[str]) -> str:
     """The output that was asked for, also on a command line that could not be read."""
-    for word, following in zip(arguments, [*arguments[1:], ""], strict=False):
-        if word in {"-o", "--output"}:
-            return following
-        for start in ("--output=", "-o"):
-            if word.startswith(start):
-                return word.removeprefix(start)
-    return ""
+    asked = [each for each in _values(arguments, "output", "o") if each in OUTPUTS]
+    return asked[-1] if asked else output_of(Session(Settings(profile="".join(_values(arguments, "profile")[-1:]))))
+
+
+def _values(arguments: Sequence[str], option: str, letter: str = "") -> list[str]:
+    """Returns what follows an option. Its letter may be the last of several, as in `-fo json`."""
+    shape = re.compile(
+        f"--{option}(?:=(.*))?|-[a-zA-Z]*?{letter}(.*)" if letter else f"--{option}(?:=(.*))?", re.DOTALL
+    )
+    words = list(arguments[: arguments.index("--")] if "--" in arguments else arguments)
+    found = ((shape.fullmatch(word), following) for word, following in zip(words, [*words[1:], ""], strict=True))
+    return [next(filter(None, shaped.groups()), following) for shaped, following in found if shaped is not None]

@@ -1,6 +1,7 @@
 """The kinds of arguments: components, tags, repos, durations and times, each with its completion."""
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -23,6 +24,11 @@ class Name(click.ParamType):  # type: ignore[type-arg]  # generic only in newer 
         from rampd_cli.completing import names  # noqa: PLC0415 - only a shell completes
 
         return [CompletionItem(name) for name in names(ctx, self.name, incomplete)]
+
+
+def starting(incomplete: str, words: Iterable[str]) -> list[CompletionItem]:
+    """Returns the words that begin with what was typed, for a shell."""
+    return [CompletionItem(word) for word in words if word.startswith(incomplete)]
 
 
 class File(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
@@ -154,10 +160,12 @@ def _last(hour: int, minute: int) -> datetime:
 
 COMPONENT: Final = Name("component")
 TAG: Final = Name("tag")
+PREVIOUS: Final = Name("previous")
 QUEUED: Final = Name("queued")
 QUARANTINED: Final = Name("quarantined")
 REPO: Final = Name("repo")
 PROFILE: Final = Name("profile")
+SERVER: Final = Name("server")
 FILE: Final = File()
 PERCENT: Final = Percent()
 DURATION: Final = Duration()

@@ -1,17 +1,17 @@
 """What every command that changes something does: a dry run, a question where there is no way back, the call, the answer."""
 
 import os
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, fields
 from typing import Any, Final, TypeVar
 
 import click
 
-from rampd_cli.advice import next_after
+from rampd_cli.advice import after_change
 from rampd_cli.failures import Exit
 from rampd_cli.session import Session
-from rampd_cli.shown import Shown
+from rampd_cli.shown import Shown, as_dry_run
 
 COLUMNS: Final = ("component", "changed", "revision", "message")
 """The columns of the answer of a change. `component` is `*` for the whole namespace. `changed` is `yes`, `no`, or for a dry run
@@ -26,16 +26,16 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 class How:
     """The options that every change has."""
 
-    note: str
-    dry_run: bool
-    expect_revision: int | None
-    request_id: str
-    yes: bool
+    note: str = ""
+    dry_run: bool = False
+    expect_revision: int | None = None
+    request_id: str = ""
+    yes: bool = False
 
     @classmethod
     def taken_from(cls, options: dict[str, Any]) -> "How":
         """Takes these options out of the options of a command."""
-        return cls(**{name: options.pop(name) for name in cls.__slots__})
+        return cls(**{each.name: options.pop(each.name) for each in fields(cls) if each.name in options})
 
     def arguments(self) -> dict[str, Any]:
         """Returns them as arguments of a method of Admin."""
@@ -46,36 +46,57 @@ class How:
         }
 
 
+_OPTIONS: Final = {
+    "note": click.option("--note", default="", metavar="TEXT", help="Why. The history keeps it."),
+    "dry_run": click.option(
+        "--dry-run", is_flag=True, default=False, help="Show what would happen, and change nothing."
+    ),
+    "expect_revision": click.option(
+        "--expect-revision", type=int, default=None, metavar="N", help="Only if the component is at this revision."
+    ),
+    "request_id": click.option(
+        "--request-id", default="", metavar="ID", help="A repeat with the same ID within 24 hours changes nothing."
+    ),
+    "yes": click.option(
+        "-y",
+        "--yes",
+        is_flag=True,
+        default=False,
+        help="Do not ask. Only a change that can't be taken back asks.",
+    ),
+}
+"""By the fields of `How`."""
+
+
 def change_options(function: _Function) -> _Function:
     """Adds the options of `How` to a command. Its function gets them as keyword arguments."""
-    for option in reversed(
-        (
-            click.option("--note", default="", metavar="TEXT", help="Why. The history keeps it."),
-            click.option("--dry-run", is_flag=True, default=False, help="Show what would happen, and change nothing."),
-            click.option(
-                "--expect-revision",
-                type=int,
-                default=None,
-                metavar="N",
-                help="Only if the component is at this revision.",
-            ),
-            click.option(
-                "--request-id",
-                default="",
-                metavar="ID",
-                help="A repeat with the same ID within 24 hours changes nothing.",
-            ),
-            click.option(
-                "-y",
-                "--yes",
-                is_flag=True,
-                default=False,
-                help="Do not ask. Only a change that can't be taken back asks.",
-            ),
-        )
-    ):
-        function = option(function)
+    return _with_options(function, _OPTIONS)
+
+
+def options_of_many_changes(function: _Function) -> _Function:
+    """As `change_options`, for a command that sends many requests. A request id is that of one request, so it takes none."""
+    return _with_options(function, [name for name in _OPTIONS if name != "request_id"])
+
+
+def _with_options(function: _Function, names: Collection[str]) -> _Function:
+    for name in reversed([*names]):
+        function = _OPTIONS[name](function)
     return function
+
+
+def require_revision(component: str, revision: int, how: How) -> None:
+    """Raises AbortedError, as the server would, if a component is not at the revision that the person expects: for a command that
+    does more than one call.
+    """
+    if how.expect_revision in {None, revision}:
+        return
+    from rampd.errors import AbortedError  # noqa: PLC0415 - only for a refusal
+
+    raise AbortedError(
+        f"{component} is at revision {revision}, not {how.expect_revision}: somebody changed it. Look at it, and decide again.",
+        reason="REVISION_MISMATCH",
+        metadata={"component": component, "expected": str(how.expect_revision), "actual": str(revision)},
+    )
 
 
 def change(
@@ -86,6 +107,7 @@ def change(
     *,
     asks: str = "",
     answer: str = "",
+    seen: int | None = None,
     then: Callable[[Any], int] | None = None,
     **arguments: Any,
 ) -> int:
@@ -93,6 +115,7 @@ def change(
 
     `asks`: why there is no way back, in a sentence. Then the person sees what will happen, and is asked. What the person saw
     is what is changed: another revision is refused. `answer`: what the person has to type to go on, instead of `y`.
+    `seen`: the revision at which `asks` was found out, also if there is nothing to ask.
     `then`: what follows the change; it gets the answer, shows what there is to show, and returns the exit code.
     """
     how = How.taken_from(options)
@@ -102,15 +125,29 @@ def change(
         session.show(shown(method(component, dry_run=True, **call), component=component, is_dry_run=True))
         return Exit.DONE
     again = ""
+    if how.expect_revision is None:
+        call["expected_revision"] = seen
     if asks and not how.yes:
-        call["expected_revision"] = expected = _confirmed(session, method, component, call, asks, answer)
-        again = " --yes" if expected == how.expect_revision else f" --yes --expect-revision {expected}"
+        call["expected_revision"] = _confirmed(session, method, component, call, asks, answer)
+        again = " --yes"
+    if (expected := call["expected_revision"]) != how.expect_revision:
+        again += f" --expect-revision {expected}"
     response = _made(session, method, component, call, again)
     if then is not None:
         return then(response)
-    following = next_after(verb, response, arguments)
+    following = after_change(verb, response, arguments, session.at)
     session.show(shown(response, component=component, stands=True, following=following))
     return Exit.DONE
+
+
+@contextmanager
+def before_the_change(session: Session) -> Iterator[None]:
+    """While the block runs, nothing is written. After Ctrl-C the person reads so."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        session.tell("\nNothing was changed.")
+        raise
 
 
 def _confirmed(
@@ -167,7 +204,7 @@ def shown(
     response: Any, *, component: str = "", is_dry_run: bool = False, stands: bool = False, following: str = ""
 ) -> Shown:
     """Returns the answer of a change. `stands`: whether a person also sees where the component stands now. `following`: the
-    command line that a person may type next.
+    line that says what a person may type next.
     """
     from rampd._contract.wording import one_line  # noqa: PLC0415 - only for a command that shows something
 
@@ -182,9 +219,9 @@ def shown(
 
             console.print(summary(response.rollout), soft_wrap=True, style="dim")
         if following:
-            console.print(f"Next: {following}", soft_wrap=True)
+            console.print(following, soft_wrap=True)
 
-    return Shown(response, [row], draw)
+    return Shown(as_dry_run(response) if is_dry_run else response, [row], draw)
 
 
 def _would(response: Any) -> str:

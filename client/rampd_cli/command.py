@@ -8,8 +8,8 @@ from typing import Any, Final
 import click
 from click.shell_completion import CompletionItem
 
-from rampd_cli.advice import command_of_verb, next_command
-from rampd_cli.arguments import PROFILE
+from rampd_cli.advice import after_refusal, command_of_verb
+from rampd_cli.arguments import PROFILE, SERVER
 from rampd_cli.failures import Exit, defect, is_failure, tell
 from rampd_cli.session import OUTPUTS, Session, Settings
 from rampd_cli.streams import throw_away
@@ -20,6 +20,7 @@ def _shared_options() -> list[click.Option]:
     return [
         click.Option(
             ["--server"],
+            type=SERVER,
             multiple=True,
             default=(),
             metavar="ADDRESS",
@@ -53,7 +54,21 @@ def _shared_options() -> list[click.Option]:
 SHARED: Final = tuple(str(option.name) for option in _shared_options())
 
 
-class Command(click.Command):
+class _Reading(click.Command):
+    """A command that says of an option that it does not have what to type instead."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        words = [*args]
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            from rampd_cli.mistyped import with_advice  # noqa: PLC0415 - only for a mistake
+
+            error.ctx = error.ctx or ctx
+            raise with_advice(error, ctx, words) from None
+
+
+class Command(_Reading):
     """A command. Its function gets a Session, then its own arguments, and returns an exit code or None for 0."""
 
     def __init__(
@@ -61,9 +76,12 @@ class Command(click.Command):
         name: str,
         *,
         columns: tuple[str, ...] = (),
+        asks: str = "",
         **settings: Any,
     ) -> None:
         super().__init__(name, **settings)
+        self.asks = asks
+        """What has to be typed so that a person is asked, for the document. Empty if the command never asks."""
         self.columns = columns
         """The columns of `-o plain`. They keep their names and their order; new ones come at the end."""
         self.params += _shared_options()
@@ -86,7 +104,7 @@ class Command(click.Command):
                 if isinstance(error, click.exceptions.Exit) or (isinstance(error, OSError) and error.filename is None):
                     raise
                 told = error if is_failure(error) else defect(error)
-                return tell(told, _output_of(session), next_command(told, str(ctx.info_name), given))
+                return tell(told, output_of(session), after_refusal(told, str(ctx.info_name), given, session.at))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         own: list[tuple[str, str]] = []
@@ -104,7 +122,7 @@ class Command(click.Command):
                 formatter.write_text(", ".join(self.columns))
 
 
-def _output_of(session: Session) -> str:
+def output_of(session: Session) -> str:
     """The output for an error. That of a person if the configuration can't say it: what is wrong with it may be the error."""
     try:
         return session.output
@@ -112,7 +130,7 @@ def _output_of(session: Session) -> str:
         return ""
 
 
-class _Commands(click.Group):
+class _Commands(_Reading, click.Group):
     """Commands. The file of a command is imported when the command is typed."""
 
     sections: Mapping[str, Mapping[str, str]]

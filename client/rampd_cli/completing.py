@@ -78,6 +78,12 @@ def _tags(question: Question) -> Iterator[str]:
         yield release.tag
 
 
+def _previous(question: Question) -> Iterator[str]:
+    """The tags to which `revert` can go back, the newest first."""
+    rollout = question.admin.get_rollout(question.component, timeout=question.timeout)
+    return (each.tag for each in rollout.previous if each.tag != rollout.current.tag)
+
+
 def _queued(question: Question) -> Iterator[str]:
     rollout = question.admin.get_rollout(question.component, timeout=question.timeout)
     return (each.tag for each in rollout.queue)
@@ -100,11 +106,17 @@ def _profiles(_question: Question) -> Iterator[str]:
     return iter(read_profiles().by_name)
 
 
+def _servers(_question: Question) -> Iterator[str]:
+    return (profile.server for profile in read_profiles().by_name.values())
+
+
 KINDS: Final[Mapping[str, Callable[[Question], Iterator[str]]]] = {
     "component": _components,
     "tag": _tags,
+    "previous": _previous,
     "queued": _queued,
     "quarantined": _quarantined,
     "repo": _repos,
     "profile": _profiles,
+    "server": _servers,
 }

@@ -4,14 +4,13 @@ import json
 import sys
 import traceback
 from collections.abc import Mapping
-from contextlib import suppress
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeGuard
 
 import click
 
-from rampd_cli.streams import throw_away
+from rampd_cli.streams import may_be_lost
 
 if TYPE_CHECKING:
     from rampd.errors import RampdError
@@ -31,7 +30,7 @@ class Exit(IntEnum):
     ENDED_BADLY = 4
     """`rampd wait`: what was waited for can't happen any more, or not without a person."""
     DECLINED = 5
-    """A person answered a question with no."""
+    """A person answered a question with no, or gave no answer, because the terminal is gone, for example. Nothing was changed."""
     DIFFERENT = 6
     """`rampd policy diff --exit-code`: there is a difference."""
     NOT_WRITTEN = 74
@@ -53,7 +52,7 @@ class WrongUseError(click.ClickException):
 
 
 class DeclinedError(click.ClickException):
-    """Raised when a person answers a question with no."""
+    """Raised when a person answers a question with no, or not at all."""
 
     exit_code = Exit.DECLINED
 
@@ -87,10 +86,10 @@ def is_failure(error: Exception) -> "TypeGuard[click.ClickException | RampdError
     return isinstance(error, RampdError)
 
 
-def tell(error: "click.ClickException | RampdError", output: str, command: str = "") -> int:
+def tell(error: "click.ClickException | RampdError", output: str, following: str = "") -> int:
     """Writes an error to stderr, as JSON if the output is JSON or YAML, and returns the exit code.
 
-    A person also reads the notes of the error (`add_note`), and `command`, the command line to type next.
+    A person also reads the notes of the error (`add_note`), and `following`, the line that says what to type next.
     """
     if isinstance(error, click.ClickException):
         code, reason = error.exit_code, _REASONS.get(error.exit_code, "USAGE")
@@ -99,28 +98,27 @@ def tell(error: "click.ClickException | RampdError", output: str, command: str =
         code, reason, message, metadata = exit_of(error), error.reason, error.message, error.metadata
     if output in {"json", "yaml"}:
         _write(json.dumps({"reason": reason, "message": message, "metadata": metadata}, ensure_ascii=False))
+    elif isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(message, err=True)  # the help, which begins with the usage
     elif isinstance(error, click.UsageError):
         from rampd._contract.wording import one_line  # noqa: PLC0415 - only for a command that fails
 
-        click.UsageError(one_line(error.format_message(), keep="\n"), error.ctx).show(sys.stderr)
+        with may_be_lost(sys.stderr):
+            click.UsageError(one_line(error.format_message(), keep="\n"), error.ctx).show(sys.stderr)
     else:
         _write(f"rampd: {message}" if isinstance(error, click.ClickException) else f"rampd: {message} ({reason})")
         for note in getattr(error, "__notes__", ()):
             _write(note)
-        if command:
-            _write(f"Next: {command}")
+        if following:
+            _write(following)
     return code
 
 
 def tell_not_written(error: OSError, output: str) -> int:
     """Says on stderr that stdout takes nothing more, and returns the exit code."""
-    with suppress(OSError):
-        tell(NotWrittenError(f"The answer can't be written: {error.strerror}."), output)
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            throw_away(stream)
+    tell(NotWrittenError(f"The answer can't be written: {error.strerror}."), output)
+    with may_be_lost(sys.stdout):
+        sys.stdout.flush()
     return Exit.NOT_WRITTEN
 
 
@@ -132,6 +130,15 @@ def defect(error: Exception) -> "RampdError":
     return InternalError(
         f"rampd can't go on. It has a defect, or the server answered what makes no sense: {type(error).__name__}: {error} "
         f"({Path(at.filename).name}, line {at.lineno})"
+    )
+
+
+def of_newer_server(what: str) -> "RampdError":
+    """Returns the error for what only a newer server knows: `restyler has a state (9)`. A guess would be a wrong answer."""
+    from rampd.errors import UnimplementedError  # noqa: PLC0415 - it is slow to import
+
+    return UnimplementedError(
+        f"{what} that this rampd does not know, because it is older than the server. Update rampd: pip install --upgrade 'rampd[cli]'"
     )
 
 
@@ -157,4 +164,5 @@ def _write(line: str) -> None:
     from rampd._contract.wording import one_line  # noqa: PLC0415 - only for a command that fails
 
     # A message may quote a note or a tag of another person. The escapes are escapes of JSON, too.
-    click.echo(one_line(line), err=True)
+    with may_be_lost(sys.stderr):
+        click.echo(one_line(line), err=True)

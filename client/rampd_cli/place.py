@@ -1,8 +1,9 @@
 """Which server a command talks to, and with which credentials."""
 
 import os
+import shlex
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from rampd.credentials import Credentials
 
 LOOPBACK = "127.0.0.1:50051"
+FLAG = "--server"
 SYSTEM_SOCKET = Path("/var/lib/rampd/rampd.sock")
 """Where the server of the system has its socket (docs/operations.md)."""
 _ROOT = 0
@@ -29,7 +31,7 @@ class Place:
 
     server: str
     why: str
-    """Where the address comes from, for a person: `--server`, `RAMPD_SERVER`, a profile, or this machine."""
+    """Where the address comes from, for a person: FLAG, `RAMPD_SERVER`, a profile, or this machine."""
     profile: Profile
     """Where the credentials come from. A profile without settings if the environment or nothing has them."""
 
@@ -54,6 +56,17 @@ class Place:
         return _expanded(self.profile.ca_file) if self.profile.ca_file else None
 
 
+def typed(servers: Iterable[str], profile: str) -> str:
+    """Returns the options that choose the place, as they are typed at the end of a command line. Begins with a space; is empty if
+    nothing is given.
+
+    Without them, a command line that a person copies reaches the server of the environment, of the default profile, or of this
+    machine.
+    """
+    words = [word for server in servers if server for word in (FLAG, server)]
+    return "".join(f" {shlex.quote(word)}" for word in (*words, *(("--profile", profile) if profile else ())))
+
+
 def has_proof(environment: Mapping[str, str]) -> bool:
     """Whether the environment says who calls."""
     return any(environment.get(name) for name in _PROOFS)
@@ -73,7 +86,7 @@ def place_of(server: str, profile: Profile, *, is_profile_named: bool, environme
     Credentials of a profile go to the profile's own server only, unless the person names the profile on the command line.
     """
     in_environment = environment.get("RAMPD_SERVER", "")
-    for address, why in ((server, "--server"), (in_environment, "RAMPD_SERVER")):
+    for address, why in ((server, FLAG), (in_environment, "RAMPD_SERVER")):
         if address and not (is_profile_named and why == "RAMPD_SERVER"):
             fits = is_profile_named or address == profile.server
             return Place(address, why, _without_proof(profile, environment) if fits else Profile())
@@ -99,6 +112,11 @@ def _sockets(environment: Mapping[str, str]) -> Iterator[Path]:
     state = environment.get("XDG_STATE_HOME", "")
     yield (Path(state) if Path(state).is_absolute() else home_of_person() / ".local" / "state") / "rampd" / "rampd.sock"
     yield SYSTEM_SOCKET
+
+
+def data_of_servers(environment: Mapping[str, str]) -> list[Path]:
+    """Returns the folders of this machine that servers have made for their data and their socket."""
+    return [socket.parent for socket in _sockets(environment) if os.path.lexists(socket.parent)]
 
 
 def _is_trusted(path: Path) -> bool:

@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import click
 
+from rampd._contract.small_file import content_of
+
 _ROOT: Final = 0
 
 
@@ -96,9 +98,7 @@ def text_of(path: Path) -> str:
     """Reads a configuration file. Raises UsageError for a file that somebody else could have written, OSError and
     UnicodeDecodeError.
     """
-    with path.open(encoding="utf-8") as file:
-        _require_own(path, os.fstat(file.fileno()))
-        return file.read()
+    return content_of(path, lambda found: _require_own(path, found)).decode()
 
 
 def _require_own(path: Path, found: os.stat_result) -> None:

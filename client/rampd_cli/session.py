@@ -13,9 +13,10 @@ import click
 from click.core import ParameterSource
 
 from rampd_cli.failures import DeclinedError, WrongUseError
-from rampd_cli.place import Place, has_proof, place_of
+from rampd_cli.place import Place, has_proof, place_of, typed
 from rampd_cli.profiles import Profile, read_profiles
 from rampd_cli.shown import Shown, show
+from rampd_cli.streams import hang_up_is_an_error, may_be_lost
 
 if TYPE_CHECKING:
     from rampd import Admin, Resolver
@@ -67,6 +68,18 @@ class Session:
     def profile_name(self) -> str:
         """The name of the profile that was asked for. Empty: the default one of the configuration file."""
         return self._settings.profile or os.environ.get("RAMPD_PROFILE", "")
+
+    @property
+    def typed_profile(self) -> str:
+        """The profile of the command line. Empty: none is named there."""
+        return self._settings.profile
+
+    @property
+    def at(self) -> str:
+        """What a command line ends with that a person copies, so that it reaches the same server: the options that the person has
+        typed. What the environment and the configuration file say holds for the next command, too.
+        """
+        return typed(self._settings.server[:1], self.typed_profile)
 
     @property
     def profile(self) -> Profile:
@@ -137,7 +150,8 @@ class Session:
     def tell(self, text: str) -> None:
         """Writes a text for a person to stderr. A program that reads stderr gets only an error there."""
         if sys.stderr.isatty() or self.output not in {"json", "yaml"}:
-            click.echo(text, err=True)
+            with may_be_lost(sys.stderr):
+                click.echo(text, err=True)
 
     def confirm(self, question: str, *, answer: str = "") -> None:
         """Asks a person. Raises DeclinedError if the answer is no, and WrongUseError if there is nobody to ask.
@@ -153,14 +167,17 @@ class Session:
 
         wanted = f"Type {one_line(answer)} to go on" if answer else "[y/N]"
         try:
-            click.echo(f"{one_line(question)} {wanted}: ", nl=False, err=True)
-            # Not `input`, which would write to stdout.
-            line = sys.stdin.readline()
+            with hang_up_is_an_error():
+                click.echo(f"{one_line(question)} {wanted}: ", nl=False, err=True)
+                # Not `input`, which would write to stdout.
+                line = sys.stdin.readline()
         except KeyboardInterrupt:
             self.tell("\nNothing was changed.")
             raise
         except UnicodeDecodeError:  # keys of another encoding: no answer that could be a yes
             line = "\n"
+        except OSError:  # the terminal is gone
+            line = ""
         if not line:
             self.tell("")
             raise DeclinedError("There was no answer. Nothing was changed.")

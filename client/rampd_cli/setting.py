@@ -3,6 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import click
+from click.shell_completion import CompletionItem
+
+from rampd_cli.arguments import FILE, SERVER, starting
 from rampd_cli.failures import WrongUseError
 from rampd_cli.profiles import SETTINGS, Profiles, read_profiles
 from rampd_cli.session import OUTPUTS, Session
@@ -23,14 +27,37 @@ _FIRST: Final = "default"
 """The name of the first profile, if the person gives none."""
 
 
-def checked_setting(setting: str, value: str) -> str | bool:
-    """Returns the value of a setting as the file has it. Raises WrongUseError."""
+class SettingName(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
+    """The name of a setting, which a shell can complete. `checked_setting` checks it, and says more than click about a wrong one."""
+
+    name = "setting"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return starting(incomplete, SETTINGS)
+
+
+class SettingValue(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
+    """The value of the setting before it on the line, which a shell can complete."""
+
+    name = "value"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        setting = ctx.params.get("setting")
+        if setting in _FILES:
+            return FILE.shell_complete(ctx, param, incomplete)
+        if setting == "server":
+            return SERVER.shell_complete(ctx, param, incomplete)
+        return starting(incomplete, {"output": OUTPUTS, "utc": ("true", "false")}.get(str(setting), ()))
+
+
+def checked_setting(setting: str, value: str, *, at: str = "") -> str | bool:
+    """Returns the value of a setting as the file has it. Raises WrongUseError. `at`: see `Session.at`."""
     if setting == "token" or _is_token(value):
-        raise WrongUseError(_REFUSED)
+        raise WrongUseError(f"{_REFUSED}{at}")
     if setting not in SETTINGS:
         raise WrongUseError(f"There is no setting {setting!r}. There are: {', '.join(SETTINGS)}.")
     if not value:
-        raise WrongUseError(f"{setting} needs a value. To remove it: rampd config unset {setting}")
+        raise WrongUseError(f"{setting} needs a value. To remove it: rampd config unset {setting}{at}")
     if setting == "utc":
         if value.lower() not in _TRUTHS:
             raise WrongUseError(f"utc is true or false; got {value!r}.")

@@ -19,7 +19,6 @@ _rampd() {
         case $kind in
             plain) COMPREPLY+=("$value") ;;
             file) compopt -o default ;;
-            dir) compopt -o dirnames ;;
         esac
     done < <(_RAMPD_COMPLETE=bash_complete COMP_LINE="${COMP_LINE:0:COMP_POINT}" COMP_WORDBREAKS="$COMP_WORDBREAKS" \
         "${1/#\~/$HOME}" 2>/dev/null)
@@ -40,8 +39,10 @@ _rampd() {
                 shown+=("$value${about:+  -- $about}")
                 [[ -n $about ]] && long=(-l)
                 ;;
-            file) _files ;;
-            dir) _files -/ ;;
+            file)
+                [[ $PREFIX == -*=* ]] && compset -P 1 '*='
+                _files
+                ;;
         esac
     done < <(_RAMPD_COMPLETE=zsh_complete COMP_LINE="${(j: :)words[1,CURRENT]}" ${~${(Q)words[1]}} 2>/dev/null)
     (( $#values )) && compadd -V rampd $long -d shown -a -- values
@@ -63,9 +64,10 @@ function __rampd
             case plain
                 printf '%s\t%s\n' $parts[2] "$parts[3]"
             case file
-                __fish_complete_path (commandline -ct)
-            case dir
-                __fish_complete_directories (commandline -ct)
+                set -l typed (string match --regex '^(-[^=]*=|)(.*)$' -- (commandline -ct | string collect))
+                for path in (__fish_complete_path $typed[3])
+                    printf '%s%s\n' "$typed[2]" $path
+                end
         end
     end
 end

@@ -67,6 +67,11 @@ def as_data(value: "Message | Mapping[str, Any]") -> Any:
     return MessageToDict(value)
 
 
+def as_dry_run(value: "Message | Mapping[str, Any]") -> Mapping[str, Any]:
+    """Returns the answer to a dry run as JSON. It is that of the change, so it also says that nothing was changed."""
+    return {**as_data(value), "dryRun": True}
+
+
 def terminal(*, is_error: bool = False) -> "Console":
     """Returns the terminal, or that of stderr. Text of other people is never read as markup. NO_COLOR, COLUMNS and a pipe are respected."""
     from rich.console import Console  # noqa: PLC0415 - it is slow to import, and a pipe does not need it

@@ -5,11 +5,17 @@ import io
 import json
 import os
 import select
+import signal
 import sys
+import threading
 import time
-from typing import Final, TextIO
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final, NoReturn, TextIO
 
 _ESCAPES: Final = "rampd_escapes"
+_GONE: Final = select.POLLERR | select.POLLHUP
 
 
 def ready() -> None:
@@ -32,6 +38,31 @@ def throw_away(stream: TextIO) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+@contextmanager
+def may_be_lost(stream: TextIO) -> Iterator[None]:
+    """While the block writes to a stream, nobody may be there to read it: the terminal is gone, or the disk is full. That changes
+    nothing about how the command ends, and its exit code says it.
+    """
+    try:
+        yield
+    except OSError:
+        throw_away(stream)
+
+
+@contextmanager
+def hang_up_is_an_error() -> Iterator[None]:
+    """While the block waits for a person at a terminal, the end of the terminal raises OSError. Otherwise it would end the process."""
+    before = signal.signal(signal.SIGHUP, _hung_up)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def _hung_up(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise OSError("The terminal is gone.")
+
+
 def _escapes(error: UnicodeError) -> tuple[str, int]:
     r"""Writes `\u201c`, which JSON understands, too."""
     if not isinstance(error, UnicodeEncodeError):
@@ -43,15 +74,61 @@ def pause(seconds: float) -> None:
     """Waits. Raises BrokenPipeError as soon as the program that reads stdout has ended: there may be nothing to write for hours, and
     so no write that fails.
     """
-    try:
-        place = sys.stdout.fileno()
-    except (OSError, ValueError):  # stdout is no file
+    place = _place()
+    if place is None:
         time.sleep(seconds)
         return
     poll = select.poll()
     poll.register(place, 0)
     found = poll.poll(seconds * 1000)
-    if any(state & (select.POLLERR | select.POLLHUP) for _, state in found):
+    if any(state & _GONE for _, state in found):
         raise BrokenPipeError
     if found:  # this system can't wait for the reader of such a file
         time.sleep(seconds)
+
+
+@contextmanager
+def ending_with_reader() -> Iterator[None]:
+    """Does in a block that waits for something else what `pause` does: raises BrokenPipeError as soon as the program that reads stdout
+    has ended. A thread looks for that, and a signal interrupts the block. A terminal sends a signal of its own.
+    """
+    place = _place()
+    if place is None or sys.stdout.isatty():
+        yield
+        return
+    has_ended = threading.Event()
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        if has_ended.is_set():
+            raise BrokenPipeError
+
+    before = signal.signal(signal.SIGPIPE, interrupt)
+    ours, theirs = os.pipe()
+    looking = threading.Thread(target=_look, args=(place, ours, has_ended), daemon=True)
+    looking.start()
+    try:
+        yield
+    finally:
+        os.close(theirs)  # the thread ends
+        looking.join()
+        os.close(ours)
+        signal.signal(signal.SIGPIPE, before)
+
+
+def _look(place: int, end: int, has_ended: threading.Event) -> None:
+    """Interrupts the main thread when nobody reads `place` any more. Ends when the other side of `end` is closed."""
+    poll = select.poll()
+    poll.register(place, 0)
+    poll.register(end, 0)
+    found = dict(poll.poll())
+    if end not in found and found[place] & _GONE:
+        has_ended.set()
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGPIPE)
+
+
+def _place() -> int | None:
+    """The number of stdout. None if it is no file."""
+    try:
+        return sys.stdout.fileno()
+    except (OSError, ValueError):
+        return None

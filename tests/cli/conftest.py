@@ -1,5 +1,6 @@
 """`rampd` in this process, against a real server."""
 
+import contextlib
 import itertools
 import json
 import os
@@ -10,6 +11,7 @@ import termios
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -108,6 +110,16 @@ def cli(run: Run, shared_server: RampdServer, monkeypatch: pytest.MonkeyPatch) -
     """Runs a command line against the server that all tests share. There is no terminal."""
     monkeypatch.setenv("RAMPD_SERVER", shared_server.target)
     return run
+
+
+@contextlib.contextmanager
+def piped(path: Path, text: str) -> Iterator[None]:
+    """Makes a pipe at a path. While the block runs, another thread writes a text into it."""
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_text, args=(text,), daemon=True)
+    writer.start()
+    yield
+    writer.join(60)
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,14 @@
 """Which command to type after a refusal, and which command does what a verb of the API does."""
 
+import shlex
+
 import pytest
 
 from rampd import v1
 from rampd.errors import RampdError
+from rampd.testing import RampdServer
 from rampd.v1 import release_service_pb2, rollout_service_pb2
-from rampd_cli.advice import _BY_REASON, command_of_verb, next_after, next_command
+from rampd_cli.advice import _BY_REASON, _PURPOSES, after_change, after_refusal, command_of_verb
 from rampd_cli.app import SECTIONS, root
 from tests.cli.conftest import AtTerminal, Run
 
@@ -64,14 +67,27 @@ def test_each_reason_of_the_api_has_a_command_or_a_cause_to_have_none() -> None:
 @pytest.mark.parametrize(
     ("reason", "metadata", "command", "expected"),
     [
-        ("FROZEN", {"scope": "all"}, "ramp", "rampd unfreeze --all"),
-        ("FROZEN", {"scope": "component"}, "ramp", "rampd unfreeze restyler"),
-        ("NOT_QUEUED", {"state": "NEXT"}, "cancel", "rampd abandon restyler"),
-        ("NOT_QUEUED", {"state": "CURRENT"}, "cancel", "rampd status restyler"),
-        ("NO_ROLLOUT", {}, "rollback", "rampd revert restyler"),
-        ("NO_ROLLOUT", {}, "ramp", "rampd status restyler"),
-        ("TAG_QUARANTINED", {"tag": "9.9"}, "release", "rampd release restyler 9.9 --force"),
-        ("TAG_QUARANTINED", {"tag": "9.9"}, "ramp", "rampd quarantine remove restyler 9.9"),
+        ("FROZEN", {"scope": "all"}, "ramp", "Next: rampd status restyler"),
+        (
+            "FROZEN",
+            {"scope": "component"},
+            "ramp",
+            "Next, to end the freeze, if you know that its reason is gone: rampd unfreeze restyler",
+        ),
+        ("HELD", {}, "confirm", "Next: rampd status restyler"),
+        ("NOT_QUEUED", {"state": "NEXT"}, "cancel", "Next, to drop next: rampd abandon restyler"),
+        ("NOT_QUEUED", {"state": "CURRENT"}, "cancel", "Next: rampd status restyler"),
+        ("RELEASE_NOT_FOUND", {}, "cancel", "Next: rampd queue list restyler"),
+        ("RELEASE_NOT_FOUND", {}, "wait", "Next: rampd history restyler"),
+        (
+            "NO_ROLLOUT",
+            {},
+            "rollback",
+            "Next, to give everybody the version before current: rampd revert restyler",
+        ),
+        ("NO_ROLLOUT", {}, "ramp", "Next: rampd status restyler"),
+        ("TAG_QUARANTINED", {"tag": "9.9"}, "release", "Next: rampd quarantine list restyler"),
+        ("TAG_QUARANTINED", {"tag": "9.9"}, "ramp", "Next: rampd quarantine list restyler"),
         ("REQUEST_ID_REUSED", {}, "ramp", ""),
         ("SOMETHING_NEW", {}, "ramp", ""),
     ],
@@ -79,7 +95,21 @@ def test_each_reason_of_the_api_has_a_command_or_a_cause_to_have_none() -> None:
 def test_a_reason_leads_to_a_command(reason: str, metadata: dict[str, str], command: str, expected: str) -> None:
     error = RampdError("no", reason=reason, metadata=metadata)
 
-    assert next_command(error, command, {"component": "restyler"}) == expected
+    assert after_refusal(error, command, {"component": "restyler"}) == expected
+
+
+def test_advice_never_ends_a_quarantine_or_a_freeze_of_all() -> None:
+    for shape in (*_BY_REASON.values(), *_PURPOSES):
+        assert "--all" not in shape
+        assert "--force" not in shape
+        assert not shape.startswith("quarantine remove")
+
+
+@pytest.mark.parametrize("shape", [*_BY_REASON.values(), *_PURPOSES])
+def test_advice_to_change_something_says_what_that_does(shape: str) -> None:
+    shows = shape.split(maxsplit=1)[0] in SECTIONS["See"] or "list" in shape.split()
+
+    assert shows == (shape not in _PURPOSES)
 
 
 def test_each_command_line_of_the_advice_is_one(run: Run) -> None:
@@ -95,11 +125,20 @@ def test_each_command_line_of_the_advice_is_one(run: Run) -> None:
 @pytest.mark.parametrize(
     ("before", "words", "expected"),
     [
-        ([], ["quarantine", "add", "{c}", "2.0"], "rampd revert {c} --to TAG"),
+        (
+            [],
+            ["quarantine", "add", "{c}", "2.0"],
+            "Next, to give everybody 1.0 again: rampd revert {c} --to 1.0",
+        ),
         ([], ["quarantine", "add", "{c}", "9.9"], ""),
-        (["revert {c}"], ["revert", "{c}"], "rampd revert {c} --to TAG"),
+        (["revert {c}"], ["revert", "{c}"], "Next: rampd status {c}"),
+        (["revert {c}"], ["revert", "{c}", "--to", "1.0"], ""),
         ([], ["revert", "{c}"], ""),
-        (["freeze {c}"], ["release", "{c}", "3.0"], "rampd unfreeze {c}"),
+        (
+            ["freeze {c} --note busy --actor ada"],
+            ["release", "{c}", "3.0"],
+            "Next, to end the freeze by ada (busy), if you know that its reason is gone: rampd unfreeze {c}",
+        ),
         (["freeze {c}"], ["release", "{c}", "2.0"], ""),
         (["freeze {c}"], ["unfreeze", "{c}"], ""),
     ],
@@ -114,21 +153,72 @@ def test_a_change_that_leaves_something_to_do_says_what_to_type(
     screen = person(*(word.format(c=component) for word in words))
 
     assert screen.code == 0
-    said = [line.removeprefix("Next: ") for line in screen.text.splitlines() if line.startswith("Next: ")]
+    said = [line for line in screen.text.splitlines() if line.startswith("Next")]
     assert said == ([expected.format(c=component)] if expected else [])
 
 
-def test_what_is_still_frozen_by_the_freeze_of_all_says_how_to_end_that() -> None:
-    rollout = v1.Rollout(component="restyler", freezes=[v1.FreezeStatus(all=True)])
+@pytest.mark.parametrize("verb", ["release", "unfreeze"])
+def test_what_only_the_freeze_of_all_stops_leads_to_who_made_it_and_not_to_its_end(verb: str) -> None:
+    rollout = v1.Rollout(component="restyler", freezes=[v1.FreezeStatus(all=True)], queue=[v1.Release(tag="2.0")])
 
-    said = next_after("unfreeze", v1.UnfreezeResponse(rollout=rollout, changed=True), {})
+    said = after_change(verb, v1.UnfreezeResponse(rollout=rollout, changed=True), {})
 
-    assert said == "rampd unfreeze --all"
+    assert said == "Next: rampd status restyler"
 
 
-def test_a_current_in_quarantine_with_no_version_before_it_needs_a_release() -> None:
-    rollout = v1.Rollout(component="restyler", current=v1.Release(tag="1.0"))
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        (
+            [],
+            "Next, to give everybody another version at once, with its tag instead of TAG: "
+            "rampd release restyler TAG --expedite",
+        ),
+        (["1.0"], None),
+        (["1.0", "0.9", "0.8"], "Next, to give everybody 0.9 again: rampd revert restyler --to 0.9"),
+        (["a(b)#c"], "Next, to give everybody 'a(b)#c' again: rampd revert restyler --to 'a(b)#c'"),
+        (["x; reboot"], "Next: rampd status restyler"),
+    ],
+)
+def test_a_current_in_quarantine_leads_to_the_version_before_it(before: list[str], expected: str | None) -> None:
+    """Given tags that were current before, expect the newest other one as one word of the command."""
+    rollout = v1.Rollout(
+        component="restyler", current=v1.Release(tag="1.0"), previous=[v1.Release(tag=tag) for tag in before]
+    )
 
-    said = next_after("quarantine", v1.QuarantineResponse(rollout=rollout, changed=True), {"tag": "1.0"})
+    said = after_change("quarantine", v1.QuarantineResponse(rollout=rollout, changed=True), {"tag": "1.0"})
 
-    assert said == "rampd release restyler TAG --expedite"
+    assert said == expected if expected else "--expedite" in said
+
+
+@pytest.mark.parametrize("is_before", [True, False], ids=["before the command", "after it"])
+def test_a_command_that_is_copied_reaches_the_server_that_was_typed(
+    run: Run, shared_server: RampdServer, component: str, is_before: bool
+) -> None:
+    """Given a server that only the command line names, expect that the line of the advice has it, and works."""
+    at = ["--server", shared_server.target]
+
+    def typed(*words: str) -> list[str]:
+        return [*at, *words] if is_before else [*words, *at]
+
+    assert run(*typed("release", component, "1.0")).code == 0
+    refused = run(*typed("ramp", component, "10"))
+    line = refused.err.splitlines()[-1]
+
+    assert (refused.code, line) == (1, f"Next: rampd status {component} --server {shared_server.target}")
+    assert run(*shlex.split(line)[2:]).code == 0
+
+
+def test_advice_names_the_profile_that_was_typed_and_not_the_one_in_force(run: Run, shared_server: RampdServer) -> None:
+    run("config", "set", "server", shared_server.target, "--profile", "prod")
+
+    typed = run("ramp", "nobody", "10", "--profile", "prod").err.splitlines()[-1]
+    in_force = run("ramp", "nobody", "10").err.splitlines()[-1]
+
+    assert (typed, in_force) == ("Next: rampd status --profile prod", "Next: rampd status")
+
+
+def test_a_server_that_is_not_reached_is_the_one_that_doctor_looks_at(run: Run) -> None:
+    ran = run("status", "--server", "127.0.0.1:1")
+
+    assert (ran.code, ran.err.splitlines()[-1]) == (3, "Next: rampd doctor --server 127.0.0.1:1")

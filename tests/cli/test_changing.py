@@ -146,9 +146,28 @@ def test_the_queue_is_listed_and_a_release_leaves_it_by_tag_or_by_number(cli: Ru
 
     assert cli("queue", "cancel", ramping, "4.0").rows[0][1] == "no"
     of_next = cli("queue", "cancel", ramping, "2.0")
-    assert (of_next.code, of_next.err.splitlines()[-1]) == (1, f"Next: rampd abandon {ramping}")
+    assert (of_next.code, of_next.err.splitlines()[-1]) == (1, f"Next, to drop next: rampd abandon {ramping}")
     unknown = cli("queue", "cancel", ramping, "nope", "-o", "json")
     assert (unknown.code, json.loads(unknown.err)["reason"]) == (1, "RELEASE_NOT_FOUND")
+
+
+def test_a_cancel_is_told_as_every_other_change_is(cli: Run, person: AtTerminal, ramping: str) -> None:
+    cli("release", ramping, "4.0")
+
+    first = person("queue", "cancel", ramping, "3.0")
+    assert first.text.splitlines() == [
+        "3.0 is out of the queue. 4.0 waits at position 1: 2.0 is being rolled out. Finalize or Abandon ends that.",
+        f"{ramping}: next 2.0 at 10 %, current 1.0, 1 release in the queue. Revision 6.",
+    ]
+    assert cli("queue", "cancel", ramping, "4.0").rows == [
+        [ramping, "yes", "7", "4.0 is out of the queue. Nothing waits any more."]
+    ]
+    assert cli("queue", "cancel", ramping, "4.0").rows == [[ramping, "no", "7", "4.0 was cancelled already."]]
+    assert cli("queue", "cancel", ramping, "2.0").err.splitlines() == [
+        "rampd: 2.0 is next, not in the queue. Abandon drops it. (NOT_QUEUED)",
+        f"Next, to drop next: rampd abandon {ramping}",
+    ]
+    assert cli("queue", "cancel", ramping, "nope").err.splitlines()[1:] == [f"Next: rampd queue list {ramping}"]
 
 
 def test_a_number_that_is_also_a_tag_needs_to_be_told(cli: Run, component: str) -> None:
@@ -204,8 +223,8 @@ def test_going_back_by_one_does_not_ask(cli: Run, ramping: str) -> None:
     [
         (["ramp", "{c}", "10", "--tag", "9"], 1, "Next: rampd status {c}"),
         (["confirm", "{c}"], 1, "Next: rampd status {c}"),
-        (["revert", "{c}"], 1, "Next: rampd rollback {c}"),
-        (["release", "{c}", "9.9"], 1, "Next: rampd release {c} 9.9 --force"),
+        (["revert", "{c}"], 1, "Next, to take next away from everybody: rampd rollback {c}"),
+        (["release", "{c}", "9.9"], 1, "Next: rampd quarantine list {c}"),
         (["ramp", "{c}", "20", "--expect-revision", "1"], 1, "Next: rampd status {c}"),
         (["ramp", "{c}", "110"], 2, None),
         (["ramp", "{c}", "ten"], 2, None),
@@ -218,7 +237,7 @@ def test_going_back_by_one_does_not_ask(cli: Run, ramping: str) -> None:
         (["override", "set", "{c}", "acme/app"], 2, None),
         (["override", "set", "{c}", "acme/app", "--tag", "1", "--channel", "next"], 2, None),
         (["override", "set", "{c}", "a b", "--tag", "1"], 2, None),
-        (["queue", "cancel", "{c}", "no-such"], 1, None),
+        (["queue", "cancel", "{c}", "no-such"], 1, "Next: rampd queue list {c}"),
         (["release", "{c}", "no spaces"], 2, None),
         (["ramp", "no-such", "10"], 1, "Next: rampd status"),
     ],
@@ -246,7 +265,7 @@ def test_a_release_can_be_waited_for(cli: Run, admin: Admin, component: str) -> 
     dry = cli("release", component, "4.0", "--wait", "--dry-run")
 
     assert (first.code, first.err) == (0, f"{component} is new: everybody gets 1.0.\n")
-    assert (held.code, "(HELD)\nNext: rampd ramp" in held.err) == (4, True)
+    assert (held.code, "(HELD)\nNext: rampd status" in held.err) == (4, True)
     assert (late.code, dry.code, dry.rows[0][1]) == (124, 0, "would")
     assert cli("release", component, "5.0", "--timeout", "1s").code == 2
 
@@ -256,7 +275,7 @@ def test_what_is_frozen_is_thawed_by_the_command_that_the_refusal_names(cli: Run
 
     refused = cli("ramp", ramping, "20")
 
-    assert refused.err.splitlines()[-1] == f"Next: rampd unfreeze {ramping}"
+    assert refused.err.splitlines()[-1].endswith(f"its reason is gone: rampd unfreeze {ramping}")
     assert cli("unfreeze", ramping).code == 0
     assert cli("ramp", ramping, "20").code == 0
 
@@ -264,7 +283,7 @@ def test_what_is_frozen_is_thawed_by_the_command_that_the_refusal_names(cli: Run
 def test_a_rollback_with_nothing_to_roll_back_names_revert(cli: Run, component: str) -> None:
     cli("release", component, "1.0")
 
-    assert cli("rollback", component).err.splitlines()[-1] == f"Next: rampd revert {component}"
+    assert cli("rollback", component).err.splitlines()[-1].endswith(f" before current: rampd revert {component}")
 
 
 def test_json_of_a_change_is_the_answer_of_the_api(cli: Run, admin: Admin, ramping: str) -> None:
@@ -356,6 +375,7 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(
     assert (plain.code, plain.err, plain.rows[0][1]) == (0, "", "would")
     assert plain.rows[0][3].startswith("Dry run, nothing is changed. ")
     assert (as_json.json["changed"], as_json.json["message"] in plain.out) == (True, True)
+    assert as_json.json["dryRun"] is True
     assert admin.get_rollout(component) == before
 
 
@@ -384,12 +404,16 @@ def test_a_freeze_of_all_has_a_star_for_its_component(rampd: Run) -> None:
     frozen = rampd("freeze", "--all", "--note", "holidays")
     rampd("release", "restyler", "1.0")
     rampd("release", "restyler", "2.0")
+    would = rampd("unfreeze", "--all", "--dry-run")
     refused = rampd("release", "restyler", "3.0", "--expedite", "--yes")
     thawed = rampd("unfreeze", "--all")
 
     assert frozen.rows[0][:2] == ["*", "yes"]
-    assert refused.err.splitlines()[-1] == "Next: rampd unfreeze --all"
+    assert "(holidays)" in refused.err
+    assert refused.err.splitlines()[-1] == "Next: rampd status restyler"
     assert thawed.rows[0][:2] == ["*", "yes"]
+    assert "This starts 1 release at 0 %: restyler (2.0)." in would.rows[0][3]
+    assert "This starts 1 release at 0 %: restyler (2.0)." in thawed.rows[0][3]
     assert rampd("unfreeze", "--all").rows[0][:2] == ["*", "no"]
 
 

@@ -7,14 +7,18 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from rampd import Admin, v1
 from rampd.testing import RampdServer
 from rampd_cli import completing
+from rampd_cli.arguments import Duration, End, Past, Percent, Time
+from rampd_cli.command import Command
 from rampd_cli.shells import SCRIPTS, Line
 from tests.cli.conftest import Run
 from tests.cli.terminal import program_on_terminal
+from tests.cli_document import commands
 from tests.servers import require
 
 HOSTILE = (
@@ -176,6 +180,8 @@ def test_files_are_completed(shell: Shell) -> None:
     (shell.home / "policy.yaml").touch()
     assert shell.completes("rampd policy apply pol") == ["policy", "apply", "policy.yaml"]
     assert shell.completes("rampd plan tab-target --policy pol")[-1] == "policy.yaml"
+    assert shell.completes("rampd plan tab-target --policy=pol")[-1] == "--policy=policy.yaml"
+    assert shell.completes("rampd config set token_file pol")[-1] == "policy.yaml"
 
 
 @pytest.mark.parametrize("name", sorted(SCRIPTS))
@@ -270,6 +276,80 @@ def test_profiles_are_completed(complete: Complete, run: Run) -> None:
 
     assert complete("rampd --profile p") == ["production"]
     assert complete("rampd config use ") == ["production"]
+
+
+def test_servers_of_profiles_are_completed(complete: Complete, run: Run) -> None:
+    for name, server in (("a", "unix:/run/a.sock"), ("b", "https://b.example:443"), ("c", "https://b.example:443")):
+        run("config", "set", "server", server, "--profile", name)
+
+    assert complete("rampd --server ") == ["unix:/run/a.sock", "https://b.example:443"]
+    assert complete("rampd status --server=h") == ["--server=https://b.example:443"]
+    assert complete("rampd config set server u") == ["unix:/run/a.sock"]
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("rampd -o ", ["table", "plain", "json", "yaml"]),
+        ("rampd status --output=j", ["--output=json"]),
+        ("rampd wait c --until ", ["current", "next", "held", "ended", "percent=50"]),
+        ("rampd wait c --until=p", ["--until=percent=50"]),
+        ("rampd override set c acme/app --channel ", ["current", "next"]),
+        ("rampd override import c --format ", ["csv", "jsonl"]),
+        ("rampd config set u", ["utc"]),
+        ("rampd config unset tok", ["token_file"]),
+        ("rampd config set utc ", ["true", "false"]),
+        ("rampd config set output p", ["plain"]),
+        ("rampd config set nonsense ", []),
+        ("rampd completion ", ["bash", "zsh", "fish"]),
+        ("rampd pause c --note ", []),
+        ("rampd ramp c ", []),
+    ],
+)
+def test_values_that_rampd_knows_are_offered(complete: Complete, line: str, offered: list[str]) -> None:
+    assert complete(line) == offered
+
+
+def test_revert_is_offered_what_it_can_go_back_to(
+    complete: Complete, shared_server: RampdServer, monkeypatch: pytest.MonkeyPatch, component: str
+) -> None:
+    with Admin(shared_server.target) as admin:
+        for tag in ("1.0", "2.0", "3.0"):
+            admin.release(component, tag, expedite=True)
+        admin.release(component, "4.0")
+    monkeypatch.setenv("RAMPD_SERVER", shared_server.target)
+
+    assert complete(f"rampd revert {component} --to ") == ["2.0", "1.0"]
+
+
+FREE = {"note", "request_id", "actor", "attribute", "job_id"}
+"""Texts that only the person knows."""
+NUMBERS = (Percent, Duration, Time, End, Past, click.types.IntParamType, click.types.FloatParamType)
+
+
+@pytest.mark.parametrize(("path", "command"), commands(), ids=lambda value: value if isinstance(value, str) else "")
+def test_every_option_is_offered_and_every_value_that_can_be_known(
+    complete: Complete, path: str, command: Command
+) -> None:
+    """Given each command, expect its options, and that each value is offered, a number or a time, or a text of the person's own."""
+    options = [each for each in command.params if isinstance(each, click.Option)]
+    assert {*complete(f"{path} --")} == {name for each in options for name in each.opts if name.startswith("--")} | {
+        "--help"
+    } | {name for each in options for name in each.secondary_opts}
+
+    for param in command.params:
+        is_flag = isinstance(param, click.Option) and param.is_flag
+        if not (is_flag or param.name in FREE or isinstance(param.type, NUMBERS)):
+            offers = type(param.type).shell_complete
+            assert offers is not click.ParamType.shell_complete, param.name
+
+
+def test_what_an_option_is_for_stays_in_its_line() -> None:
+    """Given what a shell reads line by line, expect no line end and no tab in any of it."""
+    for _, command in commands():
+        for param in command.params:
+            about = getattr(param, "help", None) or ""
+            assert about.isprintable(), param.name
 
 
 def test_commands_come_with_a_line_and_no_command_is_imported(

@@ -206,6 +206,43 @@ def test_an_odd_file_is_wrong_use(run: Run, path: Path, text: str) -> None:
     assert (ran.code, ran.out) == (2, "")
 
 
+ODD = {
+    "pipe": (os.mkfifo, "Not a regular file"),
+    "without an end": (lambda path: path.symlink_to("/dev/zero"), "Not a regular file"),
+    "folder": (Path.mkdir, "Is a directory"),
+    "large": (lambda path: path.write_bytes(b"# " * (1 << 20)), "File too large"),
+}
+"""What a person may have instead of a small file, how it is made, and what is said about it."""
+
+
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("words", [("status",), ("config", "list"), ("config", "set", "output", "json")], ids=" ".join)
+def test_what_is_no_small_file_is_wrong_use_and_not_waited_for(
+    run: Run, path: Path, kind: str, words: tuple[str, ...]
+) -> None:
+    make, says = ODD[kind]
+    path.parent.mkdir(parents=True)
+    make(path)
+
+    ran = run(*words)
+
+    assert (ran.code, ran.out, says in ran.err, str(path) in ran.err) == (2, "", True, True)
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_authorities_in_no_small_file_are_wrong_use_and_not_waited_for(
+    run: Run, path: Path, tmp_path: Path, kind: str
+) -> None:
+    make, says = ODD[kind]
+    make(tmp_path / "odd")
+    path.parent.mkdir(parents=True)
+    path.write_text(f'default = "a"\n[profiles.a]\nserver = "https://127.0.0.1:1"\nca_file = "{tmp_path}/odd"\n')
+
+    ran = run("status")
+
+    assert (ran.code, says in ran.err) == (2, True)
+
+
 @pytest.mark.parametrize(
     "text", ['profiles = "abc"', 'profiles = {a={server="x:1"}}', "x = " + "[" * 3000], ids=["text", "inline", "deep"]
 )

@@ -115,7 +115,7 @@ class TestReach:
         [
             (REMOTE, Knock.UNKNOWN_HOST, "no host rampd.example.com"),
             (REMOTE, Knock.REFUSED, "On rampd.example.com, look whether rampd-server runs"),
-            (LOCAL, Knock.REFUSED, "Start the server: rampd-server."),
+            (LOCAL, Knock.REFUSED, "If a server should run there, start that one"),
             (REMOTE, Knock.SILENT, "Look for a firewall"),
             (REMOTE, Knock.FAILED, "can't be reached"),
             ("unix:/run/rampd.sock", Knock.NO_SOCKET, "no socket /run/rampd.sock"),
@@ -133,9 +133,35 @@ class TestReach:
         assert [each.check for each in said] == ["reach"]
         assert exit_code([asked], said) == 3
 
-    def test_where_nobody_has_named_a_server_the_advice_is_to_name_one(self) -> None:
-        asked = unreached(knock=Knock.REFUSED, caller_error=None, is_unnamed=True)
-        assert "export RAMPD_SERVER=" in found(connection.reach(asked))[1]
+    @pytest.mark.parametrize("why", ["--server", "RAMPD_SERVER", "the profile prod", "this machine"])
+    @pytest.mark.parametrize("address", [LOCAL, "unix:/run/rampd.sock"])
+    @pytest.mark.parametrize("data", [(), ("/var/lib/rampd",)])
+    def test_only_where_no_server_was_named_or_has_run_the_advice_is_to_start_one(
+        self, why: str, address: str, data: tuple[str, ...]
+    ) -> None:
+        """Given a server that is stopped, expect no command that starts another one, with other data."""
+        is_unnamed = why == "this machine"
+        knock = Knock.REFUSED if address == LOCAL else Knock.NO_SOCKET
+        asked = unreached(address, knock=knock, caller_error=None, why=why, is_unnamed=is_unnamed, data=data)
+        said = connection.reach(asked)
+        starts_one = is_unnamed and not data and address == LOCAL
+        assert ("rampd-server" in said.advice) is starts_one
+        assert ("export RAMPD_SERVER=" in said.advice) is starts_one
+        assert ("systemctl status rampd" in said.advice) is not starts_one
+        assert ("its data are in /var/lib/rampd." in said.message) is (is_unnamed and bool(data) and address == LOCAL)
+
+    @pytest.mark.parametrize(
+        ("typed", "expected"),
+        [
+            ({"why": "--server"}, f"rampd doctor --server {REMOTE}"),
+            ({"why": "--server", "profile": "prod"}, f"rampd doctor --server {REMOTE} --profile prod"),
+            ({"why": "RAMPD_SERVER"}, "rampd doctor"),
+            ({"why": "the profile prod", "profile": "prod"}, "rampd doctor --profile prod"),
+        ],
+    )
+    def test_to_ask_again_a_person_types_what_was_typed_before(self, typed: dict[str, str], expected: str) -> None:
+        asked = replace(facts(REMOTE, a_server(store_problem="no")), **typed)
+        assert found(store.store(asked))[1].endswith(f"then type: {expected}")
 
     def test_another_program_at_the_port_is_named_with_what_grpc_says(self) -> None:
         result, text = found(connection.reach(unreached()))

@@ -142,7 +142,18 @@ class TestNobodyThere:
         monkeypatch.setattr("rampd_cli.place._sockets", lambda _environment: iter(()))
         said = doctor(run)
         assert (said.ran.code, said.bad()) == (3, {"reach": "problem"})
-        assert "export RAMPD_SERVER=HOST:PORT. Or start one here: rampd-server" in said["reach"][1]
+        assert "If there is none yet, start one here: rampd-server" in said["reach"][1]
+
+    def test_no_server_is_named_and_the_one_that_has_run_here_is_stopped(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr("rampd_cli.place.LOOPBACK", "127.0.0.1:1")
+        monkeypatch.setattr("rampd_cli.diagnosis.gathering.LOOPBACK", "127.0.0.1:1")
+        (tmp_path / "state" / "rampd").mkdir(parents=True)
+        said = doctor(run)
+        assert (said.ran.code, said.bad()) == (3, {"reach": "problem"})
+        assert f"its data are in {tmp_path}/state/rampd" in said["reach"][1]
+        assert "rampd-server" not in said["reach"][1]
 
     @pytest.mark.parametrize(
         ("server", "part"),

@@ -20,6 +20,7 @@ from rampd_cli.explaining.explanation import Explanation, outcome, why, would
 from rampd_cli.explaining.showing import shown
 from tests.cli.conftest import Ran, Run
 from tests.cli.golden import assert_golden
+from tests.rpc.scripted_server import scripted_server
 
 NOW = datetime(2026, 11, 27, 14, 5, 3, tzinfo=UTC)
 CLOCK = Clock(NOW, is_utc=True)
@@ -326,10 +327,36 @@ def test_what_is_no_component_and_no_repo_is_refused(run: Run, explain: Run, ser
 def test_a_state_that_makes_no_sense_is_an_error_without_a_traceback(
     explain: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Admin, "get_rollout", lambda *_: v1.Rollout(component="restyler", state=9))
+    monkeypatch.setattr(Admin, "get_rollout", lambda *_: v1.Rollout(component="restyler"))
     ran = explain("acme/app")
     assert ran.code == 1
     assert "makes no sense" in ran.err
+
+
+NEWER = {
+    "restyler has a state (9)": ({"state": 9}, None),
+    "restyler has a unit of buckets (7)": ({"state": v1.ROLLOUT_STATE_STEADY, "unit": 7}, None),
+    "The override of acme/app is of a kind": ({"state": v1.ROLLOUT_STATE_STEADY}, v1.Override(repo="acme/app")),
+    "The override of acme/* is of a kind": ({"state": 1}, v1.Override(repo="acme/*", channel=7)),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("what", NEWER)
+def test_what_only_a_newer_server_knows_is_named_with_how_to_update(run: Run, what: str) -> None:
+    """Given a server that knows more, expect no guess, and no word of a defect."""
+    fields, by = NEWER[what]
+    with scripted_server() as server:
+        server.answers["GetRollout"] = [v1.GetRolloutResponse(rollout=v1.Rollout(component="restyler", **fields))]
+        server.answers["ListOverrides"] = [v1.ListOverridesResponse(overrides=[by] if by else [])]
+
+        ran = run("explain", "restyler", "acme/app", "--server", server.target)
+
+    assert (ran.code, ran.out, ran.err) == (
+        1,
+        "",
+        f"rampd: {what} that this rampd does not know, because it is older than the server. Update rampd: pip install --upgrade "
+        "'rampd[cli]' (NOT_IMPLEMENTED)\n",
+    )
 
 
 def test_a_change_in_between_is_asked_about_once_more(explain: Run, monkeypatch: pytest.MonkeyPatch) -> None:

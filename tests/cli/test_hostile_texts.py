@@ -104,11 +104,3 @@ def test_a_program_reads_what_was_written(run: Run, evil: ScriptedServer) -> Non
 
     assert run("ramp", "restyler", "10", "-o", "json").json["message"] == EVIL
     assert yaml.safe_load(run("ramp", "restyler", "10", "-o", "yaml").out)["message"] == EVIL
-
-
-def test_a_tag_of_a_server_is_no_part_of_a_command_line(run: Run, evil: ScriptedServer) -> None:
-    evil.answers["Pause"] = [status(grpc.StatusCode.FAILED_PRECONDITION, "TAG_QUARANTINED", "no", tag="x; reboot")]
-    assert run("pause", "restyler").err.splitlines()[-1] == "Next: rampd quarantine remove restyler TAG"
-
-    evil.answers["Pause"] = [status(grpc.StatusCode.FAILED_PRECONDITION, "TAG_QUARANTINED", "no", tag="a(b)#c")]
-    assert run("pause", "restyler").err.splitlines()[-1] == "Next: rampd quarantine remove restyler 'a(b)#c'"

@@ -13,8 +13,9 @@ from rampd import Resolver, v1
 from rampd.errors import InvalidArgumentError, UnavailableError
 from rampd.testing import RampdServer
 from rampd_cli.commands import override_import
-from rampd_cli.override_files.rows import CSV, JSON_LINES, read_rows
-from tests.cli.conftest import AtTerminal, Run
+from rampd_cli.override_files import sending
+from rampd_cli.override_files.rows import CSV, JSON_LINES, UnreadableError, read_rows
+from tests.cli.conftest import AtTerminal, Run, piped
 from tests.rpc.scripted_server import scripted_server
 
 LATER = datetime(2126, 12, 1, 9, 30, 0, 250_000, tzinfo=UTC)
@@ -113,18 +114,18 @@ def test_an_import_that_was_interrupted_goes_on_where_it_was(
     name = file(HEADER + "".join(f"acme/{number:05},next,,,\n" for number in range(1_500)))
     sent = []
 
-    def only_one(method: Any, component: str, rows: Any, *args: Any, **more: Any) -> None:
+    def only_one(session: Any, wanted: Any, rows: Any, *args: Any, **more: Any) -> None:
         if sent:
             raise UnavailableError("The server has gone.")
         sent.append(len(rows))
-        real(method, component, rows, *args, **more)
+        real(session, wanted, rows, *args, **more)
 
-    real = override_import._batch
+    real = sending._batch
     with monkeypatch.context() as patch:
-        patch.setattr(override_import, "_batch", only_one)
+        patch.setattr(sending, "_batch", only_one)
         broken = rampd("override", "import", "restyler", name)
     assert broken.code == 3
-    assert "1,000 of 1,500 changes are made. Type the command again" in broken.err
+    assert "Of 1,500 changes, at least 1,000 are made. Type the command again" in broken.err
 
     again = rampd("override", "import", "restyler", name)
 
@@ -164,9 +165,26 @@ def test_one_wrong_row_refuses_the_file_unless_it_may_be_left_out(rampd: Run, ad
 def test_a_dry_run_changes_nothing(rampd: Run, admin: Any, file: Any) -> None:
     ran = rampd("override", "import", "restyler", file(HEADER + "acme/app,next,,,\n"), "--dry-run", "-o", "json")
 
-    assert (ran.json["set"], ran.json["dry_run"]) == (1, True)
+    assert (ran.json["set"], ran.json["dryRun"], ran.json["revision"]) == (1, True, "2")
+    assert [name for name in ran.json if "_" in name] == []
     assert overrides(admin) == []
     assert admin.get_rollout("restyler").revision == 1
+
+
+@pytest.mark.parametrize("options", [[], ["--replace"]], ids=["", "replace"])
+@pytest.mark.parametrize("rows", [1_500, 0])
+def test_an_import_begins_only_at_the_revision_that_is_expected(
+    rampd: Run, admin: Any, file: Any, rows: int, options: list[str]
+) -> None:
+    """Given an import in two batches, or one that has nothing to change, expect that only its beginning is compared."""
+    name = file(HEADER + "".join(f"acme/{number:05},next,,,\n" for number in range(rows)))
+
+    refused = rampd("override", "import", "restyler", name, *options, "--expect-revision", "7")
+    assert (refused.code, "restyler is at revision 1, not 7" in refused.err, overrides(admin)) == (1, True, [])
+    assert "at least" not in refused.err
+
+    assert rampd("override", "import", "restyler", name, *options, "--expect-revision", "1").code == 0
+    assert len(overrides(admin)) == rows
 
 
 def test_replace_deletes_what_the_file_does_not_have_but_not_without_a_yes(rampd: Run, admin: Any, file: Any) -> None:
@@ -183,11 +201,7 @@ def test_replace_deletes_what_the_file_does_not_have_but_not_without_a_yes(rampd
 @pytest.mark.parametrize(
     ("text", "form", "line", "problem"),
     [
-        ("", CSV, 1, "is empty"),
-        ("repository,tag\na,b\n", CSV, 1, "must be the header"),
-        ("repo,repo\na,b\n", CSV, 1, "must be the header"),
         ("repo,tag\na/b\n", CSV, 2, "has 1 values, and the header has 2"),
-        ('repo,tag\n"a/b,1\n', CSV, 2, "is not CSV"),
         ('repo,tag\n"a\nb",1\n', CSV, 2, "repo must be"),
         ("repo,tag\na/b,\n", CSV, 2, "channel is required"),
         ("repo,tag,expire_time\na/b,1,tomorrow\n", CSV, 2, "expire_time must be a time with a zone"),
@@ -209,27 +223,106 @@ def test_a_wrong_row_is_named_by_its_line(text: str, form: str, line: int, probl
     assert problem in refused.text
 
 
-def test_a_file_that_is_not_utf_8_is_refused_with_its_line() -> None:
-    _, [refused] = read_rows(b"repo,tag\na/b,1\n\xff,1\n", CSV)
-    assert (refused.line, refused.text) == (3, "is not UTF-8")
+UNREADABLE = [
+    (b"", 1, "The file is empty. Its first line must be the header"),
+    (b"repository,tag\na,b\n", 1, "The first line must be the header"),
+    (b"repo,repo\na,b\n", 1, "The first line must be the header"),
+    (b'repo,tag\nc/d,1\n"a/b,1\n', 3, "The text is not CSV"),
+    (b"repo,tag\na/b,1\n\xff,1\n", 3, "The text is not UTF-8"),
+]
+
+
+@pytest.mark.parametrize(("content", "line", "problem"), UNREADABLE)
+def test_a_file_whose_rows_are_unknown_is_wrong_as_a_whole(content: bytes, line: int, problem: str) -> None:
+    with pytest.raises(UnreadableError) as raised:
+        read_rows(content, CSV)
+
+    assert raised.value.line == line
+    assert raised.value.text.startswith(problem)
+
+
+@pytest.mark.parametrize("options", [[], ["--skip-invalid"], ["--replace", "--skip-invalid", "--yes"]])
+def test_a_file_that_can_not_be_read_changes_nothing_whatever_may_be_left_out(
+    rampd: Run, admin: Any, tmp_path: Path, options: list[str]
+) -> None:
+    admin.set_override("restyler", "acme/old", channel="NEXT")
+    for content, line, problem in UNREADABLE:
+        (tmp_path / "o.csv").write_bytes(content)
+
+        ran = rampd("override", "import", "restyler", "o.csv", *options)
+
+        assert (ran.code, ran.out, ran.err.startswith(f"rampd: o.csv:{line}: {problem}")) == (2, "", True)
+        assert ran.err.endswith(" Nothing was imported.\n")
+    assert overrides(admin) == [("acme/old", v1.CHANNEL_NEXT, "")]
+
+
+@pytest.mark.parametrize("options", [["--replace", "--yes"], ["--replace", "--yes", "--skip-invalid"]])
+@pytest.mark.parametrize("output", ["plain", "json"])
+def test_replace_deletes_nothing_because_a_row_is_wrong(
+    rampd: Run, admin: Any, file: Any, options: list[str], output: str
+) -> None:
+    """Given a row whose tag is wrong, expect that the override of its repo is not among those that the file does not have."""
+    admin.set_override("restyler", "acme/b", channel="NEXT")
+    name = file(f"{HEADER}acme/app,next,,,\nacme/b,both,,,\n")
+
+    ran = rampd("override", "import", "restyler", name, *options, "-o", output)
+
+    assert (ran.code, ran.out, "o.csv:3: channel must be" in ran.err) == (2, "", True)
+    assert "1 of 2 rows is wrong, and nothing was imported." in ran.err
+    assert "skip-invalid" not in ran.err
+    assert overrides(admin) == [("acme/b", v1.CHANNEL_NEXT, "")]
+
+
+def test_a_file_without_a_right_row_is_refused_also_if_rows_may_be_left_out(rampd: Run, admin: Any, file: Any) -> None:
+    """Given CSV that is read as JSON lines, expect an error, and not an import of nothing."""
+    name = file(f"{HEADER}acme/app,next,,,\n")
+
+    ran = rampd("override", "import", "restyler", name, "--skip-invalid", "--format", "jsonl")
+
+    assert (ran.code, ran.err.splitlines()[-1]) == (
+        2,
+        "rampd: 2 of 2 rows are wrong, and nothing was imported. No row is right. Correct the file.",
+    )
+
+
+def test_the_answer_to_a_person_counts_in_words_that_agree(rampd: Run, admin: Any, file: Any) -> None:
+    admin.set_override("restyler", "acme/old", channel="NEXT")
+    name = file(f"{HEADER}acme/app,next,,,\nacme/old,,,,true\nacme/b,both,,,\n")
+
+    ran = rampd("override", "import", "restyler", name, "--skip-invalid", "-o", "table")
+
+    assert ran.out == "Set 1 and deleted 1 override of restyler; 0 as before, 1 row is wrong and left out.\n"
 
 
 def test_ctrl_c_says_how_far_the_import_came(
     cli: Run, component: str, shared_server: RampdServer, file: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shared_server.admin().release(component, "1.0")
-    real, sent = override_import._batch, []
+    real, sent = sending._batch, []
 
     def pressed(*args: Any, **more: Any) -> None:
         if sent:
             raise KeyboardInterrupt
         sent.append(real(*args, **more))
 
-    monkeypatch.setattr(override_import, "_batch", pressed)
+    monkeypatch.setattr(sending, "_batch", pressed)
     ran = cli("override", "import", component, file(HEADER + "".join(f"a/{n},next,,,\n" for n in range(1_001))))
 
     assert ran.code == 130
-    assert "At least 1,000 of 1,001 changes are made. Type the command again: it goes on there." in ran.err
+    assert "Of 1,001 changes, at least 1,000 are made. Type the command again: it goes on there." in ran.err
+
+
+def test_ctrl_c_before_the_first_row_is_sent_says_that_nothing_was_changed(
+    rampd: Run, admin: Any, file: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pressed(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(override_import, "compare", pressed)
+
+    ran = rampd("override", "import", "restyler", file(f"{HEADER}a/b,next,,,\n"))
+
+    assert (ran.code, ran.out, ran.err.strip()) == (130, "", "Nothing was changed.")
 
 
 def test_a_person_sees_a_bar_and_is_asked_before_overrides_are_deleted(
@@ -241,13 +334,13 @@ def test_a_person_sees_a_bar_and_is_asked_before_overrides_are_deleted(
     name = file(HEADER + "".join(f"a/{n},next,,,\n" for n in range(2_000)))
 
     declined = person("override", "import", component, name, "--replace", typed="n\n")
-    assert (declined.code, "such as that of acme/old" in " ".join(declined.text.split())) == (5, True)
+    assert (declined.code, "The override of acme/old is not in" in " ".join(declined.text.split())) == (5, True)
     assert len(list(admin.list_overrides(component))) == 1
 
     done = person("override", "import", component, name, "--replace", typed="y\n")
     assert done.code == 0
     assert "━" in done.text
-    assert f"Set 2,000 and deleted 1 overrides of {component}; 0 as before." in " ".join(done.text.split())
+    assert f"Set 2,000 and deleted 1 override of {component}; 0 as before." in " ".join(done.text.split())
 
 
 def test_an_export_keeps_a_link_and_the_mode_of_a_file(rampd: Run, admin: Any, tmp_path: Path) -> None:
@@ -278,6 +371,20 @@ def test_an_export_goes_through_a_pipe_with_a_name_and_never_replaces_it(
         os.close(reader)
 
 
+def test_what_another_command_writes_can_be_imported(rampd: Run, admin: Any, tmp_path: Path) -> None:
+    """Given a pipe such as that of `<(…)`, expect all of it."""
+    with piped(tmp_path / "pipe", f"{HEADER}acme/app,next,,,\n"):
+        assert rampd("override", "import", "restyler", "pipe").code == 0
+    assert overrides(admin) == [("acme/app", v1.CHANNEL_NEXT, "")]
+
+
+@pytest.mark.parametrize(("name", "says"), [("/dev/zero", "is larger than 64 MiB"), (".", "Is a directory")])
+def test_a_file_without_an_end_and_a_folder_are_wrong_use(run: Run, name: str, says: str) -> None:
+    ran = run("override", "import", "restyler", name)
+
+    assert (ran.code, says in ran.err) == (2, True)
+
+
 def test_a_program_gets_one_error_with_every_row(rampd: Run, admin: Any, file: Callable[..., str]) -> None:
     ran = rampd("override", "import", "restyler", file(f"{HEADER}a b,,1,,\n"), "-o", "json")
 
@@ -297,7 +404,7 @@ def test_a_dry_run_of_several_batches_says_that_no_batch_knows_the_others(
     """Given a prefix in one batch and its repo in another, expect no exact number: nobody would get another version."""
     with Resolver(rampd_server.target, mode="rpc") as resolver:
         resolver.resolve("restyler", repo="acme/app")
-    monkeypatch.setattr(override_import, "_BATCH", 1)
+    monkeypatch.setattr(sending, "BATCH", 1)
 
     ran = rampd(
         "override", "import", "restyler", file(f"{HEADER}acme/*,,9,,\nacme/app,,1.0,,\n"), "--dry-run", "-o", "table"
@@ -334,19 +441,80 @@ def test_replace_deletes_only_what_a_person_was_asked_about(
     assert [each.repo for each in admin.list_overrides(component)] == ["acme/old" if stays == "changed" else "a/b"]
 
 
+@pytest.mark.parametrize(
+    ("meanwhile", "code", "left"),
+    [
+        ("another repo", 1, ["a/0", "acme/new", "acme/old"]),
+        ("a repo of the file", 0, ["a/0", "a/1"]),
+        ("a step of the rollout", 0, ["a/0", "a/1"]),
+    ],
+)
+def test_replace_deletes_nothing_that_was_set_after_it_began(  # noqa: PLR0917
+    rampd: Run, admin: Any, file: Any, monkeypatch: pytest.MonkeyPatch, meanwhile: str, code: int, left: list[str]
+) -> None:
+    """Given two imports at the same time, or a rollout that goes on, expect that only what nobody has touched is deleted."""
+    admin.set_override("restyler", "acme/old", tag="1.0")
+    admin.release("restyler", "2.0")
+    monkeypatch.setattr(sending, "BATCH", 1)
+    real, sent = sending._batch, []
+
+    def beside(*args: Any, **more: Any) -> None:
+        real(*args, **more)
+        if sent:
+            return
+        sent.append(1)
+        match meanwhile:
+            case "another repo":
+                admin.set_override("restyler", "acme/new", tag="1.0")
+            case "a repo of the file":
+                admin.set_override("restyler", "a/1", tag="1.0")
+            case _:
+                admin.ramp("restyler", 5)
+
+    monkeypatch.setattr(sending, "_batch", beside)
+
+    ran = rampd("override", "import", "restyler", file(f"{HEADER}a/0,next,,,\na/1,next,,,\n"), "--replace", "--yes")
+
+    assert ran.code == code
+    assert [each.repo for each in admin.list_overrides("restyler")] == left
+    if code:
+        first, second, _ = ran.err.splitlines()[-3:]
+        assert first == (
+            "rampd: Somebody else has set the override of acme/new, which o.csv does not have. It is not deleted. If it may be "
+            "deleted, type the command again. (REVISION_MISMATCH)"
+        )
+        assert second == "Of 3 changes, at least 1 is made. Type the command again: it goes on there."
+
+
+def test_a_replace_gives_up_if_somebody_changes_the_component_all_the_time(
+    rampd: Run, admin: Any, file: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = sending._batch
+
+    def later(*args: Any, **more: Any) -> None:
+        admin.set_override("restyler", "a/0", channel=("NEXT", "CURRENT")[admin.get_rollout("restyler").revision % 2])
+        real(*args, **more)
+
+    monkeypatch.setattr(sending, "_batch", later)
+
+    ran = rampd("override", "import", "restyler", file(f"{HEADER}a/0,,1.0,,\n"), "--replace")
+
+    assert (ran.code, "(REVISION_MISMATCH)" in ran.err) == (1, True)
+
+
 def test_a_refusal_after_the_first_batch_is_no_wrong_use(
     rampd: Run, admin: Any, file: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Given a server that refuses a row of a batch, expect another code than where nothing was changed."""
     name = file(HEADER + "".join(f"acme/{number:05},next,,,\n" for number in range(1_500)))
-    real = override_import._batch
+    real = sending._batch
 
-    def refused(method: Any, component: str, rows: Any, *args: Any, **more: Any) -> None:
+    def refused(session: Any, wanted: Any, rows: Any, *args: Any, **more: Any) -> None:
         if len(rows) <= most:
             raise InvalidArgumentError("no", reason="INVALID_FIELD", violations=[("overrides[0].repo", "no")])
-        real(method, component, rows, *args, **more)
+        real(session, wanted, rows, *args, **more)
 
-    monkeypatch.setattr(override_import, "_batch", refused)
+    monkeypatch.setattr(sending, "_batch", refused)
 
     most = 1_000
     assert rampd("override", "import", "restyler", name).code == 2

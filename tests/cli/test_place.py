@@ -30,6 +30,21 @@ def found() -> str:
     return place.place_of("", Profile(), is_profile_named=False, environment={}).server
 
 
+@pytest.mark.parametrize(
+    ("servers", "profile", "expected"),
+    [
+        ([], "", ""),
+        ([""], "", ""),
+        (["a:1"], "", " --server a:1"),
+        (["a:1", "unix:/x y"], "", " --server a:1 --server 'unix:/x y'"),
+        ([], "my own", " --profile 'my own'"),
+        (["a:1"], "prod", " --server a:1 --profile prod"),
+    ],
+)
+def test_what_a_person_has_typed_can_be_typed_again(servers: list[str], profile: str, expected: str) -> None:
+    assert place.typed(servers, profile) == expected
+
+
 def test_a_socket_of_another_user_is_not_trusted(listening: Path) -> None:
     assert found() == place.LOOPBACK
 

@@ -162,9 +162,32 @@ def test_a_plan_that_lets_bad_releases_through_says_what_would_find_them(rampd: 
     ran = rampd("plan", "restyler", *words)
 
     assert ran.json["advice"] == [
-        "A release that fails 100 % of its jobs is not found in 200 of 200 simulated rollouts. To find it more often, let a step "
-        "hold longer, or give it min_jobs."
+        "A release that fails 100 % of its jobs is not found in 200 of 200 simulated rollouts. To find it in 9 of 10, give the step "
+        "at 50 % `hold: 4m` or `min_jobs: 13`."
     ]
+    for line in ("hold: 4m", "hold: 1s, min_jobs: 13"):
+        text = (tmp_path / "short.yaml").read_text()
+        (tmp_path / "advised.yaml").write_text(text.replace("{percent: 50, hold: 1s", f"{{percent: 50, {line}"))
+        advised = rampd("plan", "restyler", *(word.replace("short", "advised") for word in words))
+        assert [each["nineOfTen"] for each in advised.json["releases"][-1:]] != [None]
+        assert "100 %" not in " ".join(advised.json["advice"])
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--repos", "4"), "4 repos are too few, because each counts once."),
+        (("--current-failure-rate", "45"), "there are too few jobs, or it is too little worse than current."),
+    ],
+    ids=["few repos", "little worse"],
+)
+def test_a_plan_that_a_longer_step_does_not_help_says_so(
+    rampd: Run, file: str, words: tuple[str, ...], says: str
+) -> None:
+    ran = rampd("plan", "restyler", "--jobs-per-hour", "500", "--policy", file, *words, "-o", "json")
+
+    [advice] = ran.json["advice"]
+    assert advice.endswith(says)
 
 
 def test_what_is_no_worse_than_current_is_not_looked_for(rampd: Run, file: str) -> None:
@@ -214,7 +237,8 @@ FAILS  JOBS (OF NEXT)         TIME        JOBS (OF NEXT)  TIME        ROLLOUTS
 100 %  29 (3)                 3 min 29 s  63 (6)          7 min 34 s  0 of 200
 If next fails more often than current, rampd rolls back.
 A release that fails 5 % of its jobs is not found in 154 of 200 simulated
-rollouts. To find it more often, let a step hold longer, or give it min_jobs.
+rollouts. To find it in 9 of 10, give the step at 50 % `hold: 6h` or `min_jobs:
+1500`.
 
 What is assumed
 500 jobs an hour, evenly spread, each of another repo.

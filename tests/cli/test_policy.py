@@ -2,10 +2,12 @@
 
 import json
 import os
+import signal
 import stat
 import subprocess
+import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,10 @@ import pytest
 from rampd import v1
 from rampd.errors import AbortedError, InvalidArgumentError, UnavailableError
 from rampd.testing import RampdServer
+from rampd_cli.changing import How
 from rampd_cli.commands import policy_apply
 from rampd_cli.policies import applying
-from tests.cli.conftest import RAMPD, AtTerminal, Run
+from tests.cli.conftest import RAMPD, AtTerminal, Run, piped
 from tests.rpc.scripted_server import ScriptedServer, scripted_server, status
 
 FILE = """\
@@ -173,6 +176,7 @@ def test_a_dry_run_changes_nothing(rampd: Run, admin: Any, file: Any) -> None:
     ran = rampd("policy", "apply", file(), "--dry-run")
 
     assert (ran.code, ran.rows[0][:2]) == (0, ["restyler", "would"])
+    assert rampd("policy", "apply", file(), "--dry-run", "-o", "json").json["dryRun"] is True
     assert admin.get_rollout("restyler").revision == 1
 
 
@@ -206,23 +210,93 @@ def test_a_component_in_two_files_is_an_error(rampd: Run, admin: Any, file: Any)
     assert (ran.code, ran.err.splitlines()[0]) == (2, "b.yaml:2: restyler is already in a.yaml:2.")
 
 
-def test_a_component_that_does_not_exist_is_refused(rampd: Run, file: Any) -> None:
-    ran = rampd("policy", "apply", file())
+def test_components_that_do_not_exist_are_refused_with_their_lines(rampd: Run, admin: Any, file: Any) -> None:
+    """Given a file with one component that exists and two that do not, expect both of them, and that nothing is set."""
+    name = file("policies:\n  none: {}\n  restyler: {alpha: 0.2}\n  nobody: {}\n")
 
-    assert (ran.code, "COMPONENT_NOT_FOUND" in ran.err) == (1, True)
+    for words in (("apply",), ("apply", "--dry-run"), ("diff",)):
+        ran = rampd("policy", *words, name)
+
+        error, *more = ran.err.splitlines()
+        assert (ran.code, ran.out, error.endswith("(COMPONENT_NOT_FOUND)")) == (1, "", True)
+        assert more == [
+            "p.yaml:2: There is no component none.",
+            "p.yaml:4: There is no component nobody.",
+            "Next: rampd status",
+        ]
+    assert admin.get_rollout("restyler").revision == 1
+
+
+NO_POLICY = {
+    "": "p.yaml:1: The file is empty. It begins with `policies:`, and has the name of each component below it.",
+    "# later": "p.yaml:1: The file is empty. It begins with `policies:`, and has the name of each component below it.",
+    "policies:": "p.yaml:1: `policies` must have the name of each component, with its policy below it.",
+    "policies: {restyler: {}}\n---\npolicies: {restyler: {}}": (
+        "p.yaml:2: The file begins a second document. Write every component into the first one."
+    ),
+    "policies:\n  a: {}\n  a: {}": "p.yaml:3: The file has 'a' again, which is already on line 2.",
+    "policies:\n  a:": "p.yaml:2: a must have fields, such as `queue_mode`. Write {} for a policy that has only defaults.",
+}
+"""Files from which nobody knows what to set, and what is said about each."""
+
+
+def test_a_file_that_says_no_policy_is_wrong_use_and_resets_nothing(rampd: Run, admin: Any, file: Any) -> None:
+    admin.set_policy("restyler", v1.Policy(alpha=0.2))
+
+    for text, says in NO_POLICY.items():
+        for words in (("apply",), ("apply", "--prune", "--yes"), ("diff",)):
+            ran = rampd("policy", *words, file(text))
+
+            assert (ran.code, ran.out) == (2, "")
+            assert ran.err.splitlines() == [says, "rampd: 1 error. Nothing was changed."]
+    assert admin.get_policy("restyler").alpha == 0.2
+
+
+def test_a_component_without_a_policy_has_that_of_the_defaults(rampd: Run, admin: Any, file: Any) -> None:
+    shown = rampd("policy", "show", "restyler")
+    assert (shown.code, shown.out.splitlines()[:3]) == (
+        0,
+        ["policies:", "  restyler: {}", "    # At their defaults:"],
+    )
+
+    same = rampd("policy", "diff", file(shown.out), "--exit-code")
+    assert (same.code, same.out, same.err) == (0, "", "")
+    assert rampd("policy", "diff", file(shown.out), "-o", "table").out == "There is no difference.\n"
+    applied = rampd("policy", "apply", file(shown.out))
+    assert (applied.code, applied.rows) == (0, [["restyler", "no", "1", "The policy is as the file says."]])
+
+
+@pytest.mark.parametrize("output", ["yaml", "json"])
+def test_a_component_that_does_not_exist_has_no_policy_to_show(rampd: Run, admin: Any, output: str) -> None:
+    ran = rampd("policy", "show", "restyler", "none", "-o", output)
+
+    assert (ran.code, ran.out, "COMPONENT_NOT_FOUND" in ran.err) == (1, "", True)
 
 
 def test_a_file_that_can_not_be_read_is_wrong_use(rampd: Run) -> None:
     assert rampd("policy", "apply", "none.yaml").code == 2
 
 
+@pytest.mark.parametrize(("name", "says"), [("/dev/zero", "is larger than"), (".", "Is a directory")])
+def test_a_file_without_an_end_and_a_folder_are_wrong_use(rampd: Run, name: str, says: str) -> None:
+    ran = rampd("policy", "apply", name)
+
+    assert (ran.code, says in ran.err) == (2, True)
+
+
+def test_what_another_command_writes_can_be_applied(rampd: Run, admin: Any, tmp_path: Path) -> None:
+    """Given a pipe such as that of `<(…)`, expect all of it."""
+    with piped(tmp_path / "pipe", FILE):
+        assert rampd("policy", "apply", "pipe").rows[0][:2] == ["restyler", "yes"]
+
+
 def test_a_policy_that_changed_meanwhile_is_left_alone_and_a_step_is_no_change(admin: Any) -> None:
     has = applying.present(admin, "restyler")
     admin.release("restyler", "2.0")
-    assert applying.set_policy(admin, has, v1.Policy(alpha=0.1), "").changed
+    assert applying.set_policy(admin, has, v1.Policy(alpha=0.1), How()).changed
 
     with pytest.raises(AbortedError):
-        applying.set_policy(admin, has, v1.Policy(alpha=0.2), "")
+        applying.set_policy(admin, has, v1.Policy(alpha=0.2), How())
 
     assert admin.get_policy("restyler").alpha == 0.1
 
@@ -274,6 +348,50 @@ def test_edit_shows_what_the_server_refuses(rampd: Run, admin: Any, editor: Any,
     kept = Path(ran.err.split("Your text is in ")[1].strip().removesuffix("."))
     assert "percent: 96" in kept.read_text()
     kept.unlink()
+
+
+def test_a_dry_run_of_an_edit_says_what_would_happen_and_keeps_the_text(rampd: Run, admin: Any, editor: Any) -> None:
+    editor('sed -i "s/restyler: {}/restyler: {alpha: 0.1}/" "$1"')
+
+    ran = rampd("policy", "edit", "restyler", "--dry-run")
+
+    assert (ran.code, ran.rows[0][:2]) == (0, ["restyler", "would"])
+    assert (admin.get_rollout("restyler").revision, admin.get_policy("restyler").alpha) == (1, 0.01)
+    kept = ran.err.split("rampd policy apply ")[1].strip()
+    assert rampd("policy", "apply", kept).code == 0
+    assert admin.get_policy("restyler").alpha == 0.1
+    Path(kept).unlink()
+
+
+@pytest.mark.parametrize("words", [("edit", "restyler"), ("apply", "p.yaml")], ids=" ".join)
+def test_a_policy_is_set_only_at_the_revision_that_is_expected(
+    rampd: Run, admin: Any, editor: Any, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    (tmp_path / "p.yaml").write_text("policies: {restyler: {alpha: 0.1}}")
+    editor('sed -i "s/restyler: {}/restyler: {alpha: 0.1}/" "$1"')
+
+    refused = rampd("policy", *words, "--expect-revision", "7", "--yes")
+    assert (refused.code, "restyler is at revision 1, not 7" in refused.err) == (1, True)
+    assert refused.err.endswith("Next: rampd status restyler\n")
+    assert (seen(tmp_path), admin.get_rollout("restyler").revision) == ([], 1)
+
+    assert rampd("policy", *words, "--expect-revision", "1", "--yes").code == 0
+    assert admin.get_policy("restyler").alpha == 0.1
+
+
+def test_a_step_since_the_revision_that_is_expected_is_a_change(admin: Any) -> None:
+    """Given a rollout that has gone on while the policy stayed, expect a refusal: the person asked for this revision."""
+    has = applying.present(admin, "restyler")
+    admin.release("restyler", "2.0")
+
+    with pytest.raises(AbortedError):
+        applying.set_policy(admin, has, v1.Policy(alpha=0.1), How(expect_revision=1))
+
+
+def test_the_revision_of_several_components_can_not_be_expected(rampd: Run, admin: Any, file: Any) -> None:
+    ran = rampd("policy", "apply", file("policies: {restyler: {}, worker: {}}"), "--expect-revision", "1")
+
+    assert (ran.code, "for one component" in ran.err) == (2, True)
 
 
 def test_an_edit_without_a_change_changes_nothing(rampd: Run, admin: Any, editor: Any) -> None:
@@ -448,6 +566,112 @@ def test_a_damaged_component_leaves_the_others_their_policies(
         if output == "json":
             assert bool(ran.err) == bool(code)
             assert not ran.err or json.loads(ran.err)["reason"] == "STORE_CORRUPT"
+
+
+PRUNED = "policies:\n  restyler: {alpha: 0.2, auto_start: true}\n  worker: {alpha: 0.3, steps: [{percent: 5}, {percent: 25}]}\n"
+WANTED = {
+    "restyler": v1.Policy(alpha=0.2, auto_start=True),
+    "worker": v1.Policy(alpha=0.3, steps=[v1.Step(percent=5), v1.Step(percent=25)]),
+    "mailer": v1.Policy(),
+}
+_KILLED_AT = """
+import os, signal, sys
+from rampd_cli.__main__ import main
+from rampd_cli.policies import applying
+
+real, left = applying._set, [int(sys.argv.pop(1))]
+
+def _set(*args, **more):
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    left[0] -= 1
+    answer = real(*args, **more)
+    if not left[0] and not more.get("dry_run"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return answer
+
+applying._set = _set
+sys.exit(main())
+"""
+"""`rampd`, which is killed when the server has been asked so often about a policy: three times to check, three times to set."""
+
+
+BEFORE = {
+    "restyler": v1.Policy(),
+    "worker": v1.Policy(max_percent=50),
+    "mailer": v1.Policy(alpha=0.4, auto_start=True),
+}
+"""Three components with policies. The file names two of them."""
+
+
+def set_policies(admin: Any, wanted: Mapping[str, v1.Policy]) -> None:
+    for name, policy in wanted.items():
+        admin.set_policy(name, policy, update_mask=[field.name for field in v1.Policy.DESCRIPTOR.fields])
+
+
+def policies(admin: Any) -> dict[str, v1.Policy]:
+    return {name: admin.get_rollout(name).policy for name in WANTED}
+
+
+def test_an_apply_that_is_killed_leaves_whole_policies_and_its_repeat_the_wanted_ones(
+    rampd: Run, admin: Any, rampd_server: RampdServer, file: Any
+) -> None:
+    admin.release("mailer", "1.0")
+    words = ("policy", "apply", file(PRUNED), "--prune", "--yes")
+    for asked in range(7):
+        set_policies(admin, BEFORE)
+
+        killed = killed_at(asked, words, rampd_server.target)
+
+        assert (killed.returncode, killed.stdout) == (-signal.SIGKILL, b""), killed.stderr
+        done = max(asked - 3, 0)
+        assert list(policies(admin).values()) == [*list(WANTED.values())[:done], *list(BEFORE.values())[done:]]
+
+        again = rampd(*words)
+
+        assert (again.code, policies(admin)) == (0, WANTED)
+        assert [row[1] for row in again.rows].count("yes") == 3 - done
+
+
+def killed_at(asked: int, words: Sequence[str], target: str) -> "subprocess.CompletedProcess[bytes]":
+    return subprocess.run(
+        [sys.executable, "-c", _KILLED_AT, str(asked), *words],
+        env={**os.environ, "RAMPD_SERVER": target},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+
+
+INTERRUPTED = {
+    0: "Nothing was changed.",
+    2: "Nothing was changed.",
+    3: "Set: nothing. Perhaps set: restyler. Not set: worker, mailer. Type the command again for the rest.",
+    5: "Set: restyler, worker. Perhaps set: mailer. Type the command again for the rest.",
+}
+"""After how many questions about a policy somebody presses Ctrl-C, and what is said."""
+
+
+def test_ctrl_c_during_an_apply_says_what_was_done_and_what_was_not(
+    rampd: Run, admin: Any, file: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin.release("mailer", "1.0")
+    real = applying._set
+
+    def pressed(*args: Any, **more: Any) -> Any:
+        if not left:
+            raise KeyboardInterrupt
+        left.pop()
+        return real(*args, **more)
+
+    monkeypatch.setattr(applying, "_set", pressed)
+    for asked, said in INTERRUPTED.items():
+        set_policies(admin, BEFORE)
+        left = [None] * asked
+
+        ran = rampd("policy", "apply", file(PRUNED), "--prune", "--yes")
+
+        assert (ran.code, ran.out, ran.err.strip()) == (130, "", said)
 
 
 def test_a_refusal_after_the_first_policy_is_no_wrong_use(

@@ -121,7 +121,7 @@ def test_a_wrong_value_is_said_once_and_with_its_line(text: str, problem: str) -
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "1: The file is empty."),
+        ("", "1: The file is empty. It begins with `policies:`"),
         ("policies: [", "2: The file is not YAML"),
         ("policies:\n\trestyler: {}", "2: The file has a tab."),
         ("policies: {}\n---\npolicies: {}", "2: The file begins a second document."),

@@ -6,11 +6,12 @@ import pty
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from rampd import Admin
+from rampd import Admin, v1
 from rampd.testing import RampdServer
 from tests.cli.conftest import RAMPD, AtTerminal, Run
 
@@ -108,6 +109,36 @@ def test_what_changed_since_it_was_shown_is_not_changed_again(
     assert admin.get_rollout(released).current.tag == "1.0"
 
 
+@pytest.mark.parametrize(
+    "before",
+    [["0.1", "0.2", "1.0"], ["0.1", "1.0"]],
+    ids=["beyond one", "by one"],
+)
+def test_going_back_goes_no_further_than_what_was_seen(
+    person: AtTerminal,
+    admin: Admin,
+    component: str,
+    monkeypatch: pytest.MonkeyPatch,
+    before: list[str],
+) -> None:
+    """Given a newer version that becomes current after `rampd` has looked how far it goes back, expect a refusal."""
+    from rampd_cli.commands import revert
+
+    for tag in before:
+        admin.release(component, tag, expedite=True)
+    beyond_one = revert._beyond_one
+
+    def late(rollout: v1.Rollout, to: str) -> str:
+        admin.release(component, "2.0", expedite=True)
+        return beyond_one(rollout, to)
+
+    monkeypatch.setattr(revert, "_beyond_one", late)
+    screen = person("revert", component, "--to", "0.1", typed="y\n")
+
+    assert (screen.code, "(REVISION_MISMATCH)" in screen.text, "[y/N]" in screen.text) == (1, True, False)
+    assert admin.get_rollout(component).current.tag == "2.0"
+
+
 def test_what_is_so_already_needs_no_question(person: AtTerminal, admin: Admin, component: str) -> None:
     admin.release(component, "1.0")
 
@@ -180,10 +211,29 @@ def test_ctrl_c_at_a_question_changes_nothing(
     assert admin.get_rollout(released).current.tag == "1.0"
 
 
-def _started(words: list[str], terminal: int, stdout: object = None) -> "subprocess.Popen[bytes]":
+@pytest.mark.parametrize(
+    "before", [(), ("sh", "-c", 'trap "" HUP; exec "$@"', "sh")], ids=["hung up", "as after nohup"]
+)
+def test_without_its_terminal_a_question_has_no_answer(
+    cli: Run, admin: Admin, released: str, shared_server: RampdServer, before: Sequence[str]
+) -> None:
+    """Given a terminal that is closed at the question, expect nothing changed, also if the command outlives the terminal."""
+    ours, theirs = pty.openpty()
+    process = _started(["delete", released], theirs, before=before)
+    _seen_until(ours, "to go on: ")
+
+    os.close(ours)
+
+    assert process.wait(300) == 5
+    assert admin.get_rollout(released).current.tag == "1.0"
+
+
+def _started(
+    words: list[str], terminal: int, stdout: object = None, before: Sequence[str] = ()
+) -> "subprocess.Popen[bytes]":
     """Starts `rampd` with a terminal, in a process of its own."""
     process = subprocess.Popen(
-        [*RAMPD, *words],
+        [*before, *RAMPD, *words],
         stdin=terminal,
         stdout=terminal if stdout is None else stdout,  # type: ignore[arg-type]
         stderr=terminal,

@@ -1,11 +1,13 @@
 """`rampd status`: what a person sees. The views are pure, so these tests give them messages and the time."""
 
+import re
 from datetime import timedelta
 
 import pytest
 from rich.cells import cell_len
 
 from rampd import v1
+from rampd_cli.app import SECTIONS
 from rampd_cli.drawing.clock import Clock
 from rampd_cli.drawing.screen import Screen
 from rampd_cli.status.known import Detail, Known, Overrides
@@ -58,8 +60,8 @@ DETAILS = {
 }
 
 
-def text_of(known: Known, width: int, height: int | None = None) -> str:
-    return printed(drawn(known, CLOCK, Screen(width, height)), width)
+def text_of(known: Known, width: int, height: int | None = None, *, at: str = "") -> str:
+    return printed(drawn(known, CLOCK, Screen(width, height), at=at), width)
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -86,6 +88,47 @@ def test_a_held_next_in_quarantine_leaves_it_before_it_is_tried_again(is_detail:
 
     assert "rampd ramp restyler PERCENT" in text
     assert ("rampd quarantine remove restyler 20200409 && rampd ramp restyler PERCENT" in text) is is_quarantined
+
+
+@pytest.mark.parametrize("is_detail", [True, False], ids=["one", "all"])
+def test_each_command_reaches_the_server_that_was_typed(is_detail: bool) -> None:
+    found = list(DETAILS.values())
+    many = [rollouts.steady(f"s{number}") for number in range(900)]
+    known = Known([*(each.rollout for each in found), *many], found if is_detail else None, quarantined={"restyler"})
+
+    text = text_of(known, 200, 100, at=" --server h:1")
+
+    commands = "|".join(name for section in SECTIONS.values() for name in section)
+    assert len(re.findall(f"rampd (?:{commands}) ", text)) == text.count(" --server h:1") > 5
+
+
+STOPPED = {
+    "held": rollouts.held(),
+    "paused": rollouts.paused(),
+    "paused by rampd": rollouts.paused("restyler", v1.PAUSE_CAUSE_CHECK_FAILED),
+    "approval": rollouts.paused("restyler", v1.PAUSE_CAUSE_APPROVAL),
+}
+
+
+@pytest.mark.parametrize("is_detail", [True, False], ids=["one", "all"])
+@pytest.mark.parametrize("is_all", [True, False], ids=["everything", "it alone"])
+@pytest.mark.parametrize("rollout", STOPPED.values(), ids=STOPPED)
+def test_what_is_frozen_is_not_told_to_go_on_but_by_whom_and_how_the_freeze_ends(
+    rollout: v1.Rollout, is_all: bool, is_detail: bool
+) -> None:
+    stopped = v1.Rollout.FromString(rollout.SerializeToString())
+    known = Known([rollouts.frozen(stopped, is_all=is_all)], [Detail(stopped)] if is_detail else None)
+    text = text_of(known, 200)
+    stopped.freezes[0].ClearField("expire_time")
+    without_end = text_of(known, 200)
+
+    assert "rampd resume" not in text
+    assert "rampd ramp" not in text
+    assert "rozen by grace since 11:05 UTC until " in text
+    assert ("rampd unfreeze restyler" in text) is not is_all
+    assert "unfreeze --all" not in text
+    assert "It lasts until somebody ends it" in without_end
+    assert ("rampd unfreeze --all" in without_end) is is_all
 
 
 def test_the_quarantine_says_whether_current_or_next_is_in_it() -> None:

@@ -48,6 +48,16 @@ def test_nothing_is_said_where_nothing_can_be_said(settings: None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "code"),
+    [(("config", "get", "nothing"), 2), (("status", "--nonsense"), 2), (("--server", "127.0.0.1:1", "status"), 3)],
+    ids=["wrong use", "usage", "no server"],
+)
+def test_an_error_that_nobody_can_read_keeps_its_code(settings: None, words: tuple[str, ...], code: int) -> None:
+    """Given a full disk for stderr, expect no code that says that the change is made."""
+    assert in_shell(*words, redirect="2>/dev/full").returncode == code
+
+
+@pytest.mark.parametrize(
     ("words", "redirect", "code"),
     [
         (("override", "import", "restyler", "-"), "<&-", 2),

@@ -78,6 +78,17 @@ def test_a_change_with_a_question_is_repeated_without_it_and_with_the_same_guard
     assert (screen.code, f"--request-id {request_id} --yes --expect-revision 7" in screen.text) == (3, True)
 
 
+def test_going_back_to_a_tag_is_repeated_with_the_revision_that_was_seen(run: Run, server: ScriptedServer) -> None:
+    server.answers["GetRollout"] = [v1.GetRolloutResponse(rollout=v1.Rollout(component="restyler", revision=7))]
+    server.answers["Revert"] = [status(grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE")]
+
+    ran = run("revert", "restyler", "--to", "1.0")
+
+    sent = server.requests("Revert")[0]
+    assert (ran.code, sent.expected_revision) == (3, 7)
+    assert ran.err.splitlines()[1].endswith(f"--request-id {sent.request_id} --expect-revision 7")
+
+
 def test_a_change_that_depends_on_the_time_of_its_repeat_has_no_request_id_to_repeat(
     run: Run, server: ScriptedServer
 ) -> None:

@@ -22,6 +22,7 @@ guard, at 60 %        no*      yes   wait  wait   yes
 held                  no*      yes   yes   wait   no*
 current               yes      yes   no    yes    yes
 retired               yes      yes   no    yes    yes
+reverted              no       no    no    yes    no
 abandoned             no       no    no    yes    no
 cancelled             no       no    no    yes    no
 superseded            no       no    no    yes    no
@@ -55,10 +56,13 @@ SEEN = {
     "held": seen("NEXT", is_held=True),
     "current": seen("CURRENT", 10),
     "retired": seen("RETIRED"),
+    "reverted": seen("RETIRED"),
     "abandoned": seen("ABANDONED"),
     "cancelled": seen("CANCELLED"),
     "superseded": seen("SUPERSEDED"),
 }
+SEEN["retired"].release.end_reason = "replaced by t3, finalized by ada"
+SEEN["reverted"].release.end_reason = "reverted to t1 by ada: errors"
 CELLS = [(state, goal, word) for state, *words in ROWS[1:] for goal, word in zip(GOALS, words, strict=True)]
 
 

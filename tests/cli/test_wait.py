@@ -2,8 +2,11 @@
 
 import contextlib
 import json
+import shlex
 import signal
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -113,6 +116,90 @@ def test_what_can_not_happen_any_more_has_the_code_4(  # noqa: PLR0917
     assert (told.code, told.out, error["reason"], error["metadata"]["tag"]) == (4, "", reason, words[0])
 
 
+def latest(admin: Admin, name: str) -> None:
+    admin.set_policy(name, v1.Policy(queue_mode=v1.QUEUE_MODE_LATEST))
+    admin.release(name, "t4")
+
+
+def finalized(admin: Admin, name: str, *, over: bool = True) -> None:
+    admin.finalize(name, tag="t2", force=True)
+    if over:
+        admin.finalize(name, tag="t3", force=True)
+
+
+def reverted(admin: Admin, name: str, *, quarantine: bool = True, later: bool = False) -> None:
+    finalized(admin, name, over=False)
+    admin.revert(name, quarantine=quarantine)
+    if later:
+        admin.finalize(name, tag="t3", force=True)
+
+
+def released_again(admin: Admin, name: str) -> None:
+    """t1 is current, t3 waits with the tag of a previous release, and a Revert makes that one current."""
+    finalized(admin, name)
+    admin.release(name, "t4")
+    admin.release(name, "t2")
+    admin.revert(name, tag="t2")
+    admin.abandon(name)
+
+
+ENDS: dict[str, tuple[Callable[[Admin, str], object], str, str]] = {
+    # how it ended                       release   current next held ended percent=50
+    "replaced":                    (finalized,                                                "#2", "0 0 4 0 0"),
+    "current":                     (lambda a, c: finalized(a, c, over=False),                 "#2", "0 0 4 0 0"),
+    "current, and quarantined":    (lambda a, c: (finalized(a, c, over=False), a.quarantine(c, "t2")), "#2", "0 0 4 0 0"),
+    "replaced, and quarantined":   (lambda a, c: (finalized(a, c), a.quarantine(c, "t2")),    "#2", "0 0 4 0 0"),
+    "reverted":                    (reverted,                                                 "#2", "4 4 4 0 4"),
+    "reverted, not quarantined":   (lambda a, c: reverted(a, c, quarantine=False),            "#2", "4 4 4 0 4"),
+    "reverted, and others came":   (lambda a, c: reverted(a, c, later=True),                  "#2", "4 4 4 0 4"),
+    "rolled back":                 (lambda a, c: a.rollback(c),                               "#2", "4 0 0 124 4"),
+    "quarantined as next":         (lambda a, c: a.quarantine(c, "t2"),                       "#2", "4 0 0 124 4"),
+    "abandoned":                   (lambda a, c: a.abandon(c),                                "#2", "4 4 4 0 4"),
+    "cancelled":                   (lambda a, c: a.cancel_release(c, 3),                      "#3", "4 4 4 0 4"),
+    "quarantined in the queue":    (lambda a, c: a.quarantine(c, "t3"),                       "#3", "4 4 4 0 4"),
+    "superseded by a later one":   (latest,                                                   "#3", "4 4 4 0 4"),
+    "superseded by its own tag":   (released_again,                                           "#5", "4 4 4 0 4"),
+    "frozen in the queue":         (lambda a, c: (a.freeze(c), a.abandon(c)),                 "#3", "124 124 124 124 124"),
+    "deleted before":              (lambda a, c: a.delete_component(c, confirm=c),            "#2", "1 1 1 1 1"),
+}  # fmt: skip
+GOALS = ("current", "next", "held", "ended", "percent=50")
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_each_end_has_its_code_for_each_goal(end: str, wait: Run, admin: Admin, component: str) -> None:
+    """The table of the ways in which a release can end or get stuck, on a real server."""
+    happens, release, codes = ENDS[end]
+    happens(admin, component)
+
+    ran = [wait(release, "--until", goal, "--timeout", "0.2s") for goal in GOALS]
+
+    assert [each.code for each in ran] == list(map(int, codes.split()))
+    assert all(each.err.startswith("rampd: ") for each in ran if each.code)
+
+
+def test_a_release_that_was_reverted_is_said_to_be(wait: Run, admin: Admin, component: str) -> None:
+    reverted(admin, component)
+
+    ran = wait("t2", "-o", "json")
+
+    error = json.loads(ran.err)
+    assert (ran.code, error["reason"]) == (4, "REVERTED")
+    assert "t2 is RETIRED: reverted to t1 by ada." in error["message"]
+
+
+@pytest.mark.parametrize("output", ["plain", "json"])
+def test_it_ends_with_the_program_that_reads_it(server: RampdServer, admin: Admin, component: str, output: str) -> None:
+    """Given a reader that has read enough and a release where nothing happens any more, expect the end."""
+    words = (sys.executable, "-m", "rampd_cli", "--server", server.target, "wait", component, "t3", "-o", output)
+    reader = "head -1" if output == "plain" else "true"
+    line = f"{shlex.join(words)} | {reader}; exit ${{PIPESTATUS[0]}}"
+
+    ended = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=120, check=False)
+
+    assert (ended.returncode, ended.stderr) == (141, "")
+    assert ended.stdout.count("\n") == (output == "plain")
+
+
 def test_a_pause_by_automation_ends_it_and_a_pause_by_a_person_does_not(
     wait: Run, admin: Admin, component: str
 ) -> None:
@@ -208,6 +295,20 @@ def test_a_restart_of_the_server_is_survived(directory: Path, tmp_path: Path) ->
     assert "\tROLLING_OUT\t50\t" in waits.lines[-1]
     assert errors.read_text().endswith("rampd: a server answers again.\n")
     assert len(errors.read_text().split("rampd: ")) == 3
+
+
+def test_a_server_that_does_not_come_back_is_said_at_the_end_of_the_time(directory: Path, tmp_path: Path) -> None:
+    errors = tmp_path / "errors"
+    with contextlib.ExitStack() as stack:
+        with testing.run(directory) as target, Admin(target) as admin:
+            admin.release("restyler", "t1")
+            admin.release("restyler", "t2")
+            words = ("--server", target, "wait", "restyler", "--timeout", "15s")
+            waits = stack.enter_context(in_pipe(*words, errors=errors))
+            waits.has(1)
+        assert waits.ends() == 124
+    told = errors.read_text().splitlines()[-1]
+    assert told.startswith("rampd: The time is over, and no server answers, so nobody knows whether t2 (release 2 of")
 
 
 def test_a_terminal_has_a_live_view_that_stays_at_the_end(server: RampdServer, admin: Admin, component: str) -> None:

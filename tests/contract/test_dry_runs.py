@@ -218,7 +218,9 @@ async def test_a_dry_run_of_the_end_of_a_freeze_starts_no_queue_head(store: Redi
         await store.commit_namespace(replica.namespace, Namespace(), REAL)
         before = await contents(store)
 
-        assert (await service.unfreeze_all(DRY)).message == "The namespace is not frozen, as before; nothing changed."
+        assert (
+            await service.unfreeze_all(DRY)
+        ).message == "There is no freeze of all components, as before; nothing changed."
 
         await require_untouched(store, before)
         await service.unfreeze_all(REAL)

@@ -73,9 +73,9 @@ async def test_a_server_that_is_behind_does_not_remove_a_prolonged_freeze(
 ):
     expire_ms = expires_in_ms and behind.now_ms() + expires_in_ms
     end = "" if expire_ms is None else f" until {moment(expire_ms)}"
-    assert (await other.freeze_all(expire_ms, BOB)).message == f"The namespace is frozen now{end}."
+    assert (await other.freeze_all(expire_ms, BOB)).message == f"All components are frozen now{end}."
     again = await other.freeze_all(expire_ms, ADA)
-    assert again.message == f"The namespace is frozen{end}, as before; nothing changed."
+    assert again.message == f"All components are frozen{end}, as before; nothing changed."
 
     await Service(store, behind).expire_freeze_all()
 
@@ -94,8 +94,49 @@ async def test_a_freeze_of_all_says_which_freeze_it_replaces(store: RedisStore, 
 
     assert (
         message
-        == f"The namespace is frozen now until {moment(expire_ms)}. This replaces the freeze by ada without an end."
+        == f"All components are frozen now until {moment(expire_ms)}. This replaces the freeze by ada without an end."
     )
+
+
+async def test_a_freeze_of_all_names_what_it_stops_and_its_end_what_it_starts(store: RedisStore):
+    """Given rollouts that rise, and others that do not, expect the same sentence of the dry run and of the change."""
+    dry = Author("ada", "Freeze", "", is_dry_run=True)
+    async with following(store) as replica:
+        service = Service(store, replica)
+
+        async def do(component: str, *made: commands.Command) -> None:
+            for command in made:
+                await service.execute(component, command, ADA)
+
+        first, second, third = (commands.Release(tag) for tag in ("1", "2", "3"))
+        await do("moves", first, second, commands.Ramp(1000))
+        await do("held", first, second, commands.Rollback())
+        await do("paused", first, second, commands.Pause())
+        await do("frozen", first, second, commands.Freeze(None))
+        await do("steady", first)
+        stops = "All components are frozen now. This stops 1 rollout: moves (2 at 10 %)."
+        assert [(await service.freeze_all(None, author)).message for author in (dry, ADA)] == [stops, stops]
+        await do("steady", second, third)
+        await do("frozen", commands.Abandon(), third)
+
+        starts = "There is no freeze of all components now. This starts 1 release at 0 %: steady (2). This lets 1 rollout go on: moves (2 at 10 %)."
+        assert [(await service.unfreeze_all(author)).message for author in (dry, ADA)] == [starts, starts]
+        stored = (await store.read("steady")).rollout
+        assert isinstance(stored, Rollout)
+        assert stored.next_release is not None
+
+
+async def test_a_freeze_of_all_names_ten_and_counts_the_others(store: RedisStore):
+    async with following(store) as replica:
+        service = Service(store, replica)
+        for number in range(12):
+            for tag in ("1", "2"):
+                await service.execute(f"c{number:02}", commands.Release(tag), ADA)
+
+        message = (await service.freeze_all(None, ADA)).message
+
+    named = ", ".join(f"c{number:02} (2 at 0 %)" for number in range(10))
+    assert message == f"All components are frozen now. This stops 12 rollouts: {named} and 2 more."
 
 
 async def test_a_freeze_that_is_prolonged_during_its_removal_stays(
@@ -113,7 +154,7 @@ async def test_a_freeze_that_is_prolonged_during_its_removal_stays(
     monkeypatch.setattr(store, "head", head)
     await Service(store, behind).expire_freeze_all()
 
-    assert told == ["The namespace is frozen now."]
+    assert told == ["All components are frozen now."]
     freeze = await freeze_of(store)
     assert freeze is not None
     assert freeze.actor == "bob"

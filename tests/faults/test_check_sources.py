@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gzip
 import json
+import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -179,6 +180,7 @@ async def test_each_query_is_sent_with_the_configured_headers():
     ("content", "said"),
     [
         (None, "can't be read: No such file or directory"),
+        (os.mkfifo, "can't be read: Not a regular file"),
         (b"", "has no bearer token: one word of A-Z a-z 0-9 . _ ~ + / - is expected"),
         (b"two words", "has no bearer token: one word of A-Z a-z 0-9 . _ ~ + / - is expected"),
         (b"a\r\nX-Evil: 1", "has no bearer token: one word of A-Z a-z 0-9 . _ ~ + / - is expected"),
@@ -186,9 +188,13 @@ async def test_each_query_is_sent_with_the_configured_headers():
         (b"a" * 20_000, "has no bearer token: one word of A-Z a-z 0-9 . _ ~ + / - is expected"),
     ],
 )
-async def test_a_file_without_a_token_is_an_error_and_nothing_is_sent(tmp_path: Path, content: bytes | None, said: str):
+async def test_a_file_without_a_token_is_an_error_and_nothing_is_sent(
+    tmp_path: Path, content: bytes | Callable[[Path], None] | None, said: str
+):
     path = tmp_path / "token"
-    if content is not None:
+    if callable(content):
+        content(path)
+    elif content is not None:
         path.write_bytes(content)
     async with http_server(saying(vector("1"))) as (port, requests):
         answer = await ask(port, token_file=path)

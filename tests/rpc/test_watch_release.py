@@ -358,6 +358,18 @@ def test_waiting_raises_why_the_release_was_not_rolled_out(  # noqa: PLR0917
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_waiting_for_a_release_that_was_reverted_raises(kind: str, call: Stubs, target: str) -> None:
+    """Given a release that was current when nobody looked, expect no success after people have gone back from it."""
+    call("Finalize", component=C, force=True)
+    call("Revert", component=C, note="error rate")
+
+    with pytest.raises(ReleaseFailedError, match="t2 is RETIRED: reverted to t1 by anonymous: error rate") as caught:
+        waiting(kind, target, 2).result(20)
+
+    assert caught.value.reason == "REVERTED"
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_without_until_held_waiting_goes_on_after_a_rollback(kind: str, call: Stubs, target: str) -> None:
     done = waiting(kind, target, 2, until_held=False)
     call("Rollback", component=C)

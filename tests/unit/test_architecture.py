@@ -136,6 +136,7 @@ RULES = (
     Rule("rampd._contract.grammar", never=IMPURE),
     Rule("rampd._contract.placeholders", never=IMPURE),
     Rule("rampd._contract.policy_rules", never=IMPURE),
+    Rule("rampd._contract.release_end", never=IMPURE),
     Rule("rampd._contract.wording", never=IMPURE),
     # The server, from its core outwards.
     Rule(
@@ -160,6 +161,7 @@ RULES = (
             "rampd._contract.grammar",
             "rampd._contract.placeholders",
             "rampd._contract.policy_rules",
+            "rampd._contract.release_end",
             "rampd._contract.wording",
         ),
     ),
@@ -459,6 +461,7 @@ PLANTED = {
     ],
     "client/rampd/_contract/placeholders.py": [("import random", "rampd._contract.placeholders imports random")],
     "client/rampd/_contract/policy_rules.py": [("import random", "rampd._contract.policy_rules imports random")],
+    "client/rampd/_contract/release_end.py": [("import time", "rampd._contract.release_end imports time")],
     "client/rampd/_contract/wording.py": [("import time", "rampd._contract.wording imports time")],
     "client/rampd/_calls/connection.py": [
         ("from opentelemetry import trace", "rampd._calls.connection imports opentelemetry.trace"),

@@ -1,5 +1,6 @@
 """docs/cli.md and the man page say what the code of `rampd` does, and their examples are commands."""
 
+import inspect
 import re
 import shlex
 import shutil
@@ -12,32 +13,39 @@ import pytest
 
 from rampd_cli import profiles
 from rampd_cli.app import root
-from rampd_cli.command import Command, Group
 from rampd_cli.failures import Exit
-from tests.cli_document import DOCS, ENVIRONMENT, FILES, Typed, document, markdown, of_command, roff, said_about
+from tests.cli_document import (
+    DOCS,
+    ENVIRONMENT,
+    FILES,
+    FOR_CHANGES,
+    Typed,
+    commands,
+    document,
+    lacking,
+    markdown,
+    of_command,
+    roff,
+    said_about,
+)
 from tests.servers import require
 
 ROOT = DOCS.parent
 NOT_FOR_PEOPLE = {"GRPC_VERBOSITY", "COMP_LINE", "COMP_WORDBREAKS", "_RAMPD_COMPLETE"}
 """What the command sets for gRPC, and what the scripts of shells set."""
+ONLY_READS = {
+    *("status", "history", "explain", "plan", "wait", "doctor", "completion"),
+    *("override list", "override export", "quarantine list", "queue list"),
+    *("policy show", "policy diff", "policy schema"),
+    *("config list", "config get", "config path"),
+}
+OF_THIS_MACHINE = {"config set", "config unset", "config use"}
+"""They change a file of the person, and nothing in the store."""
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_the_file_is_what_the_code_says(path: Path) -> None:
     assert path.read_text() == FILES[path](document()), "type: make docs"
-
-
-def commands(group: click.Group = root, parent: click.Context | None = None) -> list[tuple[str, Command]]:
-    ctx = click.Context(group, info_name=group.name, parent=parent)
-    found = []
-    for name in group.list_commands(ctx):
-        each = group.get_command(ctx, name)
-        if isinstance(each, Group):
-            found += commands(each, ctx)
-        else:
-            assert isinstance(each, Command)
-            found.append((f"{ctx.command_path} {name}", each))
-    return found
 
 
 def examples() -> list[str]:
@@ -60,6 +68,27 @@ def test_an_example_is_a_command_line_that_rampd_understands(line: str) -> None:
         name, command, rest = ctx.command.resolve_command(ctx, [*ctx._protected_args, *ctx.args])
         assert command is not None
         ctx = command.make_context(name, rest, parent=ctx)
+
+
+def test_every_command_that_changes_something_has_the_options_of_every_change() -> None:
+    found = {path.removeprefix("rampd "): lacking(command) for path, command in commands()}
+    assert found.keys() >= ONLY_READS | OF_THIS_MACHINE
+    for path in ONLY_READS | OF_THIS_MACHINE:
+        assert found.pop(path) == {*FOR_CHANGES}, path
+    # A request id is that of one request.
+    assert {path: missing for path, missing in found.items() if missing} == {
+        "override import": {"request_id"},
+        "policy apply": {"request_id"},
+    }
+
+
+def test_every_command_that_asks_says_so() -> None:
+    """Given the code of each command, expect that it asks a person if and only if the document says so."""
+    for path, command in commands():
+        assert command.callback is not None
+        code = inspect.getsource(inspect.getmodule(command.callback))
+        assert bool(command.asks) is bool(re.search(r"\.confirm\(|\basks=asks\b", code)), path
+        assert not command.asks or command.asks.startswith(f"`{path}"), path
 
 
 def test_every_variable_that_the_code_reads_is_described() -> None:

@@ -1,4 +1,4 @@
-"""What people read about a freeze: until when it lasts, and which freeze it replaces."""
+"""What people read about a freeze: who made it and why, until when it lasts, and which freeze it replaces."""
 
 from dataclasses import replace
 
@@ -42,3 +42,18 @@ def test_a_freeze_says_which_freeze_it_replaces(present: Freeze, lasted: str) ->
 
 def test_a_freeze_that_is_over_is_not_replaced() -> None:
     assert said(after(steady(), commands.Freeze(LATER)), LATEST, now_ms=LATER).endswith(GOING_BACK)
+
+
+@pytest.mark.parametrize(("note", "why"), [("", ""), ("holidays", " (holidays)")])
+def test_the_end_of_one_freeze_says_who_made_that_of_all_and_why(note: str, why: str) -> None:
+    context = Context(NOW, "bob", freeze_all=Freeze("ada", note, NOW, LATER))
+
+    message = transition(after(steady(), commands.Freeze()), commands.Unfreeze(), context).message
+
+    assert message.endswith(f" All components are still frozen by ada{why} until {moment(LATER)}.")
+
+
+def test_a_release_that_waits_for_a_freeze_says_who_made_it_and_why() -> None:
+    context = Context(NOW, "bob", freeze_all=Freeze("ada", "holidays", NOW))
+
+    assert ": frozen by ada (holidays). " in transition(steady(), commands.Release("D"), context).message

@@ -36,6 +36,11 @@ def one_line(text: str, *, keep: str = "") -> str:
     )
 
 
+def inside(text: str) -> str:
+    """Returns a text for the inside of a sentence: without the full stop at its end."""
+    return text.rstrip(" .")
+
+
 def number(value: float, *others: float) -> str:
     """Writes `1,000,000`: with six digits, or with more if the six digits do not tell it from the others."""
     if not math.isfinite(value):

@@ -70,12 +70,17 @@ def replace(path: Path, magic: bytes, content: Sequence[bytes]) -> None:
     put(path, (magic, b"\n", digest.hexdigest().encode(), b"\n", *content))
 
 
-def put(path: Path, content: Iterable[bytes]) -> None:
-    """Puts a file of exactly this content in the place of the old one, which stays if this fails. Raises OSError."""
+def put(path: Path, content: Iterable[bytes], *, like: os.stat_result | None = None) -> None:
+    """Puts a file of exactly this content in the place of the old one, which stays if this fails. `like` has the owner and the mode
+    of the file; otherwise it belongs to this process, and nobody else can read it. Raises OSError.
+    """
     # mkstemp makes it with mode 0600.
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path))
     try:
         with os.fdopen(descriptor, "wb") as file:
+            if like is not None:
+                os.fchown(descriptor, like.st_uid, like.st_gid)
+                os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
             file.writelines(content)
             file.flush()
             os.fsync(file.fileno())

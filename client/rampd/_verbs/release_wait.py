@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from rampd import v1
 from rampd._calls.timeout import checked_timeout
+from rampd._contract.release_end import is_reverted
 from rampd._runtime.backoff import Backoff, after
 from rampd._runtime.backoff import chance as of_the_system
 from rampd._verbs.verbs import watch_release
@@ -58,24 +59,9 @@ class Waiting:
     def is_over(self, response: v1.WatchReleaseResponse) -> bool:
         """Takes in a response, and returns whether it is the last one."""
         self._failures, self._last = 0, response.message
-        return response.release.state in _ROLLED_OUT or bool(self._failure(response))
-
-    def result(self, last: v1.WatchReleaseResponse) -> v1.Release:
-        """Returns the release of the last response if it was rolled out. Raises ReleaseFailedError."""
-        if reason := self._failure(last):
-            raise _failed(last, reason)
-        return last.release
-
-    def _failure(self, response: v1.WatchReleaseResponse) -> str:
-        release, rollout = response.release, response.rollout
-        if release.state in _FAILED:
-            return v1.ReleaseState.Name(release.state).removeprefix("RELEASE_STATE_")
-        if release.state != v1.RELEASE_STATE_NEXT:
-            return ""
-        if rollout.state == v1.ROLLOUT_STATE_HELD:
-            return "HELD" if self._until_held else ""
-        is_enough = _is_defect(rollout) if self._until_paused is None else self._until_paused
-        return "PAUSED" if rollout.paused and is_enough else ""
+        return response.release.state in _ROLLED_OUT or bool(
+            _failure(response, until_held=self._until_held, until_paused=self._until_paused)
+        )
 
     def pause_s(self, error: RampdError | None, now_s: float) -> float:
         """Returns the seconds to wait before the next stream, after one that ended with `error` (None: without an error).
@@ -99,6 +85,27 @@ class Waiting:
         self._failures += 1
         left_s = self.left_s(now_s)
         return pause_s if left_s is None else min(pause_s, left_s)
+
+
+def result_of(last: v1.WatchReleaseResponse, *, until_held: bool, until_paused: bool | None) -> v1.Release:
+    """Returns the release of the last response of a wait if it was rolled out, and people did not go back. Raises ReleaseFailedError."""
+    if reason := _failure(last, until_held=until_held, until_paused=until_paused):
+        raise _failed(last, reason)
+    return last.release
+
+
+def _failure(response: v1.WatchReleaseResponse, *, until_held: bool, until_paused: bool | None) -> str:
+    release, rollout = response.release, response.rollout
+    if release.state in _FAILED:
+        return v1.ReleaseState.Name(release.state).removeprefix("RELEASE_STATE_")
+    if release.state == v1.RELEASE_STATE_RETIRED and is_reverted(release):
+        return "REVERTED"
+    if release.state != v1.RELEASE_STATE_NEXT:
+        return ""
+    if rollout.state == v1.ROLLOUT_STATE_HELD:
+        return "HELD" if until_held else ""
+    is_enough = _is_defect(rollout) if until_paused is None else until_paused
+    return "PAUSED" if rollout.paused and is_enough else ""
 
 
 def _is_defect(rollout: v1.Rollout) -> bool:

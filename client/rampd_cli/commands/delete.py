@@ -10,7 +10,7 @@ from rampd_cli.command import command as make_command
 from rampd_cli.session import Session
 
 
-@make_command("delete", columns=COLUMNS)
+@make_command("delete", columns=COLUMNS, asks="`rampd delete`, for the name of the component")
 @click.argument("component", type=COMPONENT)
 @change_options
 def command(session: Session, component: str, **options: Any) -> int:

@@ -10,7 +10,7 @@ from rampd_cli.command import command as make_command
 from rampd_cli.session import Session
 
 
-@make_command("finalize", columns=COLUMNS)
+@make_command("finalize", columns=COLUMNS, asks="`rampd finalize --force`")
 @click.argument("component", type=COMPONENT)
 @click.option("--tag", type=TAG, default="", help="Only if this is the tag of next.")
 @click.option("--force", is_flag=True, default=False, help="Finalize a next at 0 %, which nobody has tried. Asks.")

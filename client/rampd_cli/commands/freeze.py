@@ -18,7 +18,7 @@ from rampd_cli.session import Session
     "is_all",
     is_flag=True,
     default=False,
-    help="The whole namespace: all components, also those that are made later.",
+    help="All components, also those that are made later.",
 )
 @click.option("--for", "duration", type=DURATION, default=None, help="How long, such as 2h. Default: until `unfreeze`.")
 @click.option("--until", type=TIME, default=None, help="When it ends, such as 2027-01-04T09:00, or 09:00.")

@@ -1,52 +1,30 @@
 """`rampd override import`."""
 
 import sys
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 
 from rampd_cli.arguments import COMPONENT, FILE
+from rampd_cli.changing import How, before_the_change, options_of_many_changes, require_revision
 from rampd_cli.command import command as make_command
-from rampd_cli.failures import WrongUseError, mark_partly_done
-from rampd_cli.override_files.changes import Changes, changes
-from rampd_cli.override_files.rows import FORMATS, MOST_BYTES, Refused, Row, format_of, read_rows
+from rampd_cli.failures import WrongUseError
+from rampd_cli.override_files.changes import Changes
+from rampd_cli.override_files.rows import FORMATS, MOST_BYTES, Refused, Row, UnreadableError, format_of, read_rows
+from rampd_cli.override_files.sending import BATCH, Done, Wanted, compare, send
 from rampd_cli.session import Session
-from rampd_cli.shown import Shown
+from rampd_cli.shown import Shown, as_dry_run
 from rampd_cli.work_bar import progress
 
-if TYPE_CHECKING:
-    from rampd import v1
-
 _COLUMNS: Final = ("component", "set", "deleted", "same", "expired", "refused", "revision")
-_BATCH: Final = 1000
-_TIMEOUT_S: Final = 30.0
-"""A thousand overrides take longer than other calls."""
 _SHOWN: Final = 20
 """How many refused rows a person reads."""
 _MOVES: Final = 10
 
 
-@dataclass(slots=True)
-class _Done:
-    """How far an import has come."""
-
-    set: int = 0
-    deleted: int = 0
-    revision: int = 0
-    seen: int = 0
-    moved: int = 0
-    about: str = ""
-    """Before a number that is an estimate."""
-    batches: int = 0
-    moves: list[str] = field(default_factory=list)
-    """Some of the repos that would get another version, a line each."""
-
-
-@make_command("import", columns=_COLUMNS)
+@make_command("import", columns=_COLUMNS, asks="`rampd override import --replace`, if it would delete an override")
 @click.argument("component", type=COMPONENT)
 @click.argument("file", type=FILE)
 @click.option(
@@ -57,24 +35,17 @@ class _Done:
     help="CSV, or a change in JSON on each line. Default: as the file's name ends, otherwise by its first character.",
 )
 @click.option(
-    "--skip-invalid", is_flag=True, default=False, help="Leave out the rows that are wrong. Default: import nothing."
+    "--skip-invalid",
+    is_flag=True,
+    default=False,
+    help="Leave out the rows that are wrong. Default: import nothing. Not with --replace, nor if the header is wrong.",
 )
 @click.option(
     "--replace", is_flag=True, default=False, help="Also delete every override that the file does not have. Asks first."
 )
-@click.option("--note", default="", metavar="TEXT", help="Why. The history keeps it.")
-@click.option("--dry-run", is_flag=True, default=False, help="Show what would happen, and change nothing.")
-@click.option("-y", "--yes", is_flag=True, default=False, help="Do not ask.")
+@options_of_many_changes
 def command(
-    session: Session,
-    component: str,
-    file: str,
-    form: str | None,
-    skip_invalid: bool,
-    replace: bool,
-    note: str,
-    dry_run: bool,
-    yes: bool,
+    session: Session, component: str, file: str, form: str | None, skip_invalid: bool, replace: bool, **options: Any
 ) -> None:
     """Sets many overrides from a file, `-` is stdin: CSV with a header, or a change of the API in JSON on each line.
 
@@ -87,50 +58,62 @@ def command(
     Every row is checked before the first is sent. Only rows that change something are sent, a thousand at a time. If the import is
     interrupted, type it again: it continues where it ended.
 
+    Others may change overrides meanwhile. If two imports set one repo, the later one wins, as with `rampd override set`.
+    --replace deletes no override that was set or changed after the import began: it ends with REVISION_MISMATCH.
+
     \b
       rampd override import restyler overrides.csv
     """
-    content = _content(file)
-    rows, refused = _checked(session, content, form or format_of(file, content))
+    how = How.taken_from(options)
+    with before_the_change(session):
+        content = _content(file)
+        rows, refused = _checked(session, file, content, form or format_of(file, content))
     _tell(session, file, refused)
-    if refused and not skip_invalid:
-        rows_for_program = _said(file, refused) if session.output in {"json", "yaml"} else []
-        raise WrongUseError(
-            "".join(f"{row}\n" for row in rows_for_program)
-            + f"{len(refused):,} of {len(rows) + len(refused):,} rows are wrong, and nothing was imported. Correct them, or type the "
-            "command again with --skip-invalid."
-        )
-    admin = session.admin()
-
-    def compared() -> Changes:
-        overrides = admin.list_overrides(component, page_size=_BATCH, timeout=_TIMEOUT_S)
-        return changes(rows, overrides, time.time(), replace=replace)
-
-    found = compared()
-    if found.removed and not yes and not dry_run:
-        session.confirm(
-            f"{len(found.removed):,} overrides of {component} are not in {file}, such as that of {found.removed[0].repo}. They are "
-            "deleted. Go on?"
-        )
-        seen, found = found, compared()
-        _require_seen(component, seen, found)
-    done = _send(session, component, found, file, note, is_dry_run=dry_run)
+    if refused and (replace or not skip_invalid or not rows):
+        raise WrongUseError(_refusal(session, file, rows, refused, replace=replace, skip_invalid=skip_invalid))
+    wanted = Wanted(component, file, rows, replace, how)
+    with before_the_change(session):
+        found = compare(session, wanted)
+    if (removed := found.changes.removed) and not how.yes and not how.dry_run:
+        session.confirm(_question(component, file, removed))
+    done = send(session, wanted, found)
     if not done.revision:
-        done.revision = admin.get_rollout(component).revision
-    session.show(_shown(component, found, refused, done, is_dry_run=dry_run))
+        done.revision = session.admin().get_rollout(component).revision
+        require_revision(component, done.revision, how)
+    session.show(_shown(component, found.changes, refused, done, is_dry_run=how.dry_run))
 
 
-def _require_seen(component: str, seen: Changes, found: Changes) -> None:
-    """Raises AbortedError if an override would be deleted that is not as it was when the person was asked."""
-    from rampd.errors import AbortedError  # noqa: PLC0415 - it is slow to import
+def _question(component: str, file: str, removed: Sequence[Any]) -> str:
+    if len(removed) == 1:
+        return f"The override of {removed[0].repo} is not in {file}. It is deleted. Go on?"
+    return (
+        f"{len(removed):,} overrides of {component} are not in {file}, such as that of {removed[0].repo}. They are deleted. "
+        "Go on?"
+    )
 
-    asked = {each.repo: each for each in seen.removed}
-    if changed := next((each.repo for each in found.removed if asked.get(each.repo) != each), ""):
-        raise AbortedError(
-            f"The override of {changed} has changed since you were asked. Nothing was imported. Type the command again.",
-            reason="REVISION_MISMATCH",
-            metadata={"component": component, "repo": changed},
-        )
+
+def _refusal(
+    session: Session,
+    file: str,
+    rows: Sequence[Row],
+    refused: Sequence[Refused],
+    *,
+    replace: bool,
+    skip_invalid: bool,
+) -> str:
+    """Says that nothing was imported, and what to do. A program also gets the rows, because it reads nothing else."""
+    from rampd._contract.wording import counted  # noqa: PLC0415 - it is slow to import
+
+    if replace:
+        advice = "Correct the file. With --replace no row is left out, because its override would be deleted."
+    elif skip_invalid:
+        advice = "No row is right. Correct the file."
+    else:
+        advice = "Correct the file, or type the command again with --skip-invalid."
+    said = "".join(f"{line}\n" for line in _said(file, refused)) if session.output in {"json", "yaml"} else ""
+    of = counted(len(rows) + len(refused), "row")
+    are = "is" if len(refused) == 1 else "are"
+    return f"{said}{len(refused):,} of {of} {are} wrong, and nothing was imported. {advice}"
 
 
 def _content(file: str) -> bytes:
@@ -147,12 +130,15 @@ def _content(file: str) -> bytes:
     return content
 
 
-def _checked(session: Session, content: bytes, form: str) -> tuple[list[Row], list[Refused]]:
-    """Returns the rows of a file. A person sees how far that has come, because many rows take seconds."""
-    if not sys.stderr.isatty():
-        return read_rows(content, form)
-    with progress(session, "Checked lines", content.count(b"\n")) as tell:
-        return read_rows(content, form, lambda line: None if line % _BATCH else tell(line))
+def _checked(session: Session, file: str, content: bytes, form: str) -> tuple[list[Row], list[Refused]]:
+    """Returns the rows of a file. A person sees how far that has come, because many rows take seconds. Raises WrongUseError."""
+    try:
+        if not sys.stderr.isatty():
+            return read_rows(content, form)
+        with progress(session, "Checked lines", content.count(b"\n")) as tell:
+            return read_rows(content, form, lambda line: None if line % BATCH else tell(line))
+    except UnreadableError as error:
+        raise WrongUseError(f"{file}:{error.line}: {error.text}. Nothing was imported.") from error
 
 
 def _tell(session: Session, file: str, refused: Sequence[Refused]) -> None:
@@ -161,112 +147,46 @@ def _tell(session: Session, file: str, refused: Sequence[Refused]) -> None:
 
 
 def _said(file: str, refused: Sequence[Refused]) -> list[str]:
-    from rampd._contract.wording import one_line  # noqa: PLC0415 - it is slow to import
+    from rampd._contract.wording import counted, one_line  # noqa: PLC0415 - it is slow to import
 
     lines = [one_line(f"{file}:{each.line}: {each.text}") for each in refused[:_SHOWN]]
     if len(refused) > _SHOWN:
-        lines.append(f"… and {len(refused) - _SHOWN:,} more rows")
+        lines.append(f"… and {counted(len(refused) - _SHOWN, 'more row')}")
     return lines
 
 
-def _send(session: Session, component: str, found: Changes, file: str, note: str, *, is_dry_run: bool) -> _Done:
-    """Sends the changes in batches. If that ends early, the person reads how far it came."""
-    from rampd import v1  # noqa: PLC0415 - it is slow to import
-    from rampd.errors import RampdError  # noqa: PLC0415
-
-    rows = [*found.rows, *(Row(0, v1.OverrideChange(repo=each.repo, delete=True)) for each in found.removed)]
-    done = _Done()
-    with progress(session, f"{'Asked' if is_dry_run else 'Imported'} overrides", len(rows)) as tell:
-        for at in range(0, len(rows), _BATCH):
-            try:
-                _batch(
-                    session.admin().batch_set_overrides,
-                    component,
-                    rows[at : at + _BATCH],
-                    note,
-                    done,
-                    is_dry_run=is_dry_run,
-                )
-            except (RampdError, KeyboardInterrupt) as error:
-                text = f"At least {at:,} of {len(rows):,} changes are made. Type the command again: it goes on there."
-                if is_dry_run:
-                    text = "Nothing was changed."
-                if isinstance(error, KeyboardInterrupt):
-                    session.tell(f"\n{text}")
-                else:
-                    for line in _lines(error, rows[at : at + _BATCH]):
-                        error.add_note(f"{file}:{line}")
-                    error.add_note(text)
-                    if at and not is_dry_run:
-                        mark_partly_done(error)
-                raise
-            tell(min(at + _BATCH, len(rows)))
-    return done
-
-
-def _batch(
-    method: Callable[..., Any], component: str, rows: Sequence[Row], note: str, done: _Done, *, is_dry_run: bool
-) -> None:
-    answer: v1.BatchSetOverridesResponse = method(
-        component, [row.change for row in rows], note=note, dry_run=is_dry_run, timeout=_TIMEOUT_S
-    )
-    deleted = sum(row.change.delete for row in rows)
-    done.deleted += deleted
-    done.set += len(rows) - deleted
-    done.revision = answer.revision
-    preview = answer.preview
-    done.batches += 1
-    done.seen = preview.repos_seen
-    done.moved += preview.repos_moved
-    # A batch does not know the other ones, and one override of a prefix may be hidden by another batch.
-    done.about = "about " if preview.estimated or done.batches > 1 else ""
-    done.moves += [f"{move.repo}: {move.before or 'none'} -> {move.after or 'none'}" for move in preview.moves]
-
-
-def _lines(error: Any, rows: Sequence[Row]) -> list[str]:
-    """The lines of the rows that the server refuses: it names `overrides[3].repo`."""
-    lines = []
-    for path, text in getattr(error, "violations", ()):
-        place = path.removeprefix("overrides[").partition("]")[0]
-        if place.isdecimal() and int(place) < len(rows) and rows[int(place)].line:
-            lines.append(f"{rows[int(place)].line}: {text}")
-    return lines
-
-
-def _shown(component: str, found: Changes, refused: Sequence[Refused], done: _Done, *, is_dry_run: bool) -> Shown:
+def _shown(component: str, found: Changes, refused: Sequence[Refused], done: Done, *, is_dry_run: bool) -> Shown:
     counts = (done.set, done.deleted, found.same, found.expired, len(refused))
 
     def draw(console: Any) -> None:
-        from rampd._contract.wording import one_line  # noqa: PLC0415 - only for a person
+        from rampd._contract.wording import counted, one_line  # noqa: PLC0415 - only for a person
 
         verb = "Dry run, nothing is changed. It would set" if is_dry_run else "Set"
         delete = "delete" if is_dry_run else "deleted"
-        parts = [
-            f"{verb} {done.set:,} and {delete} {done.deleted:,} overrides of {component}; {found.same:,} as before"
-        ]
+        overrides = counted(done.deleted, "override")
+        parts = [f"{verb} {done.set:,} and {delete} {overrides} of {component}; {found.same:,} as before"]
         if found.expired:
             parts.append(f"{found.expired:,} already expired")
         if refused:
-            parts.append(f"{len(refused):,} rows are wrong and left out")
+            parts.append(f"{counted(len(refused), 'row')} {'is' if len(refused) == 1 else 'are'} wrong and left out")
         console.print(f"{', '.join(parts)}.", soft_wrap=True)
         if is_dry_run and done.seen:
             alone = ", if each thousand rows were set alone" if done.batches > 1 else ""
             console.print(
-                f"Of the {done.about}{done.seen:,} repos that rampd saw in the last day, {done.about}{done.moved:,} would get another "
-                f"version{alone}{':' if done.moves else '.'}",
+                f"Of the {done.about}{counted(done.seen, 'repo')} that rampd saw in the last day, {done.about}{done.moved:,} would get "
+                f"another version{alone}{':' if done.moves else '.'}",
                 soft_wrap=True,
             )
             for line in done.moves[:_MOVES]:
                 console.print(f"  {one_line(line)}", soft_wrap=True)
 
+    data = dict(zip(_COLUMNS[1:6], counts, strict=True)) | {
+        "component": component,
+        "revision": str(done.revision),  # as in the JSON of the API
+        "refusedRows": [{"line": each.line, "text": each.text} for each in refused],
+    }
     return Shown(
-        dict(zip(_COLUMNS[1:6], counts, strict=True))
-        | {
-            "component": component,
-            "revision": done.revision,
-            "dry_run": is_dry_run,
-            "refused_rows": [{"line": each.line, "text": each.text} for each in refused],
-        },
+        as_dry_run(data) if is_dry_run else data,
         [(component, *map(str, counts), str(done.revision))],
         draw,
     )

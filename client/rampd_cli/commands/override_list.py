@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from rampd_cli.arguments import COMPONENT
+from rampd_cli.arguments import COMPONENT, REPO
 from rampd_cli.command import command as make_command
 from rampd_cli.listing import listing, rfc3339
 from rampd_cli.session import Session
@@ -17,7 +17,7 @@ _COLUMNS: Final = ("repo", "channel", "tag", "expire_time", "actor", "create_tim
 
 @make_command("list", columns=_COLUMNS)
 @click.argument("component", type=COMPONENT)
-@click.option("--prefix", default="", help="Only repos that begin with this, such as acme/.")
+@click.option("--prefix", type=REPO, default="", metavar="TEXT", help="Only repos that begin with this, such as acme/.")
 def command(session: Session, component: str, prefix: str) -> None:
     """Lists the overrides of a component by repo: what each repo gets, until when, who set it, since when, and why.
 

@@ -6,18 +6,18 @@ from typing import Any
 import click
 
 from rampd_cli.arguments import FILE
-from rampd_cli.changing import COLUMNS
+from rampd_cli.changing import COLUMNS, How, before_the_change, options_of_many_changes, require_revision
 from rampd_cli.command import command as make_command
 from rampd_cli.commands.policy_diff import differing
 from rampd_cli.failures import mark_partly_done
 from rampd_cli.policies.applying import Planned, checked, planned, refuse, set_policy, wanted_of
 from rampd_cli.session import Session
-from rampd_cli.shown import Shown, as_data, terminal
+from rampd_cli.shown import Shown, as_data, as_dry_run, terminal
 
 _SAME = "The policy is as the file says."
 
 
-@make_command("apply", columns=COLUMNS)
+@make_command("apply", columns=COLUMNS, asks="`rampd policy apply --prune`, if it would reset a policy")
 @click.argument("files", type=FILE, metavar="FILE...", nargs=-1, required=True)
 @click.option(
     "--prune",
@@ -25,10 +25,8 @@ _SAME = "The policy is as the file says."
     default=False,
     help="Also reset the policy of every component that no file names. Asks first.",
 )
-@click.option("--note", default="", metavar="TEXT", help="Why. The history keeps it.")
-@click.option("--dry-run", is_flag=True, default=False, help="Show what would happen, and change nothing.")
-@click.option("-y", "--yes", is_flag=True, default=False, help="Do not ask.")
-def command(session: Session, files: tuple[str, ...], prune: bool, note: str, dry_run: bool, yes: bool) -> None:
+@options_of_many_changes
+def command(session: Session, files: tuple[str, ...], prune: bool, **options: Any) -> None:
     """Sets the policies that files have: YAML or JSON, `-` is stdin. A file says the whole policy of each component that it names:
     a field that it leaves out goes back to its default.
 
@@ -44,28 +42,40 @@ def command(session: Session, files: tuple[str, ...], prune: bool, note: str, dr
             - percent: 5
               hold: 10m
     """
-    plans = planned(session, wanted_of(session, files), prune=prune)
-    changing = [plan for plan in plans if plan.differences]
-    would = _checked(session, changing, note, is_dry_run=dry_run)
+    how = How.taken_from(options)
+    with before_the_change(session):
+        plans = planned(session, wanted_of(session, files), prune=prune)
+        _require_revision(plans, how)
+        changing = [plan for plan in plans if plan.differences]
+        would = _checked(session, changing, how)
     if changing and session.output == "table":
         differing(changing).draw(terminal())
-    if dry_run:
+    if how.dry_run:
         session.show(_summary(plans, would, is_dry_run=True))
         return
     reset = [plan.component for plan in changing if plan.written is None]
-    if reset and not yes:
+    if reset and not how.yes:
         session.confirm(f"No file names {', '.join(reset)}. {_back(reset)} to the defaults. Go on?")
-    session.show(_summary(plans, _set(session, changing, note)))
+    session.show(_summary(plans, _set(session, changing, how)))
 
 
-def _checked(session: Session, plans: Sequence[Planned], note: str, *, is_dry_run: bool) -> list[Any]:
+def _require_revision(plans: Sequence[Planned], how: How) -> None:
+    """Raises UsageError if the revision could be that of several components, and AbortedError if it is another one."""
+    if how.expect_revision is None:
+        return
+    if len(plans) != 1:
+        raise click.UsageError(f"--expect-revision is for one component; here are {len(plans)}. Apply each file alone.")
+    require_revision(plans[0].component, plans[0].present.revision, how)
+
+
+def _checked(session: Session, plans: Sequence[Planned], how: How) -> list[Any]:
     """Asks the server about every policy, and returns its answers. Nothing is written."""
     from rampd.errors import UnimplementedError  # noqa: PLC0415 - it is slow to import
 
     try:
-        would, problems = checked(session.admin(), plans, note)
+        would, problems = checked(session.admin(), plans, how)
     except UnimplementedError:
-        if is_dry_run:
+        if how.dry_run:
             raise
         session.tell("This server can't check all policies before the first is set: it is older than dry runs.")
         return []
@@ -73,14 +83,14 @@ def _checked(session: Session, plans: Sequence[Planned], note: str, *, is_dry_ru
     return would
 
 
-def _set(session: Session, plans: Sequence[Planned], note: str) -> list[Any]:
+def _set(session: Session, plans: Sequence[Planned], how: How) -> list[Any]:
     """Sets one policy after the other. If that ends early, the person reads how far it came."""
     from rampd.errors import DeadlineExceededError, RampdError, UnavailableError  # noqa: PLC0415 - it is slow to import
 
     answers: list[Any] = []
     try:
         for plan in plans:
-            answers.append(set_policy(session.admin(), plan.present, plan.wanted, note))  # noqa: PERF401 - see below
+            answers.append(set_policy(session.admin(), plan.present, plan.wanted, how))  # noqa: PERF401 - see below
     except (RampdError, KeyboardInterrupt) as error:
         left = [plan.component for plan in plans[len(answers) :]]
         is_open = not isinstance(error, RampdError) or isinstance(error, UnavailableError | DeadlineExceededError)
@@ -88,6 +98,7 @@ def _set(session: Session, plans: Sequence[Planned], note: str) -> list[Any]:
         rest = f" Not set: {', '.join(left)}." if left else ""
         text = f"Set: {', '.join(_names(answers)) or 'nothing'}.{unknown}{rest} Type the command again for the rest."
         if isinstance(error, RampdError):
+            error.metadata.setdefault("component", plans[len(answers)].component)
             error.add_note(text)
             if answers:
                 mark_partly_done(error)
@@ -128,4 +139,5 @@ def _summary(plans: Sequence[Planned], answers: Sequence[Any], *, is_dry_run: bo
         verb = "It would set" if is_dry_run else "Set"
         console.print(f"{verb} {counted(done, 'policy').replace('policys', 'policies')}; {len(rows) - done} as before.")
 
-    return Shown({"responses": [as_data(answer) for answer in answers]}, rows, draw)
+    data = {"responses": [as_data(answer) for answer in answers]}
+    return Shown(as_dry_run(data) if is_dry_run else data, rows, draw)

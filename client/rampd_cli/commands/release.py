@@ -12,7 +12,7 @@ from rampd_cli.failures import Exit
 from rampd_cli.session import Session
 
 
-@make_command("release", columns=COLUMNS)
+@make_command("release", columns=COLUMNS, asks="`rampd release --expedite`")
 @click.argument("component", type=COMPONENT)
 @click.argument("tag", type=TAG)
 @click.option(
@@ -23,7 +23,9 @@ from rampd_cli.session import Session
     metavar="KEY=VALUE",
     help="What launchers get with the tag. Repeat it for more.",
 )
-@click.option("--expedite", is_flag=True, default=False, help="Make it current at once, without a ramp: for a hotfix.")
+@click.option(
+    "--expedite", is_flag=True, default=False, help="Make it current at once, without a ramp: for a hotfix. Asks."
+)
 @click.option("--force", is_flag=True, default=False, help="End a quarantine of the tag.")
 @click.option("--wait", "waits", is_flag=True, default=False, help="Wait until it is current, as `rampd wait` does.")
 @click.option(

@@ -12,9 +12,7 @@ from rampd_cli.session import Session
 
 @make_command("unfreeze", columns=COLUMNS)
 @click.argument("component", type=COMPONENT, required=False, default="")
-@click.option(
-    "--all", "is_all", is_flag=True, default=False, help="End the freeze of the whole namespace: of all components."
-)
+@click.option("--all", "is_all", is_flag=True, default=False, help="End the freeze of all components.")
 @change_options
 def command(session: Session, component: str, is_all: bool, **options: Any) -> int:
     """Ends the freeze of a component, or with --all the freeze of all. Neither ends the other.

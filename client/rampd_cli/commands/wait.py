@@ -40,11 +40,18 @@ def command(
     RELEASE is a tag or a number. Without it: next, otherwise the newest of the queue, otherwise current.
 
     It shows the progress: a live view on a terminal, a line for each change in a pipe. With -o json it writes only the
-    release, at the end. It goes on while a server restarts.
+    release, at the end. It ends if nobody reads the pipe any more.
+
+    Once a server has answered, the wait goes on until --timeout, also while none answers, such as during a restart.
+
+    A release that became current and was replaced by another one has passed current, next and each percent. A release that was
+    reverted has not: people went back from it. Nor has one that was abandoned, cancelled, superseded or deleted with its
+    component. --until ended is reached in each of these ways, unless the component was deleted. A quarantine matters if it takes
+    the release away: a tag in the queue is cancelled, next is held, and current stays current.
 
     Exit codes: 0 the goal is reached, or was passed; 1 there is no such release, so hand it in first; 4 the goal can't be
     reached any more, or not without a person (held, paused because something is wrong); 124 the time is over; 3 no server
-    answers; 130 Ctrl-C.
+    answered at the start; 130 Ctrl-C.
 
     \b
       rampd wait restyler 20200409 --timeout 2h

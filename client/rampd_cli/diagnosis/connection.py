@@ -10,6 +10,10 @@ from rampd_cli.diagnosis.finding import Finding, ok, problem, warning
 SOON: Final = timedelta(days=14)
 """What ends earlier than this should be renewed."""
 _REACH, _TLS = "reach", "tls"
+_START_AGAIN: Final = (
+    "If a server should run there, start that one, as it was started before. How: systemctl status rampd, or ask who set it up. "
+    "Any other way of starting one may give you another server, without your components."
+)
 
 
 def reach(facts: Facts) -> Finding:
@@ -29,7 +33,9 @@ def reach(facts: Facts) -> Finding:
         return problem(_REACH, _what_is_wrong(facts, where), _what_to_do(facts))
     if facts.wrong is not None:
         what = "takes connections, but it was not called" if facts.knock is Knock.OPEN else "was not called"
-        return problem(_REACH, f"{where} {what}: see below.", "Correct what is below, then type: rampd doctor")
+        return problem(
+            _REACH, f"{where} {what}: see below.", f"Correct what is below, then type: {facts.command('doctor')}"
+        )
     if tls(facts) is not None:
         return problem(_REACH, f"{where} takes connections, but no call works: see `tls`.", "Correct `tls` first.")
     said = "" if facts.caller_error is None else f" {facts.caller_error.message}"
@@ -46,7 +52,8 @@ def _what_is_wrong(facts: Facts, where: str) -> str:
         case Knock.UNKNOWN_HOST:
             return f"There is no host {address.host} ({facts.why}): {facts.knock_detail}."
         case Knock.REFUSED if facts.is_unnamed:
-            return "No server was named, and none runs on this machine."
+            before = f" One has run here: its data are in {' and '.join(facts.data)}." if facts.data else ""
+            return f"No server was named, and none runs on this machine.{before}"
         case Knock.REFUSED:
             return f"Nothing listens at {where}."
         case Knock.SILENT:
@@ -64,10 +71,10 @@ def _what_to_do(facts: Facts) -> str:
     match facts.knock:
         case Knock.UNKNOWN_HOST:
             return "Correct the name. If it is right, look at the DNS of this machine: getent hosts " + address.host
-        case Knock.REFUSED if facts.is_unnamed:
-            return "Name a server: export RAMPD_SERVER=HOST:PORT. Or start one here: rampd-server"
+        case Knock.REFUSED if facts.is_unnamed and not facts.data:
+            return "Name a server: export RAMPD_SERVER=HOST:PORT. If there is none yet, start one here: rampd-server"
         case Knock.REFUSED | Knock.NO_SOCKET if address.is_local:
-            return "Start the server: rampd-server. Or name another one: rampd doctor --server HOST:PORT"
+            return f"{_START_AGAIN} To ask another server: {facts.command('doctor', server='HOST:PORT')}"
         case Knock.FORBIDDEN:
             return (
                 "Type the command as the user of the server, or let a group open the socket: rampd-server --socket-mode 660 "
@@ -99,7 +106,7 @@ def _without_tls(facts: Facts, address: Address) -> Finding | None:
         return problem(
             _TLS,
             "The port speaks TLS, and the address asks for a connection without TLS.",
-            f"Write https://: rampd doctor --server https://{address.place}",
+            f"Write https://: {facts.command('doctor', server=f'https://{address.place}')}",
         )
     if not facts.is_reached:
         return None
@@ -108,8 +115,8 @@ def _without_tls(facts: Facts, address: Address) -> Finding | None:
     return warning(
         _TLS,
         "No TLS: whoever is on the way can read and change what is sent. No token is sent over this connection.",
-        "Give the server a certificate (rampd-server --tls-cert FILE --tls-key FILE), then type: rampd doctor --server "
-        f"https://{address.place}",
+        "Give the server a certificate (rampd-server --tls-cert FILE --tls-key FILE), then type: "
+        f"{facts.command('doctor', server=f'https://{address.place}')}",
     )
 
 
@@ -121,8 +128,8 @@ def _with_tls(facts: Facts, address: Address) -> Finding | None:
         return problem(
             _TLS,
             "The port does not speak TLS, and the address asks for TLS.",
-            f"Leave https:// out: rampd doctor --server {address.place}. Or give the server a certificate: rampd-server "
-            "--tls-cert FILE --tls-key FILE",
+            f"Leave https:// out: {facts.command('doctor', server=address.place)}. Or give the server a certificate: "
+            "rampd-server --tls-cert FILE --tls-key FILE",
         )
     if certificate is None or facts.wrong is not None:
         return None
@@ -130,11 +137,12 @@ def _with_tls(facts: Facts, address: Address) -> Finding | None:
         case Trust.OTHER_NAME:
             names = ", ".join(certificate.names) or "no name"
             name = next((name for name in certificate.names if "*" not in name), "NAME")
+            other = f"https://{_joined(name, address.port)}"
             return problem(
                 _TLS,
                 f"The certificate of the server is for {names}, and not for {address.host}.",
-                f"Use a name of the certificate: rampd doctor --server https://{_joined(name, address.port)}. Or give the server "
-                f"a certificate for {address.host}.",
+                f"Use a name of the certificate: {facts.command('doctor', server=other)}. Or give the server a certificate "
+                f"for {address.host}.",
             )
         case Trust.ENDED:
             end = "" if certificate.end is None else f" on {certificate.end:%Y-%m-%d}"

@@ -6,6 +6,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from rampd_cli.diagnosis.address import Address
+from rampd_cli.place import FLAG, typed
 
 if TYPE_CHECKING:
     from rampd import v1
@@ -86,10 +87,14 @@ class Facts:
     """Where the address comes from, for a person."""
     now: datetime
     client_version: str
+    profile: str = ""
+    """The profile that the person has typed."""
     proof: str = ""
     """Where the credential comes from, for a person. Empty: there is none."""
     is_unnamed: bool = False
     """Whether nobody has named a server."""
+    data: tuple[str, ...] = ()
+    """The folders with data of servers of this machine, if nobody has named a server."""
     wrong: "RampdError | None" = None
     """Why the client refuses to connect."""
     knock: Knock = Knock.NOT_TRIED
@@ -107,6 +112,11 @@ class Facts:
     """Why GetServer was not answered, if it was asked."""
     later_entry: str | None = None
     """The newest change of the server when it was asked again, after all other servers."""
+
+    def command(self, words: str, *, server: str = "") -> str:
+        """Returns a command line for this server, or for another one, with the options that the person has typed."""
+        named = server or (self.address.text if self.why == FLAG else "")
+        return f"rampd {words}{typed([named], self.profile)}"
 
     @property
     def is_reached(self) -> bool:

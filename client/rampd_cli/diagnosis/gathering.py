@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rampd_cli.diagnosis import probe
 from rampd_cli.diagnosis.address import Address, Kind
 from rampd_cli.diagnosis.facts import Answer, Facts, Knock
-from rampd_cli.place import LOOPBACK, Place
+from rampd_cli.place import LOOPBACK, Place, data_of_servers
 from rampd_cli.session import Session
 
 if TYPE_CHECKING:
@@ -28,13 +28,16 @@ def gather(session: Session, places: Sequence[Place]) -> list[Facts]:
 
 def _about(session: Session, place: Place) -> Facts:
     address = Address.parse(place.server)
+    is_unnamed = place.server == LOOPBACK and place.why == "this machine"
     facts = Facts(
         address=address,
         why=place.why,
         now=datetime.now(UTC),
         client_version=metadata.version("rampd"),
+        profile=session.typed_profile,
         proof=_proof(place),
-        is_unnamed=place.server == LOOPBACK and place.why == "this machine",
+        is_unnamed=is_unnamed,
+        data=tuple(map(str, data_of_servers(os.environ))) if is_unnamed else (),
     )
     from rampd.errors import RampdError  # noqa: PLC0415 - it is slow to import
 

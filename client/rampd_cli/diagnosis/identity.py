@@ -56,7 +56,8 @@ def _refused_here(facts: Facts) -> Finding | None:
     said = "; ".join(text for _, text in getattr(facts.wrong, "violations", ())) or facts.wrong.message
     text = f"The credential of {facts.proof or 'this command'} can't be used: {said}."
     if not facts.address.is_tls and not facts.address.is_local and "credentials" in fields:
-        return problem(_CREDENTIALS, text, f"Write https://: rampd doctor --server https://{facts.address.place}")
+        secure = facts.command("doctor", server=f"https://{facts.address.place}")
+        return problem(_CREDENTIALS, text, f"Write https://: {secure}")
     return problem(_CREDENTIALS, text, f"Correct {facts.proof}." if facts.proof else _ASK_FOR_ONE)
 
 
@@ -73,4 +74,6 @@ def _refused(facts: Facts, reason: str, message: str) -> Finding:
             "The server does not tell who you are. It is older than this command, or it is no server of rampd.",
             "Look at `version`.",
         )
-    return problem(_CREDENTIALS, message, "Type again: rampd doctor. If it stays, look at the log of the server.")
+    return problem(
+        _CREDENTIALS, message, f"Type again: {facts.command('doctor')}. If it stays, look at the log of the server."
+    )

@@ -54,9 +54,11 @@ def _not_told(facts: Facts, reason: str, message: str) -> Finding:
         return warning(
             _VERSION,
             "This credential may not ask how the server is set up, so nothing below is checked.",
-            "Use a credential with the role viewer or a higher one: RAMPD_TOKEN_FILE=FILE rampd doctor",
+            f"Use a credential with the role viewer or a higher one: RAMPD_TOKEN_FILE=FILE {facts.command('doctor')}",
         )
-    return problem(_VERSION, message, "Type again: rampd doctor. If it stays, look at the log of the server.")
+    return problem(
+        _VERSION, message, f"Type again: {facts.command('doctor')}. If it stays, look at the log of the server."
+    )
 
 
 def _series(version: str) -> tuple[int, ...]:
@@ -89,7 +91,7 @@ def components(facts: Facts) -> Finding | None:
         return problem(
             _COMPONENTS,
             f"{here}. The data of {counted(server.damaged_components, 'component')} can't be read.",
-            "See which ones, and why: rampd status",
+            f"See which ones, and why: {facts.command('status')}",
         )
     return ok(_COMPONENTS, f"{here}.")
 

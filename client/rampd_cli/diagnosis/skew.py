@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from rampd_cli.diagnosis.facts import Facts
 from rampd_cli.diagnosis.finding import Finding, ok, problem, warning
+from rampd_cli.place import typed
 
 if TYPE_CHECKING:
     from rampd import v1
@@ -68,10 +69,11 @@ def _state(told: _Told) -> Finding:
             )
     if not behind:
         return ok("same_state", "No server is behind another one.")
+    again = typed([facts.address.text for facts, _ in told], told[0][0].profile)
     return warning(
         "same_state",
         f"Jobs get older versions from some servers: {'; '.join(behind)}.",
-        "Type again: rampd doctor. If it stays, two stores may both take changes: compare redis-cli INFO replication.",
+        f"Type again: rampd doctor{again}. If it stays, two stores may both take changes: compare redis-cli INFO replication.",
     )
 
 

@@ -26,7 +26,7 @@ def store(facts: Facts) -> Finding | None:
             "On the server's machine, look whether the store runs: redis-cli PING. The server's log says more (store_lost).",
         )
     if server.store_problem:
-        return problem(_STORE, server.store_problem, "Do what it says, then type: rampd doctor")
+        return problem(_STORE, server.store_problem, f"Do what it says, then type: {facts.command('doctor')}")
     status = server.store
     name = f"{_NAMES.get(status.product, status.product)} {status.version}".strip()
     if not name:

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rampd import v1
+from rampd._contract.component_state import CHANNELS
+from rampd._contract.wording import one_line
 from rampd._decision.resolution import Resolution
 from rampd.errors import InternalError, InvalidArgumentError, RampdError
 from rampd_cli.explaining.candidates import candidates
 from rampd_cli.explaining.comparison import Asked, difference
 from rampd_cli.explaining.explanation import Explanation
+from rampd_cli.failures import of_newer_server
 
 if TYPE_CHECKING:
     from rampd import Admin
@@ -44,6 +47,7 @@ def _state(session: "Session", places: "Sequence[Place]", component: str, repo: 
         except RampdError as error:
             errors.append(error)
             continue
+        _require_known(rollout, override)
         known = Explanation(rollout, override, repo, job_id)
         try:
             _ = known.answer
@@ -51,6 +55,17 @@ def _state(session: "Session", places: "Sequence[Place]", component: str, repo: 
             raise InternalError(f"The state that {place.server} sent makes no sense: {error}.") from error
         return known
     raise errors[0]
+
+
+def _require_known(rollout: v1.Rollout, override: v1.Override | None) -> None:
+    """Raises UnimplementedError if the version depends on something that only a newer server knows."""
+    component = one_line(rollout.component)
+    if rollout.state not in v1.RolloutState.values():
+        raise of_newer_server(f"{component} has a state ({rollout.state})")
+    if rollout.unit not in v1.Unit.values():
+        raise of_newer_server(f"{component} has a unit of buckets ({rollout.unit})")
+    if override is not None and not override.tag and override.channel not in CHANNELS:
+        raise of_newer_server(f"The override of {one_line(override.repo)} is of a kind")
 
 
 def _override(admin: "Admin", component: str, repo: str) -> v1.Override | None:

@@ -5,7 +5,7 @@ from functools import cached_property
 
 from rampd import v1
 from rampd._contract.component_state import CHANNELS
-from rampd._contract.wording import one_line
+from rampd._contract.wording import inside, one_line
 from rampd._decision.bucketing import BUCKETS
 from rampd._decision.overrides import Choice, Overrides
 from rampd._decision.resolution import (
@@ -115,7 +115,7 @@ def why(known: Explanation, clock: Clock) -> str:
     if answer.bucket is None:
         return f"There is no rollout: everybody gets current, {one_line(rollout.current.tag)}."
     if rollout.state == v1.ROLLOUT_STATE_HELD:
-        held = one_line(rollout.held_reason).rstrip(" .")
+        held = inside(one_line(rollout.held_reason))
         return f"Next is HELD, so everybody gets current{f': {held}' if held else ''}."
     if known.are_jobs_apart:
         share = percent(rollout.next_percent)

@@ -32,6 +32,6 @@ def read(session: "Session", component: str, after: str = "") -> Iterator[v1.Eve
         if not component and not event.id:
             raise UnimplementedError(
                 "This server can't list the history of all components, because it is older than this rampd. Name one: "
-                "rampd history COMPONENT"
+                f"rampd history COMPONENT{session.at}"
             )
         yield event

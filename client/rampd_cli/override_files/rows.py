@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from rampd_cli.failures import of_newer_server
+
 if TYPE_CHECKING:
     from rampd import v1
 
@@ -32,10 +34,19 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A row that is wrong, or a file that can't be read from this line on."""
+    """A row that is wrong."""
 
     line: int
     text: str
+
+
+class UnreadableError(Exception):
+    """Raised when nobody can say which rows a file has: its header is wrong, or it can't be read from a line on."""
+
+    def __init__(self, line: int, text: str) -> None:
+        super().__init__(f"line {line}: {text}")
+        self.line = line
+        self.text = text
 
 
 def format_of(name: str, content: bytes) -> str:
@@ -50,12 +61,12 @@ def read_rows(
     content: bytes, form: str, tell: Callable[[int], None] = lambda _line: None
 ) -> tuple[list[Row], list[Refused]]:
     """Returns the rows that are right and those that are wrong. A repo that is there twice is wrong the second time. `tell` gets
-    the number of each line that is read.
+    the number of each line that is read. Raises UnreadableError.
     """
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        return [], [Refused(content[: error.start].count(b"\n") + 1, "is not UTF-8")]
+        raise UnreadableError(content[: error.start].count(b"\n") + 1, "The text is not UTF-8") from error
     right, wrong = [], []
     first: dict[str, int] = {}
     for line, found in _of_csv(text) if form == CSV else _of_json(text):
@@ -71,7 +82,7 @@ def read_rows(
 
 
 def _of_csv(text: str) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
-    """Yields each row with its line: its values, or what is wrong with it."""
+    """Yields each row with its line: its values, or what is wrong with it. Raises UnreadableError."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] = []
     line = 0
@@ -83,21 +94,20 @@ def _of_csv(text: str) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
             if not header:
                 header = [name.strip() for name in values]
                 if wrong := _wrong_header(header):
-                    yield begins, wrong
-                    return
+                    raise UnreadableError(begins, wrong)
             elif len(values) != len(header):
                 yield begins, f"has {len(values)} values, and the header has {len(header)}"
             else:
                 yield begins, dict(zip(header, values, strict=True))
     except csv.Error as error:
-        yield line + 1, f"is not CSV: {error}"
+        raise UnreadableError(line + 1, f"The text is not CSV: {error}") from error
     if not header:
-        yield 1, f"is empty. The first line must be the header: {','.join(COLUMNS)}"
+        raise UnreadableError(1, f"The file is empty. Its first line must be the header: {','.join(COLUMNS)}")
 
 
 def _wrong_header(header: list[str]) -> str:
     if "repo" not in header or len(set(header)) != len(header) or not set(header) <= set(COLUMNS):
-        return f"must be the header, with columns of: {','.join(COLUMNS)}; got {','.join(header)[:200]}"
+        return f"The first line must be the header, with columns of: {','.join(COLUMNS)}; got {','.join(header)[:200]}"
     return ""
 
 
@@ -189,12 +199,7 @@ def _values(override: "v1.Override") -> dict[str, str]:
     elif 0 < override.channel <= len(_CHANNELS):
         values["channel"] = _CHANNELS[override.channel - 1]
     else:
-        from rampd.errors import UnimplementedError  # noqa: PLC0415 - it is slow to import
-
-        raise UnimplementedError(
-            f"The override of {override.repo} is of a kind that this rampd does not know, because it is older than the server. "
-            "Update rampd: pip install --upgrade 'rampd[cli]'"
-        )
+        raise of_newer_server(f"The override of {override.repo} is of a kind")
     if override.HasField("expire_time"):
         values["expire_time"] = override.expire_time.ToJsonString()
     return values

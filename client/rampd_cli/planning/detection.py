@@ -6,7 +6,7 @@ hundred thousand jobs takes a few milliseconds.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
@@ -19,6 +19,11 @@ RUNS: Final = 200
 _SEED: Final = 14
 _MOST_FAILURES: Final = 60_000
 """In all runs of one failure rate. When it is reached there are fewer runs, and the answer says how many."""
+
+_TRIED_FAILURES: Final = 400
+"""How many failures a longer stage has, for the question whether it is long enough."""
+_LONGEST_HOLD_S: Final = 30 * 86_400
+"""The longest `hold` that a step can have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,23 @@ def chances(stages: Sequence[Stage], guards: Guards, traffic: Traffic, failure_r
         if ended is not None:
             found.append(ended)
     return Chances(failure_rate, runs, sorted(found))
+
+
+def enough_s(
+    stages: Sequence[Stage], guards: Guards, traffic: Traffic, failure_rate: float, share: float
+) -> float | None:
+    """Returns how long the last stage has to last so that a release is found in this share of the runs. None if that is not known:
+    it is found in fewer, also if the stage lasts for 30 days or has many failures.
+    """
+    *before, last = stages
+    weight = last.basis_points / BUCKETS
+    failures_per_s = (
+        traffic.jobs_per_hour / 3600 * (weight * failure_rate + (1 - weight) * traffic.current_failure_rate)
+    )
+    tried_s = max(last.lasts_s, min(_TRIED_FAILURES / failures_per_s, _LONGEST_HOLD_S))
+    longer = replace(last, ends_s=last.begins_s + tried_s)
+    found = chances([*before, longer], guards, traffic, failure_rate).by(share)
+    return None if found is None else max(found.after_s - last.begins_s, last.lasts_s)
 
 
 class _Run:

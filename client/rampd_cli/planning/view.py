@@ -1,10 +1,12 @@
 """What is shown of a plan: its steps, when a bad release is found, and what is assumed."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from rampd._decision.bucketing import BUCKETS
 from rampd_cli.shown import Shown
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ RATES: Final = (0.02, 0.05, 0.1, 0.5, 1.0)
 _YEAR_S: Final = 365 * 86_400
 _LONG_S: Final = 600
 _HALF: Final = 0.5
-_MANY: Final = 0.9
+MANY: Final = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,12 @@ class Plan:
     """By failure rate; None where a release with this rate is no worse than the policy allows."""
     rate_is: str
     """Where the failure rate of current comes from."""
+    missed: "Chances | None" = None
+    """The worst of the releases that the plan mostly lets through."""
+    enough_s: float | None = None
+    """How long the last step would have to last to find it. None: nobody knows."""
+    at: str = ""
+    """See `Session.at`."""
 
 
 def shown(plan: Plan) -> Shown:
@@ -56,7 +64,7 @@ def shown(plan: Plan) -> Shown:
             ),
             ("end", "100", *_both(end_s, per_s), *_both(end_s, per_s), _end(plan)),
             *(
-                ("finds", f"{rate * 100:g}", *_place(found, _HALF), *_place(found, _MANY), _missed(found))
+                ("finds", f"{rate * 100:g}", *_place(found, _HALF), *_place(found, MANY), _missed(found))
                 for rate, found in zip(RATES, plan.chances, strict=True)
             ),
         ],
@@ -86,11 +94,11 @@ def _needs(plan: Plan, stage: "Stage") -> str:
 
 
 def _approval(plan: Plan, stage: "Stage") -> str:
-    return f", then rampd resume {plan.component}" if stage.approval else ""
+    return f", then rampd resume {plan.component}{plan.at}" if stage.approval else ""
 
 
 def _end(plan: Plan) -> str:
-    return "becomes current" if plan.policy.auto_finalize else f"waits for rampd finalize {plan.component}"
+    return "becomes current" if plan.policy.auto_finalize else f"waits for rampd finalize {plan.component}{plan.at}"
 
 
 def _reaction(plan: Plan) -> Iterator[str]:
@@ -113,14 +121,34 @@ def _reaction(plan: Plan) -> Iterator[str]:
 
 def _advice(plan: Plan) -> Iterator[str]:
     """What would find the worst of the releases that the plan mostly lets through."""
-    missed = [found for found in plan.chances if found is not None and found.by(_MANY) is None]
-    if missed:
-        worst = missed[-1]
-        yield (
-            f"A release that fails {_percent(worst.failure_rate * 100)} of its jobs is not found in "
-            f"{worst.runs - len(worst.found)} of {worst.runs} simulated rollouts. To find it more often, let a step hold "
-            "longer, or give it min_jobs."
-        )
+    if (missed := plan.missed) is None:
+        return
+    yield (
+        f"A release that fails {_percent(missed.failure_rate * 100)} of its jobs is not found in "
+        f"{missed.runs - len(missed.found)} of {missed.runs} simulated rollouts. {_remedy(plan)}"
+    )
+
+
+def _remedy(plan: Plan) -> str:
+    from google.protobuf.duration_pb2 import Duration  # noqa: PLC0415 - it is slow to import
+
+    from rampd_cli.policies.writing import duration_text  # noqa: PLC0415 - few plans need it
+
+    last, traffic = plan.stages[-1], plan.traffic
+    step = f"the step at {last.basis_points / 100:g} %"
+    if plan.enough_s is None and traffic.repos:
+        return f"To hold {step} longer does not help: {traffic.repos:,} repos are too few, because each counts once."
+    if plan.enough_s is None:
+        return f"To hold {step} longer does not find it in 9 of 10 either: there are too few jobs, or it is too little worse than current."
+    hold = duration_text(Duration(seconds=_rounded_up(plan.enough_s / 60) * 60))
+    jobs = _rounded_up(plan.enough_s / 3600 * traffic.jobs_per_hour * last.basis_points / BUCKETS)
+    return f"To find it in 9 of 10, give {step} `hold: {hold}` or `min_jobs: {jobs}`."
+
+
+def _rounded_up(value: float) -> int:
+    """Rounds up to two digits and zeros."""
+    unit = 10 ** max(math.floor(math.log10(value)) - 1, 0) if value > 1 else 1
+    return math.ceil(value / unit) * unit
 
 
 def _both(seconds: float, per_s: float) -> tuple[str, str]:
@@ -145,26 +173,26 @@ def _data(plan: Plan, end_s: float) -> dict[str, Any]:
         "steps": [
             {
                 "percent": stage.basis_points / 100,
-                "begins_s": stage.begins_s,
-                "ends_s": stage.ends_s,
+                "beginsSeconds": stage.begins_s,
+                "endsSeconds": stage.ends_s,
                 "needs": _needs(plan, stage),
                 "approval": stage.approval,
             }
             for stage in plan.stages
         ],
-        "end": {"begins_s": end_s, "what": _end(plan)},
+        "end": {"beginsSeconds": end_s, "what": _end(plan)},
         "reactions": list(_reaction(plan)),
         "advice": list(_advice(plan)),
         "releases": [
-            {"failure_rate": rate}
+            {"failureRate": rate}
             | (
-                {"no_worse": True}
+                {"noWorse": True}
                 if found is None
                 else {
                     "runs": found.runs,
                     "found": len(found.found),
                     "half": _of(found.by(_HALF)),
-                    "nine_of_ten": _of(found.by(_MANY)),
+                    "nineOfTen": _of(found.by(MANY)),
                 }
             )
             for rate, found in zip(RATES, plan.chances, strict=True)
@@ -175,7 +203,7 @@ def _data(plan: Plan, end_s: float) -> dict[str, Any]:
 def _of(found: "Found | None") -> dict[str, float] | None:
     if found is None:
         return None
-    return {"after_s": round(found.after_s), "jobs": round(found.jobs), "jobs_of_next": round(found.next_jobs)}
+    return {"afterSeconds": round(found.after_s), "jobs": round(found.jobs), "jobsOfNext": round(found.next_jobs)}
 
 
 def _draw(console: "Console", plan: Plan, end_s: float) -> None:
@@ -220,7 +248,7 @@ def _drawn(chances: "Chances | None") -> tuple[str, ...]:
     if chances is None:
         return "no worse than current", "", "", "", ""
     missed = f"{chances.runs - len(chances.found)} of {chances.runs}"
-    return *_words(chances.by(_HALF)), *_words(chances.by(_MANY)), missed
+    return *_words(chances.by(_HALF)), *_words(chances.by(MANY)), missed
 
 
 def _words(found: "Found | None") -> tuple[str, str]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from rampd_cli.absence import is_damaged, is_gone
 from rampd_cli.failures import WrongUseError
 from rampd_cli.policies.differences import Difference, differences
 from rampd_cli.policies.reading import Problem, WrittenPolicy, read_files
@@ -11,6 +12,7 @@ from rampd_cli.policies.reading import Problem, WrittenPolicy, read_files
 if TYPE_CHECKING:
     from rampd import Admin, v1
     from rampd.errors import RampdError
+    from rampd_cli.changing import How
     from rampd_cli.session import Session
 
 _TRIES: Final = 3
@@ -77,17 +79,16 @@ def every(session: "Session", on_damage: "Callable[[RampdError], None] | None" =
     """Yields the policy of every component. One that was deleted meanwhile is left out, and so is one that is damaged: `on_damage`
     gets its error, otherwise a person reads it. Raises RampdError.
     """
-    from rampd.errors import InternalError, NotFoundError  # noqa: PLC0415 - it is slow to import
+    from rampd.errors import RampdError  # noqa: PLC0415 - it is slow to import
 
     admin = session.admin()
     for listed in admin.list_rollouts(page_size=1000):
         try:
             yield present(admin, listed.component)
-        except NotFoundError as error:
-            if error.reason != "COMPONENT_NOT_FOUND":
-                raise
-        except InternalError as error:
-            if error.reason != "STORE_CORRUPT":
+        except RampdError as error:
+            if not is_damaged(error):
+                if is_gone(error):
+                    continue
                 raise
             if on_damage is not None:
                 on_damage(error)
@@ -108,7 +109,7 @@ def planned(session: "Session", found: Iterable[WrittenPolicy], *, prune: bool =
     """
     from rampd import v1  # noqa: PLC0415 - it is slow to import
 
-    plans = [_planned(present(session.admin(), each.component), each.policy, each) for each in found]
+    plans = [_planned(has, each.policy, each) for each, has in _present(session.admin(), found)]
     if prune:
         named = {each.component for each in plans}
         plans += [
@@ -119,11 +120,27 @@ def planned(session: "Session", found: Iterable[WrittenPolicy], *, prune: bool =
     return plans
 
 
+def _present(admin: "Admin", found: Iterable[WrittenPolicy]) -> list[tuple[WrittenPolicy, Present]]:
+    """Asks for the policy of each component. If some do not exist, the person reads the line of each. Raises RampdError."""
+    from rampd.errors import NotFoundError  # noqa: PLC0415 - it is slow to import
+
+    existing, first = list[tuple[WrittenPolicy, Present]](), list[NotFoundError]()
+    for each in found:
+        try:
+            existing.append((each, present(admin, each.component)))
+        except NotFoundError as error:
+            first = first or [error]
+            first[0].add_note(f"{each.file}:{each.line}: There is no component {each.component}.")
+    if first:
+        raise first[0]
+    return existing
+
+
 def _planned(has: Present, wanted: "v1.Policy", written: WrittenPolicy | None) -> Planned:
     return Planned(has, wanted, differences(wanted, has.own, has.all), written)
 
 
-def checked(admin: "Admin", plans: Sequence[Planned], note: str) -> tuple[list[Any], list[Problem]]:
+def checked(admin: "Admin", plans: Sequence[Planned], how: "How") -> tuple[list[Any], list[Problem]]:
     """Asks the server what it would answer, and writes nothing. Returns its answers, and everything that it would refuse in the
     files. Raises RampdError for any other refusal.
     """
@@ -132,7 +149,7 @@ def checked(admin: "Admin", plans: Sequence[Planned], note: str) -> tuple[list[A
     answers, problems = [], []
     for plan in plans:
         try:
-            answers.append(_set(admin, plan.present, plan.wanted, note, dry_run=True))
+            answers.append(_set(admin, plan.present, plan.wanted, how, dry_run=True))
         except InvalidArgumentError as error:
             if plan.written is None or not (found := plan.written.refused(error.violations)):
                 raise
@@ -140,33 +157,35 @@ def checked(admin: "Admin", plans: Sequence[Planned], note: str) -> tuple[list[A
     return answers, problems
 
 
-def set_policy(admin: "Admin", has: Present, wanted: "v1.Policy", note: str) -> Any:
+def set_policy(admin: "Admin", has: Present, wanted: "v1.Policy", how: "How") -> Any:
     """Sets a whole policy, if the component still has the policy that was read. Raises RampdError; REVISION_MISMATCH if the
     policy has changed.
 
-    A rollout under way gets a new revision with every step. So after REVISION_MISMATCH, the policy itself is compared.
+    A rollout under way gets a new revision with every step. So after REVISION_MISMATCH, the policy itself is compared, unless the
+    person expects the revision.
     """
     from rampd.errors import AbortedError  # noqa: PLC0415 - it is slow to import
 
+    if how.dry_run or how.expect_revision is not None:
+        return _set(admin, has, wanted, how, dry_run=how.dry_run)
     guard = has
     for _ in range(_TRIES - 1):
         try:
-            return _set(admin, guard, wanted, note)
+            return _set(admin, guard, wanted, how)
         except AbortedError:
             now = present(admin, has.component)
             if now.own != has.own:
                 raise
             guard = replace(has, revision=now.revision)
-    return _set(admin, guard, wanted, note)
+    return _set(admin, guard, wanted, how)
 
 
-def _set(admin: "Admin", guard: Present, wanted: "v1.Policy", note: str, *, dry_run: bool = False) -> Any:
+def _set(admin: "Admin", guard: Present, wanted: "v1.Policy", how: "How", *, dry_run: bool = False) -> Any:
     method: Any = admin.set_policy
     return method(
         guard.component,
         wanted,
         update_mask=[field.name for field in wanted.DESCRIPTOR.fields],
-        expected_revision=None if dry_run else guard.revision,
-        note=note,
         dry_run=dry_run,
+        **how.arguments() | {"expected_revision": None if dry_run else guard.revision},
     )

@@ -1,6 +1,7 @@
 """The file in which a person edits a policy. It is kept, unless it has nothing that was not there before."""
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import Final
 
 import click
 
+from rampd._contract.wording import inside
 from rampd_cli.failures import DeclinedError, WrongUseError
 from rampd_cli.policies.reading import Problem
+from rampd_cli.streams import may_be_lost
 
 _WRONG: Final = "# WRONG: "
 
@@ -22,6 +25,8 @@ class EditedFile:
         self.path = path
         self.is_open = False
         """Whether the editor has it, so that nothing was sent."""
+        self.stays = False
+        """Whether it stays although nothing went wrong."""
         self._first = self._text = text
 
     def edit(self, problems: Sequence[Problem]) -> str:
@@ -35,7 +40,7 @@ class EditedFile:
             self.is_open = False
             text = _without_problems(self._read())
         except click.ClickException as error:
-            raise WrongUseError(f"{error.message.rstrip('.')}. Nothing was changed.") from error
+            raise WrongUseError(f"{inside(error.message)}. Nothing was changed.") from error
         except UnicodeDecodeError as error:
             raise WrongUseError("The text is not UTF-8. Nothing was changed.") from error
         except OSError as error:
@@ -43,7 +48,7 @@ class EditedFile:
         except ValueError as error:
             raise WrongUseError(f"$VISUAL or $EDITOR is no command: {error}. Nothing was changed.") from error
         if text == self._text or not text.strip():
-            still = f"{str(min(problems)).rstrip('.')}. " if problems else ""
+            still = f"{inside(str(min(problems)))}. " if problems else ""
             raise DeclinedError(f"{still}You saved no change. Nothing was changed.")
         self._text = text
         return text
@@ -71,9 +76,9 @@ class EditedFile:
 
 
 @contextmanager
-def edited_file(text: str) -> Iterator[EditedFile]:
-    """Gives a file with a text. If the block ends with an error, the file stays if a person has written anything into it, and the
-    error says where it is.
+def edited_file(text: str, *, at: str = "") -> Iterator[EditedFile]:
+    """Gives a file with a text, and removes it at the end. If the block ends with an error, the file stays if a person has written
+    anything into it, and the error says where it is. `at`: see `Session.at`.
     """
     handle, name = mkstemp(prefix="rampd-policy-", suffix=".yaml")
     os.close(handle)
@@ -82,19 +87,21 @@ def edited_file(text: str) -> Iterator[EditedFile]:
         yield file
     except BaseException as error:
         if file.kept():
-            _tell(error, file)
+            _tell(error, file, at)
         raise
-    file.path.unlink(missing_ok=True)
+    if not file.stays:
+        file.path.unlink(missing_ok=True)
 
 
-def _tell(error: BaseException, file: EditedFile) -> None:
+def _tell(error: BaseException, file: EditedFile, at: str) -> None:
     said = f"Your text is in {file.path}."
-    then = f"{said} Then: rampd policy diff FILE, and rampd policy apply FILE"
+    then = f"{said} Then: rampd policy diff FILE{at}, and rampd policy apply FILE{at}"
     if isinstance(error, click.ClickException):
         error.message = f"{error.message} {said}"  # type: ignore[misc]  # click calls it final
     elif isinstance(error, KeyboardInterrupt):
         done = "Nothing was changed." if file.is_open else "The policy may have been set."
-        click.echo(f"\n{done} {then}", err=True)
+        with may_be_lost(sys.stderr):
+            click.echo(f"\n{done} {then}", err=True)
     else:
         error.add_note(then)
 

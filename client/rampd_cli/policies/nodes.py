@@ -125,7 +125,7 @@ class _Composer:
             if kind not in {"StreamStartEvent", "DocumentStartEvent", "DocumentEndEvent", "StreamEndEvent"}:
                 found.append(self._node(event, 0))
         if not found:
-            raise TextError(1, "is empty.")
+            raise TextError(1, "is empty. It begins with `policies:`, and has the name of each component below it.")
         return found[0]
 
     def _node(self, event: Any, depth: int) -> Node:

@@ -26,19 +26,19 @@ _LISTED: Final = 3
 _QUARANTINED: Final = 20
 
 
-def detail(found: Detail, clock: Clock, screen: Screen) -> list[Text]:
-    """Returns the lines to print."""
+def detail(found: Detail, clock: Clock, screen: Screen, *, at: str = "") -> list[Text]:
+    """Returns the lines to print. `at`: see `Session.at`."""
     rollout, stands = found.rollout, standing(found.rollout)
     lines = _head(rollout, stands, clock, screen)
     if rollout.HasField("current"):
         lines += channels(rollout, screen)
     about: list[tuple[str, Iterable[Text]]] = [
         ("Now", _now(found, stands, clock, screen)),
-        ("To type", _ways(found, stands, screen)),
+        ("To type", _ways(found, stands, screen, at)),
         ("Evidence", _evidence(rollout, screen)),
         ("Plan", _plan(rollout, screen)),
         ("Next", _paragraph(what_is_next(rollout, found.events, clock), screen)),
-        ("Frozen", (line for freeze in rollout.freezes for line in _paragraph(frozen(freeze, clock), screen))),
+        ("Frozen", (line for freeze in rollout.freezes for line in _paragraph(frozen(freeze, clock, at=at), screen))),
         ("Attributes", (line for text in _attributes(rollout) for line in _paragraph(text, screen))),
         ("Queue", _paragraph(_tags(rollout.queue), screen)),
         ("Previous", _paragraph(_tags(rollout.previous), screen)),
@@ -71,10 +71,11 @@ def _paragraph(text: str, screen: Screen, style: str = "") -> Iterator[Text]:
     return (Text(line, style=style) for line in wrapped(text, screen.width - _LABEL))
 
 
-def _ways(found: Detail, stands: Standing, screen: Screen) -> Iterator[Text]:
+def _ways(found: Detail, stands: Standing, screen: Screen, at: str) -> Iterator[Text]:
     rollout = found.rollout
     is_quarantined = rollout.next.tag in found.quarantined
-    for why, way in (*ways(rollout, stands, is_quarantined=is_quarantined), *ways_back(rollout, stands)):
+    each = ways(rollout, stands, is_quarantined=is_quarantined, at=at)
+    for why, way in (*each, *ways_back(rollout, stands, at=at)):
         yield from labelled(f"{why}:", way, screen.width - _LABEL, style=palette.TITLE)
 
 

@@ -17,7 +17,7 @@ from rampd_cli.drawing.paragraph import labelled, paragraph
 from rampd_cli.drawing.screen import Screen
 from rampd_cli.drawing.share import failure_rate, percent
 from rampd_cli.drawing.short import shortened
-from rampd_cli.status.standing import Kind, Standing, frozen, standing, told, ways
+from rampd_cli.status.standing import Kind, Standing, frozen, frozen_itself, standing, told, ways
 
 EMPTY: Final = (
     "There is no component here, or none that you may see. Hand in the first tag: rampd release COMPONENT TAG"
@@ -79,19 +79,19 @@ class _Row:
 
 
 def overview(
-    rollouts: Sequence[v1.Rollout], clock: Clock, screen: Screen, *, quarantined: Collection[str] = ()
+    rollouts: Sequence[v1.Rollout], clock: Clock, screen: Screen, *, quarantined: Collection[str] = (), at: str = ""
 ) -> list[Text]:
-    """Returns the lines to print. `quarantined`: the components whose next is in quarantine."""
+    """Returns the lines to print. `quarantined`: the components whose next is in quarantine. `at`: see `Session.at`."""
     if not rollouts:
-        return paragraph(EMPTY, screen.width)
+        return paragraph(f"{EMPTY}{at}", screen.width)
     rows = sorted((_row(each, clock, is_quarantined=each.component in quarantined) for each in rollouts), key=_place)
     steady = [row for row in rows if row.standing.kind is Kind.STEADY]
     others = rows[: len(rows) - len(steady)]
-    lines = [*_top(rows, clock, screen), *_others(others, clock, screen)]
+    lines = [*_top(rows, clock, screen, at), *_others(others, clock, screen, at)]
     if steady and not (others and others[-1].group == steady[0].group):
         lines += [Text(), Text(steady[0].group, style=palette.TITLE)]
     failing = _failing(steady, screen)
-    return [*lines, *_steady(steady, screen, len(lines) + len(failing)), *failing]
+    return [*lines, *_steady(steady, screen, len(lines) + len(failing), at), *failing]
 
 
 def _place(row: _Row) -> tuple[int, int, str]:
@@ -120,7 +120,7 @@ def _row(rollout: v1.Rollout, clock: Clock, *, is_quarantined: bool) -> _Row:
     )
 
 
-def _top(rows: Sequence[_Row], clock: Clock, screen: Screen) -> Iterator[Text]:
+def _top(rows: Sequence[_Row], clock: Clock, screen: Screen, at: str) -> Iterator[Text]:
     counts = dict.fromkeys(_GROUPS, 0)
     for row in rows:
         counts[row.group] += 1
@@ -130,10 +130,10 @@ def _top(rows: Sequence[_Row], clock: Clock, screen: Screen) -> Iterator[Text]:
     yield from paragraph(f"{counted(len(rows), 'component')}: {said}.", screen.width)
     everything = next((freeze for row in rows for freeze in row.rollout.freezes if freeze.all), None)
     if everything is not None:
-        yield from paragraph(frozen(everything, clock), screen.width, style=palette.WAITS)
+        yield from paragraph(frozen(everything, clock, at=at), screen.width, style=palette.WAITS)
 
 
-def _others(rows: Sequence[_Row], clock: Clock, screen: Screen) -> Iterator[Text]:
+def _others(rows: Sequence[_Row], clock: Clock, screen: Screen, at: str) -> Iterator[Text]:
     """A line for each component that is not steady, and beneath it the reason and what to type."""
     if not rows:
         return
@@ -150,9 +150,9 @@ def _others(rows: Sequence[_Row], clock: Clock, screen: Screen) -> Iterator[Text
             group = row.group
             yield from (Text(), Text(group, style=palette.TITLE))
         yield from lines
-        yield from _about(row, clock, screen, layout)
+        yield from _about(row, clock, screen, layout, at)
     if without := sum(row.rollout.HasField("next") and not jobs_of(row.rollout).is_known for row in rows):
-        said = f"Of {counted(without, 'rollout')} the jobs are not shown here. See them: rampd status COMPONENT"
+        said = f"Of {counted(without, 'rollout')} the jobs are not shown here. See them: rampd status COMPONENT{at}"
         yield from (Text(), *paragraph(said, screen.width))
 
 
@@ -210,18 +210,19 @@ def _stacked(row: _Row, screen: Screen) -> list[Text]:
     return lines
 
 
-def _about(row: _Row, clock: Clock, screen: Screen, layout: _Layout | None) -> Iterator[Text]:
+def _about(row: _Row, clock: Clock, screen: Screen, layout: _Layout | None, at: str) -> Iterator[Text]:
     said = told(row.rollout, row.standing, clock)
     is_told = layout is not None and layout.is_wide and row.standing.kind is Kind.ROLLING_OUT
     waiting = "" if layout is not None and layout.is_wide else _queue(row.rollout)
-    sentence = " ".join(filter(None, ("" if is_told else said, waiting)))
+    freeze = "" if row.standing.kind is Kind.FROZEN else frozen_itself(row.rollout, clock)
+    sentence = " ".join(filter(None, ("" if is_told else said, freeze, waiting)))
     yield from paragraph(sentence, screen.width, indent=_INDENT)
-    yield from _ways(row, screen)
+    yield from _ways(row, screen, at)
 
 
-def _ways(row: _Row, screen: Screen) -> list[Text]:
+def _ways(row: _Row, screen: Screen, at: str) -> list[Text]:
     """What to type: all in one line, if it fits."""
-    each = ways(row.rollout, row.standing, is_quarantined=row.is_quarantined)
+    each = ways(row.rollout, row.standing, is_quarantined=row.is_quarantined, at=at)
     line = Text(" " * _INDENT, no_wrap=True)
     line.append_text(Text("   ").join(Text(f"{why}: ").append(way, palette.TITLE) for why, way in each))
     if line.cell_len <= screen.width:
@@ -238,7 +239,7 @@ def _queue(rollout: v1.Rollout) -> str:
     return f"{counted(count, 'release')} wait{'s' * (count == 1)} in the queue." if count else ""
 
 
-def _steady(rows: Sequence[_Row], screen: Screen, lines_before: int) -> list[Text]:
+def _steady(rows: Sequence[_Row], screen: Screen, lines_before: int, at: str) -> list[Text]:
     """The steady components, several in a line."""
     if not rows:
         return []
@@ -255,7 +256,7 @@ def _steady(rows: Sequence[_Row], screen: Screen, lines_before: int) -> list[Tex
         count = room - 1
     lines = [_in_line(entries[first : count * in_line : count], name, tag) for first in range(count)]
     if (more := len(entries) - count * in_line) > 0:
-        lines += paragraph(f"{more:,} more. All of them: rampd status -o plain", screen.width, indent=GAP)
+        lines += paragraph(f"{more:,} more. All of them: rampd status -o plain{at}", screen.width, indent=GAP)
     return lines
 
 

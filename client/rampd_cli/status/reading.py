@@ -7,7 +7,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from rampd import v1
-from rampd.errors import InternalError, NotFoundError, RampdError
+from rampd.errors import NotFoundError, RampdError
+from rampd_cli.absence import is_damaged, is_gone
 from rampd_cli.status.known import Detail, Known, Overrides
 from rampd_cli.status.standing import Kind, standing, urgency
 
@@ -67,14 +68,12 @@ def _rollout(admin: "Admin", component: str) -> v1.Rollout:
     """Raises RampdError. A component whose data is damaged is an answer, too."""
     try:
         return admin.get_rollout(component)
-    except NotFoundError as error:
-        if (near := _near(admin, component)) and error.reason == "COMPONENT_NOT_FOUND":
+    except RampdError as error:
+        if is_gone(error) and (near := _near(admin, component)):
             raise NotFoundError(
                 f"{error.message} Did you mean {near}?", reason=error.reason, metadata=error.metadata
             ) from error
-        raise
-    except InternalError as error:
-        if error.reason != "STORE_CORRUPT":
+        if not is_damaged(error):
             raise
         damage = v1.Damage(key=error.metadata.get("key", ""), problem=error.message)
         return v1.Rollout(component=component, damage=damage)

@@ -25,23 +25,24 @@ def shown(session: "Session", components: Sequence[str]) -> Shown:
     def draw(console: "Console") -> None:
         # A shell writes its prompt beneath.
         height = console.height - 2 if console.is_terminal else None
-        print_lines(console, drawn(known, Clock(datetime.now(UTC), session.is_utc), screen_of(console, height)))
+        clock = Clock(datetime.now(UTC), session.is_utc)
+        print_lines(console, drawn(known, clock, screen_of(console, height), at=session.at))
 
     # An empty list is there, too, so that a program finds it.
     data = {"rollouts": [as_data(rollout) for rollout in known.rollouts]} if session.output in {"json", "yaml"} else {}
     return Shown(data, map(row, known.rollouts), draw)
 
 
-def drawn(known: "Known", clock: Clock, screen: Screen) -> "list[Text]":
-    """Returns the lines of a table."""
+def drawn(known: "Known", clock: Clock, screen: Screen, *, at: str = "") -> "list[Text]":
+    """Returns the lines of a table. `at`: see `Session.at`."""
     from rich.text import Text  # noqa: PLC0415 - only a table imports rich
 
     from rampd_cli.status.detail import detail  # noqa: PLC0415
     from rampd_cli.status.overview import overview  # noqa: PLC0415
 
     if known.details is None:
-        return overview(known.rollouts, clock, screen, quarantined=known.quarantined)
+        return overview(known.rollouts, clock, screen, quarantined=known.quarantined, at=at)
     lines: list[Text] = []
     for each in known.details:
-        lines += [*([Text()] if lines else []), *detail(each, clock, screen)]
+        lines += [*([Text()] if lines else []), *detail(each, clock, screen, at=at)]
     return lines

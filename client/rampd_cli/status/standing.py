@@ -8,7 +8,7 @@ from typing import Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from rampd import v1
-from rampd._contract.wording import one_line
+from rampd._contract.wording import inside, one_line
 from rampd_cli.drawing import palette
 from rampd_cli.drawing.clock import Clock
 from rampd_cli.drawing.share import percent
@@ -112,6 +112,10 @@ def _freeze(rollout: v1.Rollout) -> v1.FreezeStatus | None:
     return None
 
 
+def _own_freezes(rollout: v1.Rollout) -> list[v1.FreezeStatus]:
+    return [freeze for freeze in rollout.freezes if not freeze.all]
+
+
 def _kind_of_pause(pause: v1.PauseStatus) -> Kind:
     if pause.cause == v1.PAUSE_CAUSE_APPROVAL:
         return Kind.APPROVAL
@@ -138,62 +142,77 @@ def told(rollout: v1.Rollout, found: Standing, clock: Clock) -> str:
         case Kind.APPROVAL:
             return f"{found.reason or 'It waits for approval.'} It waits{_since(found, clock)}."
         case Kind.FROZEN:
-            return " ".join(frozen(freeze, clock) for freeze in rollout.freezes if not freeze.all)
+            return frozen_itself(rollout, clock)
         case Kind.ROLLING_OUT:
             return f"Next{_since(found, clock)}."
         case _:
             return ""
 
 
-def frozen(freeze: v1.FreezeStatus, clock: Clock) -> str:
-    """Says who froze what, since when, until when and why, in a sentence."""
+def frozen_itself(rollout: v1.Rollout, clock: Clock) -> str:
+    """Says how a rollout is frozen itself, without the freeze of the namespace. Empty if it is not."""
+    return " ".join(frozen(freeze, clock) for freeze in _own_freezes(rollout))
+
+
+def frozen(freeze: v1.FreezeStatus, clock: Clock, *, at: str = "") -> str:
+    """Says who froze what, since when, until when and why, and how it ends if it does not end by itself. `at`: see `Session.at`."""
     what = "Everything is frozen" if freeze.all else "Frozen"
     ends = f" until {clock.time(freeze.expire_time)}" if freeze.HasField("expire_time") else ""
     by = f"{_by(freeze.actor)} since {clock.time(freeze.create_time)}"
-    return _with_why(f"{what}{by}{ends}", one_line(freeze.note))
+    said = _with_why(f"{what}{by}{ends}", one_line(freeze.note))
+    if ends:
+        return said
+    return f"{said} It lasts until somebody ends it{f' for all: rampd unfreeze --all{at}' if freeze.all else '.'}"
 
 
-def ways(rollout: v1.Rollout, found: Standing, *, is_quarantined: bool = False) -> list[tuple[str, str]]:
+def ways(rollout: v1.Rollout, found: Standing, *, is_quarantined: bool = False, at: str = "") -> list[tuple[str, str]]:
     """Returns what a person can type about it, and what for. Empty if nothing is to be done. `is_quarantined`: whether the tag of
-    next is in quarantine.
+    next is in quarantine. `at`: see `Session.at`.
     """
     name = one_line(rollout.component)
-    again, back = ("to go on", f"rampd resume {name}"), ("to take it back", f"rampd rollback {name}")
+    back = ("to take it back", f"rampd rollback {name}{at}")
+    # What is frozen neither goes on nor rises, so there is no other way than the end of the freeze.
+    thaw = [("to end the freeze", f"rampd unfreeze {name}{at}")] if _own_freezes(rollout) else []
+    on = thaw if rollout.freezes else [("to go on", f"rampd resume {name}{at}")]
     match found.kind:
         case Kind.UNCONFIRMED:
-            return [("to keep it", f"rampd confirm {name}"), back]
+            return [("to keep it", f"rampd confirm {name}{at}"), back]
         case Kind.PROBLEM:
-            return [back, again]
+            return [back, *on]
         case Kind.APPROVAL:
-            return [again, back]
+            return [*on, back]
         case Kind.HELD:
-            lift = (
-                f"rampd quarantine remove {name} {shlex.quote(one_line(rollout.next.tag))} && "
-                if is_quarantined
-                else ""
-            )
-            return [("to drop it", f"rampd abandon {name}"), ("to try it again", f"{lift}rampd ramp {name} PERCENT")]
+            drop = ("to drop it", f"rampd abandon {name}{at}")
+            return [drop, *(thaw if rollout.freezes else [_again(rollout, name, is_quarantined=is_quarantined, at=at)])]
         case Kind.PAUSED:
-            return [again]
-        case Kind.FROZEN if any(not freeze.all for freeze in rollout.freezes):
-            return [("to end the freeze", f"rampd unfreeze {name}")]
+            return on
+        case Kind.FROZEN:
+            return thaw
         case _:
             return []
 
 
-def ways_back(rollout: v1.Rollout, found: Standing) -> list[tuple[str, str]]:
-    """Returns what a person can type if a version turns out to be bad, though nothing waits for them."""
+def _again(rollout: v1.Rollout, name: str, *, is_quarantined: bool, at: str) -> tuple[str, str]:
+    ramp = f"rampd ramp {name} PERCENT{at}"
+    if not is_quarantined:
+        return "to try it again", ramp
+    lift = f"rampd quarantine remove {name} {shlex.quote(one_line(rollout.next.tag))}{at}"
+    return "to end the quarantine, if its reason is gone, and try it again", f"{lift} && {ramp}"
+
+
+def ways_back(rollout: v1.Rollout, found: Standing, *, at: str = "") -> list[tuple[str, str]]:
+    """Returns what a person can type if a version turns out to be bad, though nothing waits for them. `at`: see `Session.at`."""
     name = one_line(rollout.component)
     if found.kind in {Kind.PAUSED, Kind.FROZEN, Kind.ROLLING_OUT} and rollout.HasField("next"):
-        return [("to take next back", f"rampd rollback {name}")]
+        return [("to take next back", f"rampd rollback {name}{at}")]
     before = next((each.tag for each in rollout.previous if each.tag != rollout.current.tag), "")
     if found.kind in {Kind.STEADY, Kind.FROZEN} and before:
-        return [(f"to go back to {one_line(before)}", f"rampd revert {name}")]
+        return [(f"to go back to {one_line(before)}", f"rampd revert {name}{at}")]
     return []
 
 
 def _with_why(what: str, why: str) -> str:
-    return f"{what}: {why.rstrip(' .')}." if why else f"{what}."
+    return f"{what}: {inside(why)}." if why else f"{what}."
 
 
 def _by(actor: str) -> str:

@@ -104,15 +104,15 @@ def _on_terminal(session: "Session", components: Sequence[str]) -> None:
             # Once a second, because it shows how long ago things were.
             if is_new or view.has_new_size or time.monotonic() >= drawn_s + 1:
                 drawn_s = time.monotonic()
-                view.show(_lines(reader, Clock(datetime.now(UTC), session.is_utc), console))
+                view.show(_lines(reader, Clock(datetime.now(UTC), session.is_utc), console, session.at))
             is_new = reader.look()
 
 
-def _lines(reader: _Reader, clock: Clock, console: "Console") -> "list[Text]":
+def _lines(reader: _Reader, clock: Clock, console: "Console", at: str) -> "list[Text]":
     from rampd_cli.drawing.screen import screen_of  # noqa: PLC0415 - a pipe needs no rich
 
     head = _head(reader.at, reader.lost, clock, screen_of(console))
-    return [*head, *drawn(reader.known, clock, screen_of(console, max(console.height - len(head), 1)))]
+    return [*head, *drawn(reader.known, clock, screen_of(console, max(console.height - len(head), 1)), at=at)]
 
 
 def _head(at: datetime, lost: str, clock: Clock, screen: "Screen") -> "list[Text]":

@@ -36,7 +36,7 @@ def chosen(component: str, releases: Sequence[v1.Release], text: str) -> v1.Rele
 
 def _not_found(component: str, what: str) -> NotFoundError:
     return NotFoundError(
-        f"{component} has {what}. Its releases: rampd history {component}",
+        f"{component} has {what}.",
         reason="RELEASE_NOT_FOUND",
         metadata={"component": component},
     )

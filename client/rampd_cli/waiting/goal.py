@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import click
+from click.shell_completion import CompletionItem
+
+from rampd_cli.arguments import starting
 
 NAMES: Final = ("current", "next", "held", "ended", "percent")
 
@@ -26,6 +29,9 @@ class GoalType(click.ParamType):  # type: ignore[type-arg]  # generic only in ne
     """`current`, `next`, `held`, `ended` or `percent=50`."""
 
     name = "goal"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return starting(incomplete, [*NAMES[:-1], "percent=50"])
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Goal:
         if isinstance(value, Goal):

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 from rampd import v1
 from rampd._contract.wording import one_line
-from rampd.errors import DeadlineExceededError, InternalError, NotFoundError, ReleaseFailedError
+from rampd.errors import DeadlineExceededError, InternalError, NotFoundError, RampdError, ReleaseFailedError
 from rampd_cli.failures import TimedOutError
 from rampd_cli.shown import Shown
+from rampd_cli.streams import ending_with_reader
 from rampd_cli.waiting.chosen import chosen
 from rampd_cli.waiting.goal import Goal
 from rampd_cli.waiting.verdict import Verdict, Where, verdict, where_of
@@ -24,7 +25,9 @@ _FIND_S: Final = 5.0
 def wait(
     session: "Session", component: str, text: str, goal: Goal, *, timeout: timedelta | None, keeps_waiting: bool
 ) -> None:
-    """Returns when the goal is reached. Raises ReleaseFailedError, TimedOutError, and the errors of a call."""
+    """Returns when the goal is reached. Raises ReleaseFailedError, TimedOutError, BrokenPipeError if nobody reads stdout any more, and
+    the errors of a call.
+    """
     limit_s = None if timeout is None else timeout.total_seconds()
     ends_s = None if limit_s is None else time.monotonic() + limit_s
     find_s = _FIND_S if limit_s is None else min(limit_s, _FIND_S)
@@ -38,17 +41,25 @@ def _followed(
     session: "Session", component: str, release: v1.Release, goal: Goal, *, ends_s: float | None, keeps_waiting: bool
 ) -> v1.Release:
     last = None
-    with view_of(session, goal) as view:
+    lost = ""
+    with ending_with_reader(), view_of(session, goal) as view:
+
+        def lose(error: RampdError) -> None:
+            nonlocal lost
+            lost = one_line(error.message)
+            view.lose(lost)
+
         states = session.admin().follow_release(
             component,
             release.number,
             until_held=False,
             until_paused=False,
             timeout=None if ends_s is None else max(ends_s - time.monotonic(), 0.001),
-            on_lost=lambda error: view.lose(one_line(error.message)),
+            on_lost=lose,
         )
         try:
             for last in states:
+                lost = ""
                 view.show(last)
                 match verdict(last, goal, keeps_waiting=keeps_waiting):
                     case Verdict.REACHED:
@@ -56,14 +67,21 @@ def _followed(
                     case Verdict.FAILED:
                         raise _failed(component, last, goal)
         except DeadlineExceededError as error:
-            said = f" {one_line(last.message)}" if last else ""
-            raise TimedOutError(f"The time is over, and {_name(component, release)} is not {goal}.{said}") from error
+            raise TimedOutError(_over(component, release, goal, last, lost)) from error
         except NotFoundError as error:
             if last is None:
                 raise
             told = f"{_name(component, release)} does not exist any more. {error.message}"
             raise _error(told, error.reason, component, release) from error
     raise InternalError("The server ended the stream before the release ended.")
+
+
+def _over(component: str, release: v1.Release, goal: Goal, last: v1.WatchReleaseResponse | None, lost: str) -> str:
+    name = _name(component, release)
+    if lost:
+        return f"The time is over, and no server answers, so nobody knows whether {name} is {goal}. {lost}"
+    said = f" {one_line(last.message)}" if last else ""
+    return f"The time is over, and {name} is not {goal}.{said}"
 
 
 def _failed(component: str, seen: v1.WatchReleaseResponse, goal: Goal) -> ReleaseFailedError:

@@ -4,6 +4,7 @@ from enum import Enum, StrEnum
 from typing import Final
 
 from rampd import v1
+from rampd._contract.release_end import is_reverted
 from rampd_cli.waiting.goal import NAMES, Goal
 
 
@@ -27,7 +28,9 @@ class Where(StrEnum):
     HELD = "HELD"
     CURRENT = "CURRENT"
     RETIRED = "RETIRED"
-    """It was current."""
+    """It was current, and another release has taken its place."""
+    REVERTED = "REVERTED"
+    """It was current, and people went back from it."""
     ABANDONED = "ABANDONED"
     CANCELLED = "CANCELLED"
     SUPERSEDED = "SUPERSEDED"
@@ -43,6 +46,7 @@ _TABLE: Final = {
     Where.HELD:        (_NO,   _YES,  _YES,  _WAIT, _NO),
     Where.CURRENT:     (_YES,  _YES,  _NO,   _YES,  _YES),
     Where.RETIRED:     (_YES,  _YES,  _NO,   _YES,  _YES),
+    Where.REVERTED:    (_NO,   _NO,   _NO,   _YES,  _NO),
     Where.ABANDONED:   (_NO,   _NO,   _NO,   _YES,  _NO),
     Where.CANCELLED:   (_NO,   _NO,   _NO,   _YES,  _NO),
     Where.SUPERSEDED:  (_NO,   _NO,   _NO,   _YES,  _NO),
@@ -53,6 +57,8 @@ def where_of(seen: v1.WatchReleaseResponse) -> Where:
     """Returns where a release is. A state that this version does not know counts as QUEUED: the wait goes on."""
     release, rollout = seen.release, seen.rollout
     name = str(v1.ReleaseState(release.state)).removeprefix("RELEASE_STATE_")
+    if name == "RETIRED" and is_reverted(release):
+        return Where.REVERTED
     if name != "NEXT":
         return Where(name) if name in Where.__members__ else Where.QUEUED
     if rollout.state == v1.ROLLOUT_STATE_HELD:

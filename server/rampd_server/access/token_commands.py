@@ -6,7 +6,6 @@ import fcntl
 import os
 import re
 import sys
-import tempfile
 import time
 from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -17,6 +16,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from rampd._contract.token import digest_of, is_whole, new_token
+from rampd._runtime import private_file
 from rampd_server.access import access_file, following
 from rampd_server.access.access_file import AccessFileError
 from rampd_server.access.grants import Grant
@@ -287,19 +287,6 @@ def _write(path: Path, document: Any, names: Collection[str]) -> None:  # noqa: 
     try:
         # A link stays a link, and a file keeps its owner if root changes it for a server.
         path = path.resolve()
-        before = path.stat() if path.exists() else None
-        descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                if before is not None:
-                    os.fchown(file.fileno(), before.st_uid, before.st_gid)
-                    os.fchmod(file.fileno(), before.st_mode & 0o777)
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(beside).replace(path)
-        except BaseException:
-            Path(beside).unlink(missing_ok=True)
-            raise
+        private_file.put(path, [text.encode()], like=path.stat() if path.exists() else None)
     except OSError as error:
         raise AccessFileError(f"{path} can't be written: {error.strerror}.") from error

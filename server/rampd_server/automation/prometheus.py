@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import httpx
 
+from rampd._contract.small_file import content_of
 from rampd_server.domain.automation.check_answer import Answer, Judgement, error, judge_answer, read_answer
 from rampd_server.process.address import PrometheusUrl
 from rampd_server.tracing import switch
@@ -35,8 +36,7 @@ class TokenError(Exception):
 def read_token(path: Path) -> str:
     """The bearer token in a file, without the space around it. Raises TokenError."""
     try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_TOKEN_BYTES + 1)
+        data = content_of(path)
     except OSError as exc:
         raise TokenError(f"the token file {path} can't be read: {exc.strerror}") from exc
     token = data.decode("ascii", "replace").strip()

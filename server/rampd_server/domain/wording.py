@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal, localcontext
 from fractions import Fraction
 
-from rampd._contract.wording import counted, exact, number, one_line, span, whole_span
+from rampd._contract.wording import counted, exact, inside, number, one_line, span, whole_span
 
 __all__ = [
     "against_bounds",
@@ -56,11 +56,6 @@ def apart(one: Fraction, other: Fraction, *, decimals: int = 0) -> tuple[str, st
 def ended(text: str) -> str:
     """Returns a person's text as a sentence: with a full stop if it has none."""
     return text if text.endswith((".", "!", "?")) else f"{text}."
-
-
-def inside(text: str) -> str:
-    """Returns a person's text for brackets within a sentence: without the full stop at its end."""
-    return text.rstrip(" .")
 
 
 def bounds(least: float | None, most: float | None) -> str:

@@ -23,7 +23,13 @@ from rampd_server.domain.rollout.commands import ground_of, lowers_exposure
 from rampd_server.domain.rollout.effect import Effect
 from rampd_server.domain.rollout.model import Absent, Freeze, Rollout
 from rampd_server.domain.rollout.moves import Context, settle
-from rampd_server.domain.rollout.protection import new_freeze, until, what_it_replaces
+from rampd_server.domain.rollout.protection import (
+    new_freeze,
+    until,
+    what_it_replaces,
+    what_it_stops,
+    what_its_end_starts,
+)
 from rampd_server.domain.rollout.requirements import require_revision
 from rampd_server.domain.rollout.transition import transition
 from rampd_server.metrics.counting import Count
@@ -465,23 +471,33 @@ class Service:
                 head = await self._store.head()
                 before, now_ms = (head.namespace, head.time_ms) if head else (Namespace(), 0)
                 after = replace(before, freeze=change(before.freeze, now_ms))
-                is_frozen, end = ("is frozen" if after.freeze else "is not frozen"), until(after.freeze)
+                end = until(after.freeze)
+                is_frozen = "All components are frozen" if after.freeze else "There is no freeze of all components"
                 if after == before:
                     unchanged = Result(0, changed=False)
                     await self._store.remember(author, unchanged)
                     delay = await self._visible(author, "", head.entry_id if head else "")
-                    message = f"The namespace {is_frozen}{end}, as before; nothing changed.{delay}"
+                    message = f"{is_frozen}{end}, as before; nothing changed.{delay}"
                     return Answer(None, before, unchanged, message)
+                # Before the change: what it starts may have started before the answer.
+                follows = self._what_follows(before, after, now_ms)
                 try:
                     entry = await self._store.commit_namespace(before, after, author, decided_ms=now_ms)
                 except (ConflictError, UntimelyError):
                     self.conflicts.add()
                     continue
                 replaced = what_it_replaces(before.freeze, Context(now_ms)) if after.freeze else ""
-                message = f"The namespace {is_frozen} now{end}.{replaced}"
+                message = f"{is_frozen} now{end}.{replaced}{follows}"
                 return Answer(None, after, Result(0), message + await self._take_in(author, entry))
 
         return await self._guarded("", author, attempt, timeout_s)
+
+    def _what_follows(self, before: Namespace, after: Namespace, now_ms: int) -> str:
+        """Says what a freeze of the namespace stops, or what its end starts. Begins with a space, or is empty."""
+        rollouts = [known.rollout for known in self._replica.components()]
+        if after.freeze:
+            return what_it_stops(rollouts, Context(now_ms, freeze_all=before.freeze))
+        return what_its_end_starts(rollouts, Context(now_ms))
 
     def _refuse_past(self, changes: Mapping[str, Override | None]) -> None:
         now_ms = self._replica.now_ms()

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
@@ -603,16 +604,25 @@ def test_credentials_of_another_kind_are_refused(wrong: Credentials) -> None:
         Endpoint("127.0.0.1:1", wrong)
 
 
-@pytest.mark.parametrize("end", [b"", b"x" * (1 << 20)], ids=["without an end", "of 1 MiB and a byte"])
-def test_a_file_without_an_end_is_refused(tmp_path: Path, end: bytes) -> None:
-    """Given /dev/zero, or a file that is too large, expect an error for each kind of file, and no client that hangs."""
-    path = Path("/dev/zero")
-    if end:
-        path = tmp_path / "large"
-        path.write_bytes(end + b"x")
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda path: path.symlink_to("/dev/zero"), "Not a regular file"),
+        (os.mkfifo, "Not a regular file"),
+        (lambda path: path.mkdir(), "Is a directory"),
+        (lambda path: path.write_bytes(b"x" * (1 << 20) + b"x"), "File too large"),
+    ],
+    ids=["without an end", "pipe", "folder", "of 1 MiB and a byte"],
+)
+def test_what_is_no_small_file_is_refused_and_not_waited_for(
+    tmp_path: Path, make: Callable[[Path], object], says: str
+) -> None:
+    """Given a pipe that nobody writes into, or /dev/zero, expect an error for each kind of file, and no client that hangs."""
+    path = tmp_path / "odd"
+    make(path)
 
     for read in (TokenFile(path), ClientCertificate(path, path).read):
-        with pytest.raises(UnauthenticatedError, match=r"can't be read: .*File too large"):
+        with pytest.raises(UnauthenticatedError, match=rf"can't be read: .*{says}"):
             read()
-    with pytest.raises(InvalidArgumentError, match="can't be read: File too large"):
+    with pytest.raises(InvalidArgumentError, match=f"can't be read: {says}"):
         Admin("https://127.0.0.1:1", ca_file=path)

@@ -89,7 +89,7 @@ def _value(check: Check, reading: CheckReading | None) -> str:
 
 def _evidence_sentence(log: float, alpha: float) -> str:
     found, limit = wording.evidence(log - e_process.log_limit(alpha), 1 / Fraction(repr(alpha)))
-    return f"E is {found}, its limit {limit}."
+    return f"The evidence E is {found}, its limit {limit}."
 
 
 def _absolute_log_evidence(automation: Automation, counters: TrialCounters) -> float:

@@ -1,15 +1,20 @@
 """The sentences, shared by several verbs, that tell people what to do next."""
 
-from rampd_server.domain.rollout.model import Rollout
+from rampd_server.domain.rollout.model import Freeze, Rollout
 from rampd_server.domain.rollout.moves import Context, freezes
 from rampd_server.domain.rollout.progress import Cause
-from rampd_server.domain.wording import ended, one_line
+from rampd_server.domain.wording import ended, inside, one_line
 
 
 def everybody_gets(rollout: Rollout, *left: str) -> str:
     """Says who gets what after a change that took the tags `left` away."""
     nobody = " or ".join(dict.fromkeys(left))
     return f"Everybody gets {rollout.current_release.tag} and nobody gets {nobody} any more, overrides aside."
+
+
+def who_froze(freeze: Freeze) -> str:
+    """Says who made a freeze, and why if the person has said it."""
+    return f"{freeze.actor}{f' ({inside(one_line(freeze.note))})' if freeze.note else ''}"
 
 
 def what_thaws(rollout: Rollout, context: Context) -> list[str]:

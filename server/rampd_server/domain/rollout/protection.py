@@ -1,18 +1,22 @@
 """The verbs that protect a rollout, freeze and quarantine, and the verb that sets its policy."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from rampd_server.domain import refusals
 from rampd_server.domain.errors import InvalidRequestError
 from rampd_server.domain.rollout import commands, model, moves
-from rampd_server.domain.rollout.advice import everybody_gets, what_frees, what_starts
+from rampd_server.domain.rollout.advice import everybody_gets, what_frees, what_starts, who_froze
 from rampd_server.domain.rollout.automation_policy import Automation, violations
 from rampd_server.domain.rollout.effect import Done
 from rampd_server.domain.rollout.model import Freeze, Rollout
-from rampd_server.domain.rollout.moves import Context, freezes, start_head
+from rampd_server.domain.rollout.moves import Context, freezes, settle, start_head
 from rampd_server.domain.rollout.progress import Driver
 from rampd_server.domain.rollout.reverting import what_goes_back
-from rampd_server.domain.wording import moment, percent
+from rampd_server.domain.wording import counted, moment, percent
+
+_NAMED = 10
+"""How many components the sentence about a freeze of all names."""
 
 
 def new_freeze(present: Freeze | None, expire_ms: int | None, context: Context) -> Freeze:
@@ -40,6 +44,39 @@ def what_it_replaces(present: Freeze | None, context: Context) -> str:
     return f" This replaces the freeze by {present.actor}{lasted}."
 
 
+def what_it_stops(rollouts: Sequence[Rollout], context: Context) -> str:
+    """Says which rollouts a freeze of all stops. Begins with a space; is empty if it stops none. `context`: that before it."""
+    moving = _moving(rollouts, context)
+    return f" This stops {counted(len(moving), 'rollout')}: {_named(moving)}." if moving else ""
+
+
+def what_its_end_starts(rollouts: Sequence[Rollout], context: Context) -> str:
+    """Says what the end of a freeze of all starts. Begins with a space; is empty if it starts nothing. `context`: that after it."""
+    waiting = [rollout for rollout in rollouts if not rollout.next]
+    starting = sorted(
+        f"{rollout.component} ({rollout.next_release.tag})"
+        for rollout in (settle(each, context) for each in waiting)
+        if rollout.next_release
+    )
+    moving = _moving(rollouts, context)
+    first = f" This starts {counted(len(starting), 'release')} at 0 %: {_named(starting)}." if starting else ""
+    return first + (f" This lets {counted(len(moving), 'rollout')} go on: {_named(moving)}." if moving else "")
+
+
+def _moving(rollouts: Sequence[Rollout], context: Context) -> list[str]:
+    """The rollouts that may rise now, each with its next."""
+    return sorted(
+        f"{rollout.component} ({rollout.next_release.tag} at {percent(rollout.basis_points)})"
+        for rollout in rollouts
+        if rollout.next_release and not (rollout.held_reason or rollout.paused or freezes(rollout, context))
+    )
+
+
+def _named(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+
+
 def freeze(rollout: Rollout, command: commands.Freeze, context: Context) -> Done:
     made = new_freeze(rollout.freeze, command.expire_ms, context)
     frozen = replace(rollout, freeze=made)
@@ -58,8 +95,8 @@ def unfreeze(rollout: Rollout, _command: commands.Unfreeze, context: Context) ->
     else:
         message = f"{rollout.component} is not frozen any more."
     thawed = start_head(replace(rollout, freeze=None), context)
-    if freezes(thawed, context):
-        message += " The whole namespace is still frozen: Unfreeze with `all`."
+    for freeze_all in freezes(thawed, context):
+        message += f" All components are still frozen by {who_froze(freeze_all)}{until(freeze_all)}."
     return Done(thawed, message)
 
 
@@ -106,7 +143,9 @@ def set_policy(rollout: Rollout, command: commands.SetPolicy, context: Context) 
     changed = replace(rollout, policy=policy, unit=unit)
     if changed == rollout:
         return Done(rollout, "The policy already has these values. Nothing changed.")
-    later = f" The unit {policy.unit} is in force from the next release on." if unit != policy.unit else ""
+    later = (
+        f" From the next release on, each {policy.unit.lower()} has a bucket of its own." if unit != policy.unit else ""
+    )
     if policy.automation.steps and rollout.held_reason and rollout.next_release:
         later += f" {rollout.next_release.tag} is held, and the plan does not move it. {what_frees(rollout, context)}"
     if (

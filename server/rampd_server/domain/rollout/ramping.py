@@ -53,7 +53,7 @@ def ramp_to(rollout: Rollout, command: commands.Ramp, context: Context) -> Done:
     share = percent(command.basis_points)
     if ramped == rollout:
         return Done(ramped, f"{release.tag} was at {share} already.")
-    resumed = f" The rollout goes on as trial {ramped.trial}." if was_held else ""
+    resumed = f" The rollout goes on as trial {ramped.trial}: outcomes are counted from 0." if was_held else ""
     unless = ""
     if command.confirm_within_ms is not None:
         unless = f" Confirm it within {whole_span(command.confirm_within_ms)}, otherwise it goes back to 0 %."

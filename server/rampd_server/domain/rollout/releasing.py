@@ -11,6 +11,7 @@ from rampd_server.domain.rollout.advice import (
     what_resumes,
     what_starts,
     what_thaws,
+    who_froze,
 )
 from rampd_server.domain.rollout.effect import Done
 from rampd_server.domain.rollout.model import (
@@ -159,7 +160,7 @@ def what_blocks(rollout: Rollout, context: Context) -> str:
     next_release = rollout.next_release
     thaw = ", then ".join(what_thaws(rollout, context))
     if next_release is None:
-        by = " and ".join(freeze.actor for freeze in freezes(rollout, context))
+        by = " and ".join(map(who_froze, freezes(rollout, context)))
         return f"frozen by {by}. {thaw} starts it." if by else "the freeze has ended, and it starts in a moment."
     start = f", and {thaw} starts the head of the queue." if thaw else " and starts the head of the queue."
     if rollout.held_reason:
@@ -178,20 +179,26 @@ def cancel_release(rollout: Rollout, command: commands.CancelRelease, context: C
     if found is None:
         raise refusals.release_not_found(component=rollout.component, release=number)
     if found.state is ReleaseState.CANCELLED:
-        return Done(rollout, f"Release {number} ({found.tag}) was cancelled already.", release=number)
+        return Done(rollout, f"{found.tag} was cancelled already.", release=number)
     if found.state is not ReleaseState.QUEUED:
         instead = {
             ReleaseState.NEXT: "Abandon drops it.",
             ReleaseState.CURRENT: what_goes_back(rollout, context),
         }.get(found.state, "It has ended already.")
         raise refusals.not_queued(
-            f"Release {number} ({found.tag}) is {found.state}, not in the queue. {instead}",
+            f"{found.tag} is {found.state.lower()}, not in the queue. {instead}",
             release=number,
             state=found.state,
         )
     rollout = moves.take_from_queue(rollout, number)
     rollout = moves.mark(rollout, number, ReleaseState.CANCELLED, context, context.because("cancelled"))
-    return Done(rollout, f"Release {number} ({found.tag}) is out of the queue.", release=number)
+    return Done(rollout, f"{found.tag} is out of the queue. {_what_waits(rollout, context)}", release=number)
+
+
+def _what_waits(rollout: Rollout, context: Context) -> str:
+    if not rollout.queued_releases:
+        return "Nothing waits any more."
+    return f"{rollout.queued_releases[0].tag} waits at position 1: {what_blocks(rollout, context)}"
 
 
 def finalize(rollout: Rollout, command: commands.Finalize, context: Context) -> Done:

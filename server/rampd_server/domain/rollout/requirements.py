@@ -1,6 +1,7 @@
 """Checks that several verbs share. Each check refuses the command if a requirement is not met."""
 
 from rampd_server.domain import refusals
+from rampd_server.domain.rollout.advice import who_froze
 from rampd_server.domain.rollout.model import Absent, Release, Rollout
 from rampd_server.domain.rollout.moves import Context, freezes
 from rampd_server.domain.wording import inside, one_line
@@ -39,11 +40,10 @@ def refuse_frozen(rollout: Rollout, context: Context) -> None:
     """Raises FROZEN if a freeze is in force."""
     for freeze in freezes(rollout, context):
         is_all = freeze is context.freeze_all
-        scope = "The whole namespace" if is_all else rollout.component
+        scope = "Everything" if is_all else rollout.component
         argument = "all" if is_all else "component"
         raise refusals.frozen(
-            f"{scope} is frozen by {freeze.actor}{f' ({inside(one_line(freeze.note))})' if freeze.note else ''}. "
-            f"Unfreeze with `{argument}`, or wait until it ends.",
+            f"{scope} is frozen by {who_froze(freeze)}. Unfreeze with `{argument}`, or wait until it ends.",
             scope=argument,
         )
 

@@ -1,5 +1,6 @@
 """Going back to a release before current: the verb, and the messages that explain how."""
 
+from rampd._contract.release_end import REVERTED
 from rampd_server.domain import refusals
 from rampd_server.domain.rollout import commands, model, moves
 from rampd_server.domain.rollout.advice import everybody_gets, what_frees, what_starts, what_thaws
@@ -26,7 +27,7 @@ def revert(rollout: Rollout, command: commands.Revert, context: Context) -> Done
     target = _named_target(rollout, command.tag, context) if command.tag else _require_target(rollout, context)
     old_next = rollout.next_release
     reverted = moves.make_current(
-        rollout, target.number, Means.REVERT, context, context.because(f"reverted to {target.tag}")
+        rollout, target.number, Means.REVERT, context, context.because(f"{REVERTED}{target.tag}")
     )
     if old_next and old_next.tag == target.tag:
         reverted = moves.mark(
