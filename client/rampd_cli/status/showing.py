@@ -40,7 +40,7 @@ def drawn(known: "Known", clock: Clock, screen: Screen) -> "list[Text]":
     from rampd_cli.status.overview import overview  # noqa: PLC0415
 
     if known.details is None:
-        return overview(known.rollouts, clock, screen, quarantined=known.quarantined)
+        return overview(known.rollouts, clock, screen)
     lines: list[Text] = []
     for each in known.details:
         lines += [*([Text()] if lines else []), *detail(each, clock, screen)]

@@ -12,6 +12,7 @@ from rampd._contract.wording import one_line
 from rampd_cli.drawing import palette
 from rampd_cli.drawing.clock import Clock
 from rampd_cli.drawing.share import percent
+from rampd_cli.status.failing import failing
 
 
 class Kind(IntEnum):
@@ -22,17 +23,19 @@ class Kind(IntEnum):
     PROBLEM = 3
     """Automation paused it because something is wrong."""
     APPROVAL = 4
-    HELD = 5
-    PAUSED = 6
+    QUARANTINED = 5
+    """Jobs run a tag that nobody should run: current is in quarantine."""
+    HELD = 6
+    PAUSED = 7
     """A person paused it."""
-    FROZEN = 7
-    ROLLING_OUT = 8
-    STEADY = 9
+    FROZEN = 8
+    ROLLING_OUT = 9
+    STEADY = 10
 
     @property
     def waits_for_person(self) -> bool:
         """Whether nothing goes on until a person acts, and somebody should look now."""
-        return self <= self.APPROVAL
+        return self <= self.QUARANTINED
 
     @property
     def word(self) -> str:
@@ -50,6 +53,7 @@ _WORDS: Final = {
     Kind.UNCONFIRMED: "unconfirmed",
     Kind.PROBLEM: "paused",
     Kind.APPROVAL: "approval",
+    Kind.QUARANTINED: "quarantined",
     Kind.HELD: "HELD",
     Kind.PAUSED: "paused",
     Kind.FROZEN: "frozen",
@@ -61,6 +65,7 @@ _STYLES: Final = {
     Kind.UNCONFIRMED: palette.WAITS,
     Kind.PROBLEM: palette.BAD,
     Kind.APPROVAL: palette.WAITS,
+    Kind.QUARANTINED: palette.BAD,
     Kind.HELD: palette.BAD,
     Kind.PAUSED: palette.WAITS,
     Kind.FROZEN: palette.WAITS,
@@ -82,6 +87,20 @@ class Standing:
 
 def standing(rollout: v1.Rollout) -> Standing:
     """Returns how a rollout stands. If several kinds fit, the most urgent one."""
+    found = _apart_from_quarantine(rollout)
+    said = current_in_quarantine(rollout)
+    if not said or found.kind.waits_for_person:
+        return found
+    return Standing(Kind.QUARANTINED, None, " ".join(filter(None, (said, found.reason))))
+
+
+def current_in_quarantine(rollout: v1.Rollout) -> str:
+    """Says that current is in quarantine, in a sentence. Empty if it is not."""
+    tag = one_line(rollout.current.tag)
+    return f"{tag} is in quarantine and current: jobs run it." if v1.CHANNEL_CURRENT in rollout.quarantined else ""
+
+
+def _apart_from_quarantine(rollout: v1.Rollout) -> Standing:
     if rollout.HasField("damage"):
         return Standing(Kind.DAMAGED, None, one_line(rollout.damage.problem))
     if rollout.state == v1.ROLLOUT_STATE_HELD:
@@ -118,10 +137,15 @@ def _kind_of_pause(pause: v1.PauseStatus) -> Kind:
     return Kind.PAUSED if pause.cause == v1.PAUSE_CAUSE_UNSPECIFIED else Kind.PROBLEM
 
 
-def told(rollout: v1.Rollout, found: Standing, clock: Clock) -> str:
-    """Says why and since when it stands like this, in a sentence. Empty if there is nothing to say. The freeze of the namespace
-    is left out, because it is said once for all components.
+def told(rollout: v1.Rollout, clock: Clock) -> str:
+    """Says why and since when it stands like this, in a sentence or two. Empty if there is nothing to say. The freeze of the
+    namespace is left out, because it is said once for all components.
     """
+    return " ".join(filter(None, (current_in_quarantine(rollout), _told(rollout, clock))))
+
+
+def _told(rollout: v1.Rollout, clock: Clock) -> str:
+    found = _apart_from_quarantine(rollout)
     match found.kind:
         case Kind.DAMAGED:
             return _with_why("Its data in the store is damaged", found.reason)
@@ -153,13 +177,15 @@ def frozen(freeze: v1.FreezeStatus, clock: Clock) -> str:
     return _with_why(f"{what}{by}{ends}", one_line(freeze.note))
 
 
-def ways(rollout: v1.Rollout, found: Standing, *, is_quarantined: bool = False) -> list[tuple[str, str]]:
-    """Returns what a person can type about it, and what for. Empty if nothing is to be done. `is_quarantined`: whether the tag of
-    next is in quarantine.
-    """
+def ways(rollout: v1.Rollout) -> list[tuple[str, str]]:
+    """Returns what a person can type about it, and what for. Empty if nothing is to be done."""
+    return [*_ways_from_quarantine(rollout), *_ways(rollout)]
+
+
+def _ways(rollout: v1.Rollout) -> list[tuple[str, str]]:
     name = one_line(rollout.component)
     again, back = ("to go on", f"rampd resume {name}"), ("to take it back", f"rampd rollback {name}")
-    match found.kind:
+    match _apart_from_quarantine(rollout).kind:
         case Kind.UNCONFIRMED:
             return [("to keep it", f"rampd confirm {name}"), back]
         case Kind.PROBLEM:
@@ -167,11 +193,7 @@ def ways(rollout: v1.Rollout, found: Standing, *, is_quarantined: bool = False) 
         case Kind.APPROVAL:
             return [again, back]
         case Kind.HELD:
-            lift = (
-                f"rampd quarantine remove {name} {shlex.quote(one_line(rollout.next.tag))} && "
-                if is_quarantined
-                else ""
-            )
+            lift = f"{_lift(name, rollout.next)} && " if v1.CHANNEL_NEXT in rollout.quarantined else ""
             return [("to drop it", f"rampd abandon {name}"), ("to try it again", f"{lift}rampd ramp {name} PERCENT")]
         case Kind.PAUSED:
             return [again]
@@ -181,15 +203,38 @@ def ways(rollout: v1.Rollout, found: Standing, *, is_quarantined: bool = False) 
             return []
 
 
-def ways_back(rollout: v1.Rollout, found: Standing) -> list[tuple[str, str]]:
-    """Returns what a person can type if a version turns out to be bad, though nothing waits for them."""
+def _ways_from_quarantine(rollout: v1.Rollout) -> list[tuple[str, str]]:
+    if not current_in_quarantine(rollout):
+        return []
     name = one_line(rollout.component)
-    if found.kind in {Kind.PAUSED, Kind.FROZEN, Kind.ROLLING_OUT} and rollout.HasField("next"):
-        return [("to take next back", f"rampd rollback {name}")]
-    before = next((each.tag for each in rollout.previous if each.tag != rollout.current.tag), "")
-    if found.kind in {Kind.STEADY, Kind.FROZEN} and before:
-        return [(f"to go back to {one_line(before)}", f"rampd revert {name}")]
-    return []
+    other = _way_back(rollout) or [("to replace it at once", f"rampd release {name} TAG --expedite")]
+    return [*other, ("to keep it", _lift(name, rollout.current))]
+
+
+def _lift(name: str, release: v1.Release) -> str:
+    return f"rampd quarantine remove {name} {shlex.quote(one_line(release.tag))}"
+
+
+def ways_back(rollout: v1.Rollout) -> list[tuple[str, str]]:
+    """Returns what a person can type if a version turns out to be bad, though nothing waits for them."""
+    kind, has_next = _apart_from_quarantine(rollout).kind, rollout.HasField("next")
+    found = []
+    if kind in {Kind.PAUSED, Kind.FROZEN, Kind.ROLLING_OUT} and has_next:
+        found = [("to take next back", f"rampd rollback {one_line(rollout.component)}")]
+    if current_in_quarantine(rollout):
+        return found
+    # A next does not help a current that fails.
+    if (kind in {Kind.STEADY, Kind.FROZEN} and not has_next) or failing([rollout]):
+        found += _way_back(rollout)
+    return found
+
+
+def _way_back(rollout: v1.Rollout) -> list[tuple[str, str]]:
+    """Without a tag, Revert is refused during a rollout, and changes nothing if current came by a Revert."""
+    before = next((one_line(each.tag) for each in rollout.previous if each.tag != rollout.current.tag), "")
+    is_sure = rollout.HasField("next") or current_in_quarantine(rollout)
+    to = f" --to {shlex.quote(before)}" if is_sure else ""
+    return [(f"to go back to {before}", f"rampd revert {one_line(rollout.component)}{to}")] if before else []
 
 
 def _with_why(what: str, why: str) -> str:
