@@ -218,7 +218,7 @@ def _lift(name: str, release: v1.Release) -> str:
 def ways_back(rollout: v1.Rollout) -> list[tuple[str, str]]:
     """Returns what a person can type if a version turns out to be bad, though nothing waits for them."""
     kind, has_next = _apart_from_quarantine(rollout).kind, rollout.HasField("next")
-    found = []
+    found: list[tuple[str, str]] = []
     if kind in {Kind.PAUSED, Kind.FROZEN, Kind.ROLLING_OUT} and has_next:
         found = [("to take next back", f"rampd rollback {one_line(rollout.component)}")]
     if current_in_quarantine(rollout):
