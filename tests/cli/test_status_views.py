@@ -341,7 +341,7 @@ def hostile_rollout() -> v1.Rollout:
         release.tag = HOSTILE
     rollout.held_reason = rollout.held.reason = rollout.held.actor = HOSTILE
     rollout.freezes[0].actor = HOSTILE
-    return rollout
+    return rollouts.quarantined(rollouts.with_current(rollout, (200, 99), (50, 40)), v1.CHANNEL_CURRENT, v1.CHANNEL_NEXT)
 
 
 @pytest.mark.parametrize("width", [40, 120])
