@@ -10,7 +10,8 @@ from rampd import v1
 from rampd_cli.commands.status import COLUMNS
 from rampd_cli.drawing.clock import Clock
 from rampd_cli.drawing.screen import Screen
-from rampd_cli.status.failing import failing, told
+from rampd_cli.status.failing import failing
+from rampd_cli.status.failing_view import told
 from rampd_cli.status.known import Detail, Known, Overrides
 from rampd_cli.status.rows import row
 from rampd_cli.status.showing import drawn
@@ -341,7 +342,9 @@ def hostile_rollout() -> v1.Rollout:
         release.tag = HOSTILE
     rollout.held_reason = rollout.held.reason = rollout.held.actor = HOSTILE
     rollout.freezes[0].actor = HOSTILE
-    return rollouts.quarantined(rollouts.with_current(rollout, (200, 99), (50, 40)), v1.CHANNEL_CURRENT, v1.CHANNEL_NEXT)
+    return rollouts.quarantined(
+        rollouts.with_current(rollout, (200, 99), (50, 40)), v1.CHANNEL_CURRENT, v1.CHANNEL_NEXT
+    )
 
 
 @pytest.mark.parametrize("width", [40, 120])
