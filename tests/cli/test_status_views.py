@@ -12,7 +12,8 @@ from rampd_cli.app import SECTIONS
 from rampd_cli.commands.status import COLUMNS
 from rampd_cli.drawing.clock import Clock
 from rampd_cli.drawing.screen import Screen
-from rampd_cli.status.failing import failing, told
+from rampd_cli.status.failing import failing
+from rampd_cli.status.failing_view import told
 from rampd_cli.status.known import Detail, Known, Overrides
 from rampd_cli.status.rows import row
 from rampd_cli.status.showing import drawn

@@ -14,7 +14,7 @@ from rampd_cli.drawing.clock import Clock
 from rampd_cli.drawing.paragraph import labelled, wrapped
 from rampd_cli.drawing.screen import Screen
 from rampd_cli.status.channels import channels
-from rampd_cli.status.failing import told_of_current
+from rampd_cli.status.failing_view import told_of_current
 from rampd_cli.status.known import Detail, Overrides
 from rampd_cli.status.last_events import last_events
 from rampd_cli.status.plan import steps_of, what_is_next

@@ -17,8 +17,7 @@ from rampd_cli.drawing.paragraph import labelled, paragraph
 from rampd_cli.drawing.screen import Screen
 from rampd_cli.drawing.share import percent
 from rampd_cli.drawing.short import shortened
-from rampd_cli.status.failing import failing
-from rampd_cli.status.failing import told as about_failures
+from rampd_cli.status.failing_view import failing_lines
 from rampd_cli.status.standing import Kind, Standing, frozen, standing, told, ways
 
 EMPTY: Final = (
@@ -28,9 +27,6 @@ EMPTY: Final = (
 _INDENT: Final = 4
 _STEADY_TAG: Final = 24
 _LEAST_TAG: Final = 8
-_FAILING: Final = 10
-"""How many components with a current that fails are named."""
-_FAILS: Final = "Jobs of current fail more often than usual"
 _BETWEEN: Final = 3
 """The spaces between two steady components in a line."""
 _GROUPS: Final = ("Waits for a person", "HELD", "Rolling out", "Steady")
@@ -86,7 +82,7 @@ def overview(rollouts: Sequence[v1.Rollout], clock: Clock, screen: Screen, *, at
     others = rows[: len(rows) - len(steady)]
     lines = [
         *_top(rows, clock, screen, at),
-        *_failing(rollouts, clock, screen, at),
+        *failing_lines(rollouts, clock, screen, at),
         *_others(others, clock, screen, at),
     ]
     if steady and not (others and others[-1].group == steady[0].group):
@@ -256,35 +252,6 @@ def _steady(rows: Sequence[_Row], screen: Screen, lines_before: int, at: str) ->
     if (more := len(entries) - count * in_line) > 0:
         lines += paragraph(f"{more:,} more. All of them: rampd status -o plain{at}", screen.width, indent=GAP)
     return lines
-
-
-def _failing(rollouts: Sequence[v1.Rollout], clock: Clock, screen: Screen, at: str) -> list[Text]:
-    """Names the components whose current fails: a bad version may have become current, or current may have turned bad."""
-    found = failing(rollouts)
-    if not found:
-        return []
-    rows = [
-        [
-            Text(" " * GAP).append(one_line(each.rollout.component), palette.TITLE),
-            Text(one_line(each.rollout.current.tag), style=palette.GOOD),
-            Text(about_failures(each, clock)),
-        ]
-        for each in found[:_FAILING]
-    ]
-    lines = aligned(rows)
-    if max(line.cell_len for line in lines) > screen.width:
-        lines = [line for name, *rest in rows for line in _under_each_other(name, rest, screen)]
-    if (more := len(found) - _FAILING) > 0:
-        lines += paragraph(f"{more:,} more. The counts of all: rampd status -o plain{at}", screen.width, indent=GAP)
-    way = f"rampd status {one_line(found[0].rollout.component)}{at}"
-    lines += labelled("to look closer:", way, screen.width, indent=_INDENT, style=palette.TITLE)
-    return [Text(), *paragraph(_FAILS, screen.width, style=palette.BAD), *lines]
-
-
-def _under_each_other(name: Text, rest: Sequence[Text], screen: Screen) -> Iterator[Text]:
-    yield from paragraph(name.plain.strip(), screen.width, indent=GAP, style=palette.TITLE)
-    for each in rest:
-        yield from paragraph(each.plain, screen.width, indent=_INDENT)
 
 
 def _in_line(entries: Sequence[tuple[str, str]], name_width: int, tag_width: int) -> Text:
