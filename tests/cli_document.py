@@ -40,6 +40,24 @@ ENVIRONMENT = {
     "XDG_STATE_HOME": "The folder where a server of yours has its socket. Default: `~/.local/state`.",
 }
 
+WORDS = {
+    "component": "A program whose version rampd chooses, such as `restyler`.",
+    "current": "The version that jobs get unless they get next.",
+    "next": "The version that is being rolled out. It gets a share of the jobs: its percent.",
+    "steady": "There is no next.",
+    "HELD": "Next is kept at 0 %, and nothing raises it until a person does.",
+    "unit": "Who draws a version: each repo once, or each job.",
+    "trial": "The time over which next is compared with current. `ramp` after a HELD begins a new trial, so that old failures do not count.",
+    "E": "The evidence of a trial against next. 1 means that the failures say nothing. At the limit, 100 unless the policy says "
+    "otherwise, next counts as worse than current, and the policy says what happens then. docs/automation.md has the formula.",
+    "guard": "What compares the failures, and acts when next counts as worse.",
+    "driver": "Who moves the percent now: the plan of the policy, a person, or nobody yet.",
+    "quarantine": "The tags that must not be rolled out.",
+    "revision": "The number of the last change of a component.",
+    "namespace": "All components of one server, or of several servers with the same store. Another namespace has other components.",
+    "claimed": "A name that somebody gave, and that no credential proves.",
+}
+
 
 @dataclass(frozen=True)
 class Heading:
@@ -169,6 +187,8 @@ def of_all_commands() -> Iterator[Block]:
     yield Terms([described(by_name[name], ctx) for name in SHARED])
     yield Heading(2, "Arguments")
     yield Terms([(kind, _of_argument(each)) for kind, each in KINDS.items()])
+    yield Heading(2, "Words")
+    yield Terms([(f"`{word}`", about) for word, about in sorted(WORDS.items(), key=lambda each: each[0].lower())])
     yield Heading(2, "Output")
     yield Text(
         "On a terminal, an answer is a table. In a pipe it is `plain`: a line for each row, columns separated by tabs, no header "
@@ -304,6 +324,7 @@ GENERAL = (
     "Options of every change",
     "Options of every command",
     "Arguments",
+    "Words",
     "Output",
     "Exit codes",
     "Which server",

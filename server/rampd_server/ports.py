@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NamedTuple, Protocol
 
-from rampd._evidence.counters import JobCount, ReleaseCounters, TrialCounters
+from rampd._evidence.counters import TrialCounters
+from rampd._evidence.release_counters import JobCount, ReleaseCounters
 from rampd_server.domain.automation.check_counts import CheckCounts
 from rampd_server.domain.automation.guards import CheckReading
 from rampd_server.domain.errors import StoreCorruptError

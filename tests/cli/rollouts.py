@@ -28,6 +28,25 @@ def steady(component: str = "restyler", tag: str = "20200301") -> v1.Rollout:
     )
 
 
+def with_current(
+    rollout: v1.Rollout, whole: tuple[int, int], recent: tuple[int, int] | None = None, **since: float
+) -> v1.Rollout:
+    """Jobs and failures of current, since it became current and lately: since 15 min, if `since` says nothing else."""
+    rollout.current_outcomes.Clear()
+    outcomes = rollout.current_outcomes
+    outcomes.jobs, outcomes.failures = whole
+    outcomes.since.CopyFrom(rollout.current.update_time)
+    if recent is not None:
+        outcomes.recent.jobs, outcomes.recent.failures = recent
+        outcomes.recent.since.FromDatetime(ago(**(since or {"minutes": 15})))
+    return rollout
+
+
+def quarantined(rollout: v1.Rollout, *channels: v1.Channel) -> v1.Rollout:
+    rollout.quarantined.extend(channels)
+    return rollout
+
+
 def ramping(component: str = "restyler", percent: float = 25) -> v1.Rollout:
     """Rolled out by a plan of four steps, with jobs of both channels, and two releases in the queue."""
     rollout = v1.Rollout(

@@ -13,7 +13,6 @@ import yaml
 from rampd import Admin, v1
 from rampd.testing import RampdServer
 from rampd_cli.commands.status import COLUMNS
-from rampd_cli.status import reading
 from rampd_cli.status.rows import row
 from rampd_server.testing import run as server_on
 from tests.cli.conftest import RAMPD, Run
@@ -53,17 +52,33 @@ def test_a_pipe_gets_a_line_for_each_component_with_the_documented_columns(rampd
     assert (restyler["queue"], restyler["next_jobs"]) == ("1", "0")
 
 
-def test_the_quarantine_of_a_held_next_is_known(rampd: Run, rampd_server: RampdServer) -> None:
+def test_only_a_channel_whose_own_tag_is_in_quarantine_is_said_to_be(rampd: Run) -> None:
     prepare(rampd)
-    admin = rampd_server.admin()
     assert rampd("quarantine", "add", "billing", "c").code == 0
-    assert reading.read(admin, [], is_screen=True).quarantined == set()
+    assert "quarantine" not in rampd("status", "-o", "table").out
+    assert "Quarantine c\n" in rampd("status", "billing", "-o", "table").out
 
     assert rampd("quarantine", "add", "billing", "b").code == 0
     assert rampd("quarantine", "add", "restyler", "3.0").code == 0
+    assert rampd("quarantine", "add", "mailer", "7").code == 0
 
-    assert reading.read(admin, [], is_screen=True).quarantined == {"billing"}
-    assert list((reading.read(admin, ["billing"], is_screen=True).details or [])[0].quarantined) == ["b", "c"]
+    out = rampd("status", "-o", "table").out
+    assert "rampd quarantine remove billing b && rampd ramp billing PERCENT" in out.replace("\n      ", " ")
+    assert "7 is in quarantine and current: jobs run it." in out
+    assert "quarantine remove restyler" not in out
+    assert [row[2] for row in rampd("status").rows] == ["", "quarantine", ""]
+
+
+def test_a_pipe_has_the_components_by_name_and_a_screen_has_the_most_urgent_first(rampd: Run) -> None:
+    prepare(rampd)
+    assert rampd("quarantine", "add", "mailer", "7").code == 0
+    by_name = ["billing", "mailer", "restyler"]
+
+    out = rampd("status", "-o", "table").out
+
+    assert [row[0] for row in rampd("status").rows] == by_name
+    assert [each["component"] for each in rampd("status", "-o", "json").json["rollouts"]] == by_name
+    assert out.index("  mailer") < out.index("  billing") < out.index("  restyler")
 
 
 def test_json_and_yaml_are_the_messages_of_the_api(rampd: Run, rampd_server: RampdServer) -> None:
@@ -155,15 +170,27 @@ def test_jobs_and_failures_of_both_channels_are_counted(rampd: Run, rampd_server
     assert "100 % → 100 %" in rampd("status", "-o", "table").out
 
 
-def test_the_jobs_of_a_steady_component_are_shown_too(rampd: Run, rampd_server: RampdServer) -> None:
+def test_all_forms_have_the_jobs_of_a_current_that_fails_and_a_new_next_hides_nothing(
+    rampd: Run, rampd_server: RampdServer
+) -> None:
     rampd("release", "restyler", "1.0")
     resolver = rampd_server.resolver()
     for number in range(20):
         with pytest.raises(RuntimeError), resolver.job("restyler", repo=f"acme/{number}"):
             raise RuntimeError
     resolver.close()
+    for tag in ("1.0", "2.0"):
+        assert rampd("release", "restyler", tag).code == 0
 
-    assert "Most failures: restyler 100 % of 20 jobs." in rampd("status", "-o", "table").out
+        row = cells(rampd("status").rows[0])
+        assert [row[f"{each}_{kind}"] for each in ("all_current", "recent") for kind in ("jobs", "failures")] == [
+            "20"
+        ] * 4
+        [rollout] = rampd("status", "-o", "json").json["rollouts"]
+        assert rollout["currentOutcomes"]["recent"]["failures"] == "20"
+        out = rampd("status", "-o", "table").out
+        assert "restyler  1.0  20 of 20 failed (100 %) since " in out
+        assert "to look closer: rampd status restyler" in out
 
 
 def test_a_state_of_a_later_server_is_shown_by_its_number() -> None:

@@ -1,6 +1,7 @@
 """`rampd status`: what a person sees. The views are pure, so these tests give them messages and the time."""
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -8,9 +9,13 @@ from rich.cells import cell_len
 
 from rampd import v1
 from rampd_cli.app import SECTIONS
+from rampd_cli.commands.status import COLUMNS
 from rampd_cli.drawing.clock import Clock
 from rampd_cli.drawing.screen import Screen
+from rampd_cli.status.failing import failing
+from rampd_cli.status.failing_view import told
 from rampd_cli.status.known import Detail, Known, Overrides
+from rampd_cli.status.rows import row
 from rampd_cli.status.showing import drawn
 from tests.cli import rollouts
 from tests.cli.golden import assert_golden, printed
@@ -77,24 +82,58 @@ def test_one_component_looks_like_this(name: str, width: int) -> None:
     assert_golden(f"status-one-{name}-{width}", text_of(Known([found.rollout], [found]), width))
 
 
-@pytest.mark.parametrize("is_detail", [True, False], ids=["one", "all"])
+def both(rollout: v1.Rollout) -> list[str]:
+    """A component on a screen of its own, and among all."""
+    return [text_of(Known([rollout], [Detail(rollout)]), 200), text_of(Known([rollout]), 200)]
+
+
 @pytest.mark.parametrize("is_quarantined", [True, False], ids=["quarantined", "not quarantined"])
-def test_a_held_next_in_quarantine_leaves_it_before_it_is_tried_again(is_detail: bool, is_quarantined: bool) -> None:
-    rollout = rollouts.held()
-    found = Detail(rollout, quarantined=["20200409"] if is_quarantined else [])
-    known = Known([rollout], [found] if is_detail else None, quarantined={"restyler"} if is_quarantined else ())
+def test_a_held_next_in_quarantine_leaves_it_before_it_is_tried_again(is_quarantined: bool) -> None:
+    rollout = rollouts.quarantined(rollouts.held(), *([v1.CHANNEL_NEXT] if is_quarantined else []))
 
-    text = text_of(known, 200)
+    for text in both(rollout):
+        assert "rampd ramp restyler PERCENT" in text
+        assert ("rampd quarantine remove restyler 20200409 && rampd ramp restyler PERCENT" in text) is is_quarantined
 
-    assert "rampd ramp restyler PERCENT" in text
-    assert ("rampd quarantine remove restyler 20200409 && rampd ramp restyler PERCENT" in text) is is_quarantined
+
+@pytest.mark.parametrize("make", [rollouts.steady, rollouts.ramping, rollouts.held, rollouts.unconfirmed])
+def test_a_current_in_quarantine_waits_for_a_person_who_reads_what_to_do(make: Callable[[], v1.Rollout]) -> None:
+    for text in both(rollouts.quarantined(make(), v1.CHANNEL_CURRENT)):
+        assert "20200301 is in quarantine and current: jobs run it." in text
+        assert "rampd revert restyler --to 202002" in text
+        assert "to end the quarantine, if its reason is gone, and keep it:" in text
+        assert "rampd quarantine remove restyler 20200301" in text
+    assert text.startswith("1 component: 1 waits for a person.\n")
+
+
+def test_a_current_in_quarantine_hides_neither_why_next_is_held_nor_what_to_do_about_it() -> None:
+    for text in both(rollouts.quarantined(rollouts.held(), v1.CHANNEL_CURRENT)):
+        assert "20200409 fails more often than 20200301: 6 of 140 jobs failed" in text
+        assert "rampd abandon restyler" in text
+
+
+def test_a_current_in_quarantine_with_nothing_before_it_is_replaced_but_not_while_it_is_frozen() -> None:
+    rollout = rollouts.quarantined(rollouts.steady(), v1.CHANNEL_CURRENT)
+    rollout.ClearField("previous")
+
+    for text in both(rollout):
+        assert "to replace it at once: rampd release restyler TAG --expedite" in text
+    rollouts.frozen(rollout)
+    for text in both(rollout):
+        assert "--expedite" not in text
+        assert "rampd unfreeze restyler" in text
+    assert text.count("Frozen by grace") == 1
 
 
 @pytest.mark.parametrize("is_detail", [True, False], ids=["one", "all"])
 def test_each_command_reaches_the_server_that_was_typed(is_detail: bool) -> None:
-    found = list(DETAILS.values())
+    bad = [rollouts.held(), rollouts.steady(), *(current(f"c{number}", (500, 9), (60, 50)) for number in range(12))]
+    for each in bad[:2]:
+        rollouts.quarantined(each, v1.CHANNEL_CURRENT, v1.CHANNEL_NEXT)
+    bad[1].ClearField("previous")
+    found = [*DETAILS.values(), *map(Detail, bad)]
     many = [rollouts.steady(f"s{number}") for number in range(900)]
-    known = Known([*(each.rollout for each in found), *many], found if is_detail else None, quarantined={"restyler"})
+    known = Known([*(each.rollout for each in found), *many], found if is_detail else None)
 
     text = text_of(known, 200, 100, at=" --server h:1")
 
@@ -191,27 +230,89 @@ def test_steady_components_that_do_not_fit_are_counted_and_all_others_are_drawn(
     assert shown > 20
 
 
-def failing(component: str, jobs: int, failures: int) -> v1.Rollout:
-    rollout = rollouts.steady(component)
-    rollout.current_outcomes.jobs, rollout.current_outcomes.failures = jobs, failures
-    return rollout
+def current(component: str, whole: tuple[int, int], recent: tuple[int, int] | None = None) -> v1.Rollout:
+    return rollouts.with_current(rollouts.steady(component), whole, recent)
 
 
-def test_the_steady_components_that_fail_most_often_are_named() -> None:
-    known = Known(
-        [
-            failing("few", 19, 19),
-            failing("good", 1_000, 0),
-            *(failing(f"bad{percent}", 1_000, 10 * percent) for percent in (2, 12, 1, 7)),
-        ]
-    )
+FLEET = [current(f"good{number}", (10_000, 20), (100, 0)) for number in range(9)]
 
-    lines = text_of(known, 120).splitlines()
 
-    assert (
-        lines[-1] == "  Most failures: bad12 12.0 % of 1,000 jobs, bad7 7.0 % of 1,000 jobs, bad2 2.0 % of 1,000 jobs."
-    )
-    assert "Most failures" not in text_of(Known([failing("few", 19, 19), failing("good", 1_000, 9)]), 120)
+def named(*some: v1.Rollout) -> list[str]:
+    """The components that are said to fail, in their order."""
+    return [each.rollout.component for each in failing([*FLEET, *some])]
+
+
+def test_a_current_that_turned_bad_after_two_good_weeks_comes_before_one_that_always_fails() -> None:
+    flaky, turned = current("flaky", (50_000, 6_000), (500, 60)), current("turned", (50_000, 112), (60, 12))
+
+    lines = text_of(Known([*FLEET, flaky, turned]), 120).splitlines()
+
+    at = lines.index("Jobs of current fail more often than usual")
+    assert lines[at + 1 : at + 4] == [
+        "  turned  20200301  12 of 60 failed (20.0 %) since 13:50 UTC, before 0.2 %",
+        "  flaky   20200301  60 of 500 failed (12.0 %) since 13:50 UTC, before 12.0 %",
+        "    to look closer: rampd status turned",
+    ]
+
+
+def test_what_failed_long_ago_and_what_is_usual_is_not_named() -> None:
+    assert named(current("was-bad", (50_000, 5_000), (500, 1))) == []
+    assert named(current("two-failures", (50_000, 100), (20, 2))) == []
+    assert named(*(current(f"usual{number}", (1_000, 40), (200, 9)) for number in range(20))) == []
+
+
+def test_few_jobs_are_judged_by_all_jobs_since_current_became_current_and_too_few_not_at_all() -> None:
+    assert named(current("slow", (40, 40), (2, 2)), current("new", (3, 3), (3, 3)), current("one", (1, 1), (1, 1))) == [
+        *("slow", "new"),
+    ]
+    [slow] = failing([current("slow", (40, 40), (2, 2))])
+    assert told(slow, CLOCK) == "40 of 40 failed (100 %) since it became current"
+
+
+def test_a_server_that_does_not_count_what_was_lately_gives_all_jobs() -> None:
+    assert named(current("bad", (1_000, 120)), current("good", (1_000, 9))) == ["bad"]
+
+
+def test_an_outage_of_all_names_ten_and_counts_the_others() -> None:
+    some = [current(f"c{number:02}", (50_000, 100), (100, 50 + number)) for number in range(12)]
+
+    lines = text_of(Known(some), 80).splitlines()
+
+    at = lines.index("Jobs of current fail more often than usual")
+    assert [line.split()[0] for line in lines[at + 1 : at + 11]] == [f"c{number:02}" for number in range(11, 1, -1)]
+    assert lines[at + 11] == "  2 more. The counts of all: rampd status -o plain"
+
+
+@pytest.mark.parametrize("make", [rollouts.ramping, rollouts.held, rollouts.unconfirmed])
+def test_a_next_hides_neither_that_current_fails_nor_how_to_go_back(make: Callable[[], v1.Rollout]) -> None:
+    rollout = rollouts.with_current(make(), (50_000, 112), (60, 12))
+
+    one, everything = both(rollout)
+
+    assert "Current    12 of 60 failed (20.0 %) since 13:50 UTC\n" in one
+    assert "           112 of 50,000 failed (0.2 %) since it became current, 2 h ago\n" in one
+    assert "to go back to 20200229: rampd revert restyler --to 20200229" in one
+    assert "12 of 60 failed (20.0 %) since 13:50 UTC, before 0.2 %" in everything
+    assert "rampd revert" not in both(rollouts.with_current(make(), (50_000, 112), (60, 0)))[0]
+
+
+def test_the_pipe_has_the_counts_of_current_that_a_person_sees() -> None:
+    cells = dict(zip(COLUMNS, row(rollouts.with_current(rollouts.ramping(), (50_000, 112), (60, 12))), strict=True))
+
+    assert (cells["current_jobs"], cells["all_current_jobs"], cells["all_current_failures"]) == ("1200", "50000", "112")
+    assert (cells["recent_jobs"], cells["recent_failures"]) == ("60", "12")
+    assert cells["recent_since"] == "2026-11-26T13:50:00Z"
+    assert cells["attention"] == ""
+    bad = rollouts.quarantined(rollouts.steady(), v1.CHANNEL_CURRENT)
+    assert dict(zip(COLUMNS, row(bad), strict=True))["attention"] == "quarantine"
+
+
+def test_the_newest_event_is_the_last_one() -> None:
+    text = text_of(Known([rollouts.ramping()], [DETAILS["ramping"]]), 120)
+
+    actions = [line.split()[-1] if "Ramp" in line else line for line in text.partition("\nHistory")[2].splitlines()]
+    assert "SetOverride" in actions[-1]
+    assert "Release" not in actions[-1]
 
 
 def test_what_was_handed_in_with_a_release_is_shown() -> None:
@@ -294,7 +395,9 @@ def hostile_rollout() -> v1.Rollout:
         release.tag = HOSTILE
     rollout.held_reason = rollout.held.reason = rollout.held.actor = HOSTILE
     rollout.freezes[0].actor = HOSTILE
-    return rollout
+    return rollouts.quarantined(
+        rollouts.with_current(rollout, (200, 99), (50, 40)), v1.CHANNEL_CURRENT, v1.CHANNEL_NEXT
+    )
 
 
 @pytest.mark.parametrize("width", [40, 120])

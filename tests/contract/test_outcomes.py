@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis
 
-from rampd._evidence.counters import JobCount, ReleaseCounters, Split, Tally, TrialCounters
+from rampd._evidence.counters import Split, Tally, TrialCounters
+from rampd._evidence.release_counters import INTERVAL_MS, INTERVALS, Interval, JobCount, ReleaseCounters
 from rampd._evidence.reporter_cap import counted_failures
 from rampd_server.domain.errors import StoreCorruptError, StoreResetError, StoreUnavailableError
 from rampd_server.domain.evidence.admission import Counted, Trial
@@ -378,8 +379,8 @@ async def test_units_take_a_fixed_amount_of_memory(store: RedisStore, counted: R
 
 def ended(sequence: int, revision: int, **fields: object) -> OutcomeBatch:
     """Two jobs of release 1, one of which failed, and one of release 2, which is current since `revision`."""
-    fields = {"by_release": {1: JobCount(2, 1), 2: JobCount(1, 0)}, **fields}
-    return batch(sequence, current_revision=revision, current=JobCount(1, 0), **fields)
+    fields = {"by_release": {1: JobCount(2, 1), 2: JobCount(1, 0)}, "current": JobCount(1, 0), **fields}
+    return batch(sequence, current_revision=revision, **fields)
 
 
 async def test_counts_of_a_release_stay_after_its_trial_and_counts_of_current_after_the_next_trial_too(
@@ -404,6 +405,45 @@ async def test_a_new_current_begins_at_zero_and_a_server_that_does_not_know_it_a
     found = await counted.release_counters(COMPONENT)
     assert found.by_release == {1: JobCount(6, 3), 2: JobCount(3, 0)}
     assert (found.current_revision, found.current) == (12, JobCount(1, 0))
+
+
+async def test_jobs_of_current_are_also_counted_by_interval_and_a_new_interval_takes_the_place_of_the_oldest(
+    store: RedisStore, counted: RedisOutcomes
+):
+    async def intervals() -> list[Interval]:
+        return sorted((await counted.release_counters(COMPONENT)).intervals, key=lambda each: each.start_ms)
+
+    await counted.count_outcomes(ended(1, 4))
+    await counted.count_outcomes(ended(2, 4))
+    await counted.count_outcomes(ended(3, 4, current=JobCount()))
+    first, *others = await intervals()
+    assert (first, others) == (Interval(first.start_ms, 4, JobCount(2, 0)), [])
+    assert (first.start_ms % INTERVAL_MS, await age_ms(store, first) // INTERVAL_MS) == (0, 0)
+
+    key = store.keys.outcomes(COMPONENT).release_outcomes
+    place = f"recent {first.start_ms // INTERVAL_MS % INTERVALS}"
+    await store.client.hset(key, f"{place} start_ms", first.start_ms - INTERVALS * INTERVAL_MS)
+    await counted.count_outcomes(ended(4, 4, current=JobCount(7, 3)))
+    assert await intervals() == [Interval(first.start_ms, 4, JobCount(7, 3))]
+
+    await store.client.hset(key, f"{place} failures", "many")
+    with pytest.raises(StoreCorruptError, match="failures"):
+        await counted.count_outcomes(ended(5, 4))
+
+
+async def test_an_interval_of_a_new_current_begins_at_zero_and_a_server_that_does_not_know_it_adds_nothing(
+    counted: RedisOutcomes,
+):
+    for sequence, revision in enumerate((9, 12, 9), start=1):
+        await counted.count_outcomes(ended(sequence, revision, current=JobCount(5, 2)))
+
+    [found] = (await counted.release_counters(COMPONENT)).intervals
+    assert (found.current_revision, found.count) == (12, JobCount(5, 2))
+
+
+async def age_ms(store: RedisStore, interval: Interval) -> int:
+    seconds, microseconds = await store.client.time()
+    return int(seconds * 1000 + microseconds // 1000 - interval.start_ms)
 
 
 async def test_counts_are_deleted_with_their_release_or_component_or_epoch(store: RedisStore, counted: RedisOutcomes):

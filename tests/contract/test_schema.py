@@ -12,7 +12,7 @@ from pathlib import Path
 import fakeredis
 import pytest
 
-from rampd._evidence.counters import JobCount
+from rampd._evidence.release_counters import JobCount
 from rampd_server.domain.automation.check_counts import CheckCounts
 from rampd_server.domain.evidence.admission import Counted, Trial
 from rampd_server.domain.rollout import commands
@@ -136,6 +136,7 @@ def form_of(recorded: Dump) -> str:
     text = re.sub(r"(?<!\d)1[789]\d{11}-\d+", "ID", text)
     text = re.sub(r"(?<!\d)1(?!700000000)[789]\d{11}(\.0)?(?!\d)", "TIME", text)
     text = re.sub(r"(?<!\d)[35]\d{12}(\.0)?(?!\d)", "TIME", text)
+    text = re.sub(r'"recent \d ', '"recent PLACE ', text)
     return re.sub(r"(?<![0-9a-f])[0-9a-f]{16}(?![0-9a-f])", "NONCE", text)
 
 

@@ -88,6 +88,20 @@ async def test_damage_outside_the_rollout_is_shown_with_the_rollout(call: Stubs,
         assert (rollout.current.tag, rollout.damage.key) == ("t1", store.keys.component(C).overrides)
 
 
+async def test_damaged_counts_of_current_hide_neither_the_component_nor_the_others(
+    call: Stubs, store: RedisStore
+) -> None:
+    for name in ("a", C):
+        call("Release", component=name, tag="t1")
+    key = store.keys.outcomes(C).release_outcomes
+    await store.client.set(key, "no hash")
+
+    found = {each.component: each for each in call("ListRollouts", current_outcomes=True).rollouts}
+
+    assert (found[C].current.tag, found[C].damage.key, found[C].HasField("current_outcomes")) == ("t1", key, False)
+    assert (found["a"].HasField("current_outcomes"), found["a"].HasField("damage")) == (True, False)
+
+
 async def test_health_shows_that_a_component_is_damaged_without_its_name(call: Stubs, store: RedisStore) -> None:
     """Given a damaged component, expect that only the health of the components changes, and that its repair ends this."""
     stub = health_pb2_grpc.HealthStub(call.channel)

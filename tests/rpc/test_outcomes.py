@@ -287,6 +287,10 @@ def of_current(call: Stubs) -> tuple[str, int, int]:
     found = rollout.current_outcomes
     assert (found.release, found.since) == (rollout.current.number, rollout.current.update_time)
     assert found.HasField("failure_rate") == bool(found.jobs)
+    assert (found.recent.jobs, found.recent.failures) == (found.jobs, found.failures)
+    assert found.recent.since.ToNanoseconds() >= found.since.ToNanoseconds()
+    [listed] = call("ListRollouts", current_outcomes=True).rollouts
+    assert listed.current_outcomes == found
     return found.tag, found.jobs, found.failures
 
 

@@ -480,6 +480,23 @@ def test_lists_come_in_pages(call: Stubs) -> None:
     assert [mark.tag for mark in rest.tags] == ["c"]
 
 
+def test_a_rollout_says_which_of_its_channels_are_in_quarantine(call: Stubs) -> None:
+    def quarantined() -> list[int]:
+        [listed] = call("ListRollouts").rollouts
+        assert listed.quarantined == call("GetRollout", component=C).rollout.quarantined
+        return list(listed.quarantined)
+
+    for tag in ("t1", "t2"):
+        call("Release", component=C, tag=tag)
+    assert quarantined() == []
+    call("Quarantine", component=C, tag="t1")
+    assert quarantined() == [v1.CHANNEL_CURRENT]
+    call("Quarantine", component=C, tag="t2")
+    assert quarantined() == [v1.CHANNEL_CURRENT, v1.CHANNEL_NEXT]
+    call("Unquarantine", component=C, tag="t1")
+    assert quarantined() == [v1.CHANNEL_NEXT]
+
+
 def test_only_given_fields_of_a_policy_change_and_the_mask_resets_a_field(call: Stubs) -> None:
     call("Release", component=C, tag="t1")
     call("SetPolicy", component=C, policy=v1.Policy(queue_mode=v1.QUEUE_MODE_LATEST))

@@ -111,6 +111,18 @@ def test_the_message_of_a_release_held_by_a_quarantine_says_how_to_lift_it(call:
     ]
 
 
+def test_the_message_of_a_release_held_by_a_quarantine_says_so_when_the_quarantine_is_lifted(call: Stubs) -> None:
+    call("Quarantine", component=C, tag="t2", note="Slow.")
+    call("Unquarantine", component=C, tag="t2")
+    reason = "quarantined by anonymous: Slow; the quarantine is lifted"
+    assert Following(call, 2).end() == [
+        f"t2 is held, and everybody gets t1: {reason}. Ramp tries it again, Abandon drops it."
+    ]
+    assert call("GetRollout", component=C).rollout.held.reason == reason
+    call("Quarantine", component=C, tag="t2", note="Slow again.")
+    assert call("GetRollout", component=C).rollout.held.reason == "quarantined by anonymous: Slow"
+
+
 def test_the_message_of_a_release_that_waits_for_a_freeze_names_the_actor(call: Stubs) -> None:
     call("Freeze", all=True)
     call("Abandon", component=C)

@@ -62,7 +62,8 @@ MOVERS = ("rampd_server.automation", "rampd_server.caretaker")
 
 # What draws `rampd status`.
 STATUS_VIEWS = tuple(
-    f"rampd_cli.status.{view}" for view in ("overview", "detail", "channels", "plan", "last_events", "rows", "standing")
+    f"rampd_cli.status.{view}"
+    for view in ("overview", "detail", "channels", "plan", "last_events", "rows", "standing", "failing", "failing_view")
 )
 
 # The client, from the bottom up. A wing imports itself and the floors below it, but no neighbour and nothing above.

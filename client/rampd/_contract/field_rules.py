@@ -230,6 +230,7 @@ FIELDS: Mapping[str, Rule] = {
     "all": FLAG,
     "delete": FLAG,
     "every_component": FLAG,
+    "ListRolloutsRequest.current_outcomes": FLAG,
     "until_held": FLAG,
     "until_paused": FLAG,
     # Batches.

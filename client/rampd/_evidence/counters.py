@@ -1,7 +1,7 @@
 """The counters of a trial: only integers. Every guard is a pure function of them.
 
 Only randomised jobs are counted for guards: jobs that the weights assigned, and whose channel is the one that the bucket
-of their unit gives at the revision on which they were resolved. `ReleaseCounters` outlive a trial; no guard uses them.
+of their unit gives at the revision on which they were resolved.
 
 `storage/lua/count_outcomes.lua` counts. `admission` decides before it what counts.
 """
@@ -81,34 +81,3 @@ class TrialCounters:
     def next_jobs_at(self, weight: int) -> int:
         """Outcomes of next that were resolved at `weight` basis points."""
         return self.by_weight.get(weight, Tally()).jobs.next
-
-
-@dataclass(frozen=True, slots=True)
-class JobCount:
-    """Jobs, and how many of them failed."""
-
-    jobs: int = 0
-    failures: int = 0
-
-    @property
-    def failure_rate(self) -> float | None:
-        """None where there are no jobs."""
-        return self.failures / self.jobs if self.jobs else None
-
-
-@dataclass(frozen=True, slots=True)
-class ReleaseCounters:
-    """The accepted outcomes of each release, whatever the reason for which its jobs got it: for show, in no guard."""
-
-    by_release: Mapping[int, JobCount] = field(default_factory=lambda: MappingProxyType({}))
-    current_revision: int = 0
-    """The revision at which the release of `current` became current."""
-    current: JobCount = JobCount()
-    """Jobs that were resolved since then."""
-
-    def of(self, release: int) -> JobCount:
-        return self.by_release.get(release, JobCount())
-
-    def since(self, current_revision: int) -> JobCount:
-        """Returns the jobs of the current that became current at that revision."""
-        return self.current if self.current_revision == current_revision else JobCount()

@@ -337,9 +337,9 @@ def get_rollout(component: str, **read: Unpack[Read]) -> Ask[v1.Rollout]:
     return Ask(request, v1.GetRolloutResponse, attrgetter("rollout"), read.get("timeout"))
 
 
-def list_rollouts(*, page_size: int = 0, **read: Unpack[Read]) -> Pages[v1.Rollout]:
-    """Lists all components, by name."""
-    request = make(v1.ListRolloutsRequest, page_size=page_size)
+def list_rollouts(*, page_size: int = 0, current_outcomes: bool = False, **read: Unpack[Read]) -> Pages[v1.Rollout]:
+    """Lists all components, by name. With `current_outcomes`, each has the jobs of current, too."""
+    request = make(v1.ListRolloutsRequest, page_size=page_size, current_outcomes=current_outcomes)
     return Pages(request, v1.ListRolloutsResponse, attrgetter("rollouts"), read.get("timeout"))
 
 

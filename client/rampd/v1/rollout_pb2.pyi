@@ -107,7 +107,7 @@ AFTER_ROLLBACK_HOLD: AfterRollback
 AFTER_ROLLBACK_CONTINUE: AfterRollback
 
 class Rollout(_message.Message):
-    __slots__ = ("component", "state", "current", "next", "next_percent", "queue", "previous", "revision", "held_reason", "frozen", "freezes", "paused", "unit", "policy", "create_time", "update_time", "trial", "confirm_deadline", "outcomes", "evidence", "pause", "held", "current_outcomes", "damage")
+    __slots__ = ("component", "state", "current", "next", "next_percent", "queue", "previous", "revision", "held_reason", "frozen", "freezes", "paused", "unit", "policy", "create_time", "update_time", "trial", "confirm_deadline", "outcomes", "evidence", "pause", "held", "current_outcomes", "damage", "quarantined")
     COMPONENT_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     CURRENT_FIELD_NUMBER: _ClassVar[int]
@@ -132,6 +132,7 @@ class Rollout(_message.Message):
     HELD_FIELD_NUMBER: _ClassVar[int]
     CURRENT_OUTCOMES_FIELD_NUMBER: _ClassVar[int]
     DAMAGE_FIELD_NUMBER: _ClassVar[int]
+    QUARANTINED_FIELD_NUMBER: _ClassVar[int]
     component: str
     state: RolloutState
     current: Release
@@ -156,7 +157,8 @@ class Rollout(_message.Message):
     held: HeldStatus
     current_outcomes: CurrentOutcomes
     damage: Damage
-    def __init__(self, component: _Optional[str] = ..., state: _Optional[_Union[RolloutState, str]] = ..., current: _Optional[_Union[Release, _Mapping]] = ..., next: _Optional[_Union[Release, _Mapping]] = ..., next_percent: _Optional[float] = ..., queue: _Optional[_Iterable[_Union[Release, _Mapping]]] = ..., previous: _Optional[_Iterable[_Union[Release, _Mapping]]] = ..., revision: _Optional[int] = ..., held_reason: _Optional[str] = ..., frozen: bool = ..., freezes: _Optional[_Iterable[_Union[FreezeStatus, _Mapping]]] = ..., paused: bool = ..., unit: _Optional[_Union[Unit, str]] = ..., policy: _Optional[_Union[Policy, _Mapping]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., trial: _Optional[int] = ..., confirm_deadline: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., outcomes: _Optional[_Iterable[_Union[ChannelOutcomes, _Mapping]]] = ..., evidence: _Optional[_Union[Evidence, _Mapping]] = ..., pause: _Optional[_Union[PauseStatus, _Mapping]] = ..., held: _Optional[_Union[HeldStatus, _Mapping]] = ..., current_outcomes: _Optional[_Union[CurrentOutcomes, _Mapping]] = ..., damage: _Optional[_Union[Damage, _Mapping]] = ...) -> None: ...
+    quarantined: _containers.RepeatedScalarFieldContainer[Channel]
+    def __init__(self, component: _Optional[str] = ..., state: _Optional[_Union[RolloutState, str]] = ..., current: _Optional[_Union[Release, _Mapping]] = ..., next: _Optional[_Union[Release, _Mapping]] = ..., next_percent: _Optional[float] = ..., queue: _Optional[_Iterable[_Union[Release, _Mapping]]] = ..., previous: _Optional[_Iterable[_Union[Release, _Mapping]]] = ..., revision: _Optional[int] = ..., held_reason: _Optional[str] = ..., frozen: bool = ..., freezes: _Optional[_Iterable[_Union[FreezeStatus, _Mapping]]] = ..., paused: bool = ..., unit: _Optional[_Union[Unit, str]] = ..., policy: _Optional[_Union[Policy, _Mapping]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., trial: _Optional[int] = ..., confirm_deadline: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., outcomes: _Optional[_Iterable[_Union[ChannelOutcomes, _Mapping]]] = ..., evidence: _Optional[_Union[Evidence, _Mapping]] = ..., pause: _Optional[_Union[PauseStatus, _Mapping]] = ..., held: _Optional[_Union[HeldStatus, _Mapping]] = ..., current_outcomes: _Optional[_Union[CurrentOutcomes, _Mapping]] = ..., damage: _Optional[_Union[Damage, _Mapping]] = ..., quarantined: _Optional[_Iterable[_Union[Channel, str]]] = ...) -> None: ...
 
 class Damage(_message.Message):
     __slots__ = ("key", "problem")
@@ -189,20 +191,34 @@ class HeldStatus(_message.Message):
     def __init__(self, reason: _Optional[str] = ..., actor: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class CurrentOutcomes(_message.Message):
-    __slots__ = ("tag", "release", "since", "jobs", "failures", "failure_rate")
+    __slots__ = ("tag", "release", "since", "jobs", "failures", "failure_rate", "recent")
     TAG_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
     SINCE_FIELD_NUMBER: _ClassVar[int]
     JOBS_FIELD_NUMBER: _ClassVar[int]
     FAILURES_FIELD_NUMBER: _ClassVar[int]
     FAILURE_RATE_FIELD_NUMBER: _ClassVar[int]
+    RECENT_FIELD_NUMBER: _ClassVar[int]
     tag: str
     release: int
     since: _timestamp_pb2.Timestamp
     jobs: int
     failures: int
     failure_rate: float
-    def __init__(self, tag: _Optional[str] = ..., release: _Optional[int] = ..., since: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., jobs: _Optional[int] = ..., failures: _Optional[int] = ..., failure_rate: _Optional[float] = ...) -> None: ...
+    recent: RecentOutcomes
+    def __init__(self, tag: _Optional[str] = ..., release: _Optional[int] = ..., since: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., jobs: _Optional[int] = ..., failures: _Optional[int] = ..., failure_rate: _Optional[float] = ..., recent: _Optional[_Union[RecentOutcomes, _Mapping]] = ...) -> None: ...
+
+class RecentOutcomes(_message.Message):
+    __slots__ = ("since", "jobs", "failures", "failure_rate")
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    JOBS_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_RATE_FIELD_NUMBER: _ClassVar[int]
+    since: _timestamp_pb2.Timestamp
+    jobs: int
+    failures: int
+    failure_rate: float
+    def __init__(self, since: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., jobs: _Optional[int] = ..., failures: _Optional[int] = ..., failure_rate: _Optional[float] = ...) -> None: ...
 
 class ChannelOutcomes(_message.Message):
     __slots__ = ("channel", "jobs", "failures", "failure_rate", "other_jobs", "other_failures")

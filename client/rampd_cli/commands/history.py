@@ -42,6 +42,7 @@ def command(session: Session, component: str, follow: bool, since: datetime | No
     """Shows who changed what, when and why: in one component, or in all.
 
     The newest event is the last one, in every form of output. "(claimed)" after a name means that no credential proves it.
+    docs/cli.md explains words such as trial, driver and namespace.
 
     With --follow, no event is missing and none comes twice, even if the server restarts. JSON has a line for each event.
 

@@ -26,6 +26,11 @@ COLUMNS = (
     "current_failures",
     "next_jobs",
     "next_failures",
+    "all_current_jobs",
+    "all_current_failures",
+    "recent_jobs",
+    "recent_failures",
+    "recent_since",
 )
 
 
@@ -38,9 +43,18 @@ COLUMNS = (
     help="Go on until Ctrl-C: a live view on a terminal, otherwise a line for each change.",
 )
 def command(session: Session, component: tuple[str, ...], watch: bool) -> int:
-    """Shows what is rolled out. What waits for a person comes first.
+    """Shows what is rolled out. On a terminal, what waits for a person comes first. In a pipe and in JSON, components come by name, so
+    that two answers can be compared.
 
-    With a COMPONENT, it shows everything about it.
+    It names the components whose current fails more often than before, or more often than is usual for the others. It counts what
+    was reported in the last 10 to 20 minutes, or in the last hour if there were few jobs.
+
+    With a COMPONENT, it shows everything about it. The newest event is the last one, as in `rampd history`. docs/cli.md explains words
+    such as trial and E.
+
+    The columns current_jobs and next_jobs count the jobs that are compared in a rollout. all_current_jobs counts all jobs of current
+    since it became current, and recent_jobs those since recent_since. attention is empty, or says what waits: damage, confirm,
+    problem, approval, quarantine, paused, frozen.
 
     \b
       rampd status

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from rampd._contract.wording import counted
+
 
 class LiveView:
     """Draws on a screen of its own. What was on the terminal before comes back at the end."""
@@ -28,7 +30,7 @@ class LiveView:
         self._size = self._live.console.size
         height = self._size.height
         if len(lines) > height:
-            lines = [*lines[: height - 1], Text(f"{len(lines) - height + 1} lines more", style="dim")]
+            lines = [*lines[: height - 1], Text(counted(len(lines) - height + 1, "more line"), style="dim")]
         self._live.update(Text("\n", overflow="fold").join(lines), refresh=True)
 
 

@@ -96,7 +96,7 @@ def _of_csv(text: str) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
                 if wrong := _wrong_header(header):
                     raise UnreadableError(begins, wrong)
             elif len(values) != len(header):
-                yield begins, f"has {len(values)} values, and the header has {len(header)}"
+                yield begins, f"has {len(values)} value{'s' * (len(values) != 1)}, and the header has {len(header)}"
             else:
                 yield begins, dict(zip(header, values, strict=True))
     except csv.Error as error:

@@ -73,9 +73,11 @@ def shown(plan: Plan) -> Shown:
 
 
 def _assumptions(plan: Plan) -> Iterator[str]:
+    from rampd._contract.wording import counted  # noqa: PLC0415 - it is slow to import
+
     traffic = plan.traffic
-    repos = f"{traffic.repos:,} equal repos, each counts once" if traffic.repos else "each of another repo"
-    yield f"{traffic.jobs_per_hour:,g} jobs an hour, evenly spread, {repos}."
+    repos = f"{counted(traffic.repos, 'equal repo')}, each counts once" if traffic.repos else "each of another repo"
+    yield f"{traffic.jobs_per_hour:,g} job{'s' * (traffic.jobs_per_hour != 1)} an hour, evenly spread, {repos}."
     yield f"Current fails {_percent(traffic.current_failure_rate * 100)} of its jobs: {plan.rate_is}."
     yield "Each outcome is reported at once, by fewer than five identities. Nobody pauses, freezes or ramps."
     if plan.policy.checks:
@@ -85,10 +87,12 @@ def _assumptions(plan: Plan) -> Iterator[str]:
 
 
 def _needs(plan: Plan, stage: "Stage") -> str:
+    from rampd._contract.wording import counted  # noqa: PLC0415 - it is slow to import
+
     parts = [_duration(stage.hold_s)] if stage.hold_s else []
     if stage.min_jobs:
         jobs_s = stage.min_jobs / (plan.traffic.jobs_per_hour * stage.basis_points / 10_000) * 3600
-        parts.append(f"{stage.min_jobs:,} jobs of next ({_duration(jobs_s)})")
+        parts.append(f"{counted(stage.min_jobs, 'job')} of next ({_duration(jobs_s)})")
     parts += [f"check {check.name}" for check in plan.policy.checks]
     return " and ".join(parts) or "nothing"
 

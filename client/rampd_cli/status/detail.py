@@ -14,10 +14,11 @@ from rampd_cli.drawing.clock import Clock
 from rampd_cli.drawing.paragraph import labelled, wrapped
 from rampd_cli.drawing.screen import Screen
 from rampd_cli.status.channels import channels
+from rampd_cli.status.failing_view import told_of_current
 from rampd_cli.status.known import Detail, Overrides
 from rampd_cli.status.last_events import last_events
 from rampd_cli.status.plan import steps_of, what_is_next
-from rampd_cli.status.standing import Kind, Standing, frozen, standing, told, ways, ways_back
+from rampd_cli.status.standing import Kind, Standing, current_in_quarantine, frozen, standing, told, ways, ways_back
 
 EVENTS: Final = 5
 """The number of events that are shown."""
@@ -34,7 +35,8 @@ def detail(found: Detail, clock: Clock, screen: Screen, *, at: str = "") -> list
         lines += channels(rollout, screen)
     about: list[tuple[str, Iterable[Text]]] = [
         ("Now", _now(found, stands, clock, screen)),
-        ("To type", _ways(found, stands, screen, at)),
+        ("To type", _ways(rollout, screen, at)),
+        ("Current", (line for text in told_of_current(rollout, clock) for line in _paragraph(text, screen))),
         ("Evidence", _evidence(rollout, screen)),
         ("Plan", _plan(rollout, screen)),
         ("Next", _paragraph(what_is_next(rollout, found.events, clock), screen)),
@@ -44,7 +46,7 @@ def detail(found: Detail, clock: Clock, screen: Screen, *, at: str = "") -> list
         ("Previous", _paragraph(_tags(rollout.previous), screen)),
         ("Quarantine", _paragraph(_quarantined(found), screen)),
         ("Overrides", _paragraph(_overrides(found.overrides), screen)),
-        ("History", last_events(found.events[:EVENTS], clock, screen.width - _LABEL)),
+        ("History", last_events(found.events[:EVENTS][::-1], clock, screen.width - _LABEL)),
     ]
     for label, parts in about:
         lines += _labelled(label, parts)
@@ -71,21 +73,17 @@ def _paragraph(text: str, screen: Screen, style: str = "") -> Iterator[Text]:
     return (Text(line, style=style) for line in wrapped(text, screen.width - _LABEL))
 
 
-def _ways(found: Detail, stands: Standing, screen: Screen, at: str) -> Iterator[Text]:
-    rollout = found.rollout
-    is_quarantined = rollout.next.tag in found.quarantined
-    each = ways(rollout, stands, is_quarantined=is_quarantined, at=at)
-    for why, way in (*each, *ways_back(rollout, stands, at=at)):
+def _ways(rollout: v1.Rollout, screen: Screen, at: str) -> Iterator[Text]:
+    for why, way in (*ways(rollout, at=at), *ways_back(rollout, at=at)):
         yield from labelled(f"{why}:", way, screen.width - _LABEL, style=palette.TITLE)
 
 
 def _now(found: Detail, stands: Standing, clock: Clock, screen: Screen) -> Iterator[Text]:
     """What the server says about it. If it says nothing, what the state says."""
-    if stands.kind is Kind.UNCONFIRMED:
-        said = f"{stands.reason} {found.says}"
-    else:
-        said = "" if stands.kind is Kind.DAMAGED else found.says
-    said = said or told(found.rollout, stands, clock)
+    said = told(found.rollout, clock)
+    if found.says and stands.kind is not Kind.DAMAGED:
+        unconfirmed = stands.reason if stands.kind is Kind.UNCONFIRMED else ""
+        said = " ".join(filter(None, (current_in_quarantine(found.rollout), unconfirmed, found.says)))
     yield from _paragraph(one_line(said), screen, palette.BAD if stands.kind is Kind.DAMAGED else "")
 
 
@@ -99,6 +97,8 @@ def _evidence(rollout: v1.Rollout, screen: Screen) -> Iterator[Text]:
     style = palette.BAD if share >= 1 else palette.WAITS if share >= 0.5 else palette.GOOD
     line = Text().append(bar(share, room, is_ascii=screen.is_ascii), style)
     yield line.append(f" E = {number(e, limit)} of {number(limit, e)}")
+    meaning = f"E is the evidence against next. At {number(limit, e)}, next counts as worse."
+    yield from _paragraph(meaning, screen, palette.FAINT)
     if rollout.evidence.assignment_mismatches:
         left_out = counted(rollout.evidence.assignment_mismatches, "outcome")
         yield from _paragraph(f"{left_out} left out: they do not match the weights.", screen, palette.WAITS)

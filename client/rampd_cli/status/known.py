@@ -1,6 +1,6 @@
 """What was read from a server at one moment."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rampd import v1
@@ -39,5 +39,3 @@ class Known:
     rollouts: Sequence[v1.Rollout]
     details: Sequence[Detail] | None = None
     """Of the components that were asked for. None: all components were asked for, or no screen is drawn."""
-    quarantined: Collection[str] = ()
-    """The components that are HELD and whose next is in quarantine, if all components were asked for."""

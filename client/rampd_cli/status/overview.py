@@ -1,6 +1,6 @@
 """All components on one screen: what waits for a person first, then HELD, then what is rolled out, then the steady ones. Pure."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -15,9 +15,10 @@ from rampd_cli.drawing.columns import GAP, aligned, total, widest
 from rampd_cli.drawing.outcomes import failure_rates, job_counts, jobs_of
 from rampd_cli.drawing.paragraph import labelled, paragraph
 from rampd_cli.drawing.screen import Screen
-from rampd_cli.drawing.share import failure_rate, percent
+from rampd_cli.drawing.share import percent
 from rampd_cli.drawing.short import shortened
-from rampd_cli.status.standing import Kind, Standing, frozen, frozen_itself, standing, told, ways
+from rampd_cli.status.failing_view import failing_lines
+from rampd_cli.status.standing import Kind, Standing, frozen, standing, told, ways
 
 EMPTY: Final = (
     "There is no component here, or none that you may see. Hand in the first tag: rampd release COMPONENT TAG"
@@ -26,10 +27,6 @@ EMPTY: Final = (
 _INDENT: Final = 4
 _STEADY_TAG: Final = 24
 _LEAST_TAG: Final = 8
-_FAILING: Final = 3
-_FEWEST_JOBS: Final = 20
-_LEAST_RATE: Final = 0.01
-"""A component with fewer jobs, or a lower failure rate, is not among those that fail most often."""
 _BETWEEN: Final = 3
 """The spaces between two steady components in a line."""
 _GROUPS: Final = ("Waits for a person", "HELD", "Rolling out", "Steady")
@@ -65,8 +62,6 @@ class _Row:
     standing: Standing
     texts: tuple[str, ...]
     """What each column says, except the bar."""
-    is_quarantined: bool
-    """Whether the tag of next is in quarantine."""
 
     @property
     def group(self) -> str:
@@ -78,27 +73,28 @@ class _Row:
         return _GROUPS[2] if self.rollout.HasField("next") else _GROUPS[3]
 
 
-def overview(
-    rollouts: Sequence[v1.Rollout], clock: Clock, screen: Screen, *, quarantined: Collection[str] = (), at: str = ""
-) -> list[Text]:
-    """Returns the lines to print. `quarantined`: the components whose next is in quarantine. `at`: see `Session.at`."""
+def overview(rollouts: Sequence[v1.Rollout], clock: Clock, screen: Screen, *, at: str = "") -> list[Text]:
+    """Returns the lines to print. `at`: see `Session.at`."""
     if not rollouts:
         return paragraph(f"{EMPTY}{at}", screen.width)
-    rows = sorted((_row(each, clock, is_quarantined=each.component in quarantined) for each in rollouts), key=_place)
+    rows = sorted((_row(each, clock) for each in rollouts), key=_place)
     steady = [row for row in rows if row.standing.kind is Kind.STEADY]
     others = rows[: len(rows) - len(steady)]
-    lines = [*_top(rows, clock, screen, at), *_others(others, clock, screen, at)]
+    lines = [
+        *_top(rows, clock, screen, at),
+        *failing_lines(rollouts, clock, screen, at),
+        *_others(others, clock, screen, at),
+    ]
     if steady and not (others and others[-1].group == steady[0].group):
         lines += [Text(), Text(steady[0].group, style=palette.TITLE)]
-    failing = _failing(steady, screen)
-    return [*lines, *_steady(steady, screen, len(lines) + len(failing), at), *failing]
+    return [*lines, *_steady(steady, screen, len(lines), at)]
 
 
 def _place(row: _Row) -> tuple[int, int, str]:
     return _GROUPS.index(row.group), row.standing.kind, row.rollout.component
 
 
-def _row(rollout: v1.Rollout, clock: Clock, *, is_quarantined: bool) -> _Row:
+def _row(rollout: v1.Rollout, clock: Clock) -> _Row:
     found, jobs = standing(rollout), jobs_of(rollout)
     has_next = rollout.HasField("next")
     return _Row(
@@ -116,7 +112,6 @@ def _row(rollout: v1.Rollout, clock: Clock, *, is_quarantined: bool) -> _Row:
             f"{len(rollout.queue)}" if rollout.queue else "",
             clock.age(found.since) if found.since is not None else "",
         ),
-        is_quarantined,
     )
 
 
@@ -211,18 +206,17 @@ def _stacked(row: _Row, screen: Screen) -> list[Text]:
 
 
 def _about(row: _Row, clock: Clock, screen: Screen, layout: _Layout | None, at: str) -> Iterator[Text]:
-    said = told(row.rollout, row.standing, clock)
+    said = told(row.rollout, clock)
     is_told = layout is not None and layout.is_wide and row.standing.kind is Kind.ROLLING_OUT
     waiting = "" if layout is not None and layout.is_wide else _queue(row.rollout)
-    freeze = "" if row.standing.kind is Kind.FROZEN else frozen_itself(row.rollout, clock)
-    sentence = " ".join(filter(None, ("" if is_told else said, freeze, waiting)))
+    sentence = " ".join(filter(None, ("" if is_told else said, waiting)))
     yield from paragraph(sentence, screen.width, indent=_INDENT)
     yield from _ways(row, screen, at)
 
 
 def _ways(row: _Row, screen: Screen, at: str) -> list[Text]:
     """What to type: all in one line, if it fits."""
-    each = ways(row.rollout, row.standing, is_quarantined=row.is_quarantined, at=at)
+    each = ways(row.rollout, at=at)
     line = Text(" " * _INDENT, no_wrap=True)
     line.append_text(Text("   ").join(Text(f"{why}: ").append(way, palette.TITLE) for why, way in each))
     if line.cell_len <= screen.width:
@@ -258,20 +252,6 @@ def _steady(rows: Sequence[_Row], screen: Screen, lines_before: int, at: str) ->
     if (more := len(entries) - count * in_line) > 0:
         lines += paragraph(f"{more:,} more. All of them: rampd status -o plain{at}", screen.width, indent=GAP)
     return lines
-
-
-def _failing(rows: Sequence[_Row], screen: Screen) -> list[Text]:
-    """Names the steady components whose jobs fail most often: a bad version may have become current."""
-    counts = ((row, jobs_of(row.rollout).current) for row in rows)
-    failing = [
-        (count.failures / count.jobs, row, count) for row, count in counts if count and count.jobs >= _FEWEST_JOBS
-    ]
-    worst = sorted((each for each in failing if each[0] >= _LEAST_RATE), key=lambda each: each[0], reverse=True)
-    said = ", ".join(
-        f"{row.texts[0]} {failure_rate(count.failures, count.jobs)} of {count.jobs:,} jobs"
-        for _, row, count in worst[:_FAILING]
-    )
-    return paragraph(f"Most failures: {said}.", screen.width, indent=GAP) if said else []
 
 
 def _in_line(entries: Sequence[tuple[str, str]], name_width: int, tag_width: int) -> Text:

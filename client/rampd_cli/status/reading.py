@@ -10,13 +10,13 @@ from rampd import v1
 from rampd.errors import NotFoundError, RampdError
 from rampd_cli.absence import is_damaged, is_gone
 from rampd_cli.status.known import Detail, Known, Overrides
-from rampd_cli.status.standing import Kind, standing, urgency
+from rampd_cli.status.standing import urgency
 
 if TYPE_CHECKING:
     from rampd import Admin
 
 MOST_WITH_JOBS: Final = 40
-"""Of how many components a screen shows the jobs, the most urgent ones: each costs a call."""
+"""Of how many components a screen shows the jobs of their trial, the most urgent ones: each costs a call."""
 _PAGE: Final = 1000
 _AT_ONCE: Final = 8
 _EVENTS: Final = 20
@@ -31,24 +31,24 @@ _Item = TypeVar("_Item")
 def read(admin: "Admin", components: Sequence[str], *, is_screen: bool) -> Known:
     """Returns what is shown on a screen, or in a pipe: of some components, or of all if none is named. Raises RampdError."""
     if not components:
-        found = read_all(admin, MOST_WITH_JOBS if is_screen else None)
-        return Known(found, quarantined=_held_in_quarantine(admin, found) if is_screen else ())
+        return Known(read_all(admin, MOST_WITH_JOBS if is_screen else None))
     wanted = list(dict.fromkeys(components))
     rollouts = _at_once(lambda component: _rollout(admin, component), wanted)
     return Known(rollouts, [_detail(admin, rollout) for rollout in rollouts] if is_screen else None)
 
 
 def read_all(admin: "Admin", most_with_jobs: int | None) -> list[v1.Rollout]:
-    """Returns all components, by name. Those under way come with their jobs. With `most_with_jobs`, the most urgent ones do, and
-    then the steady ones, because current may be bad: those that got it last first. Raises RampdError.
+    """Returns all components, by name, with the jobs of current. Those under way come with the jobs of their trial, too: with
+    `most_with_jobs`, only the most urgent ones. With 0, none has any jobs. Raises RampdError.
     """
-    rollouts = {rollout.component: rollout for rollout in admin.list_rollouts(page_size=_PAGE)}
+    listed = admin.list_rollouts(page_size=_PAGE, current_outcomes=most_with_jobs != 0)
+    rollouts = {rollout.component: rollout for rollout in listed}
     sound = [each for each in rollouts.values() if not each.HasField("damage")]
     wanted = sorted((each for each in sound if each.HasField("next")), key=urgency)
-    if most_with_jobs is not None:
-        steady = sorted((each for each in sound if not each.HasField("next")), key=_since_ns, reverse=True)
-        wanted = [*wanted, *steady][:most_with_jobs]
-    for rollout in _at_once(lambda each: _with_jobs(admin, each), wanted):
+    # A server that does not list the jobs of current has them in GetRollout. Those that became current last come first.
+    steady = (each for each in sound if not each.HasField("next") and not each.HasField("current_outcomes"))
+    wanted += sorted(steady, key=_since_ns, reverse=True)
+    for rollout in _at_once(lambda each: _with_jobs(admin, each), wanted[:most_with_jobs]):
         rollouts[rollout.component] = rollout
     return list(rollouts.values())
 
@@ -135,18 +135,6 @@ def _overrides(admin: "Admin", component: str) -> Overrides:
 
 def _quarantined(admin: "Admin", component: str) -> list[str]:
     return [each.tag for each in admin.list_quarantine(component, page_size=_PAGE)]
-
-
-def _held_in_quarantine(admin: "Admin", rollouts: Iterable[v1.Rollout]) -> set[str]:
-    """Returns the components whose next is HELD and in quarantine: Ramp alone would be refused."""
-    held = [each for each in rollouts if standing(each).kind is Kind.HELD]
-    found = _at_once(lambda each: _is_in_quarantine(admin, each), held)
-    return {each.component for each, is_in in zip(held, found, strict=True) if is_in}
-
-
-def _is_in_quarantine(admin: "Admin", rollout: v1.Rollout) -> bool:
-    tags: list[str] = _tried(lambda: _quarantined(admin, rollout.component), [])
-    return rollout.next.tag in tags
 
 
 def _at_once(read: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:

@@ -2,10 +2,13 @@
 
 from typing import Final
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from rampd import v1
 from rampd._contract.wording import exact
 from rampd_cli.drawing.clock import as_datetime
 from rampd_cli.drawing.outcomes import Count, jobs_of
+from rampd_cli.status.failing import recent, whole
 from rampd_cli.status.standing import Kind, standing
 
 _WAITS: Final = {
@@ -13,6 +16,7 @@ _WAITS: Final = {
     Kind.UNCONFIRMED: "confirm",
     Kind.PROBLEM: "problem",
     Kind.APPROVAL: "approval",
+    Kind.QUARANTINED: "quarantine",
     Kind.PAUSED: "paused",
     Kind.FROZEN: "frozen",
 }
@@ -33,11 +37,18 @@ def row(rollout: v1.Rollout) -> tuple[str, ...]:
         rollout.next.tag,
         exact(rollout.next_percent) if has_next else "",
         str(len(rollout.queue)),
-        f"{as_datetime(found.since):%Y-%m-%dT%H:%M:%SZ}" if found.since is not None else "",
+        _time(found.since),
         found.reason,
         *_cells(jobs.current),
         *_cells(jobs.next),
+        *_cells(whole(rollout)),
+        *_cells(recent(rollout)),
+        _time(rollout.current_outcomes.recent.since if recent(rollout) is not None else None),
     )
+
+
+def _time(at: Timestamp | None) -> str:
+    return f"{as_datetime(at):%Y-%m-%dT%H:%M:%SZ}" if at is not None else ""
 
 
 def _state(state: int) -> str:

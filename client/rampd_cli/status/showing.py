@@ -41,7 +41,7 @@ def drawn(known: "Known", clock: Clock, screen: Screen, *, at: str = "") -> "lis
     from rampd_cli.status.overview import overview  # noqa: PLC0415
 
     if known.details is None:
-        return overview(known.rollouts, clock, screen, quarantined=known.quarantined, at=at)
+        return overview(known.rollouts, clock, screen, at=at)
     lines: list[Text] = []
     for each in known.details:
         lines += [*([Text()] if lines else []), *detail(each, clock, screen, at=at)]

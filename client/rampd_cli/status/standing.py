@@ -12,6 +12,7 @@ from rampd._contract.wording import inside, one_line
 from rampd_cli.drawing import palette
 from rampd_cli.drawing.clock import Clock
 from rampd_cli.drawing.share import percent
+from rampd_cli.status.failing import failing
 
 
 class Kind(IntEnum):
@@ -22,17 +23,19 @@ class Kind(IntEnum):
     PROBLEM = 3
     """Automation paused it because something is wrong."""
     APPROVAL = 4
-    HELD = 5
-    PAUSED = 6
+    QUARANTINED = 5
+    """Jobs run a tag that nobody should run: current is in quarantine."""
+    HELD = 6
+    PAUSED = 7
     """A person paused it."""
-    FROZEN = 7
-    ROLLING_OUT = 8
-    STEADY = 9
+    FROZEN = 8
+    ROLLING_OUT = 9
+    STEADY = 10
 
     @property
     def waits_for_person(self) -> bool:
         """Whether nothing goes on until a person acts, and somebody should look now."""
-        return self <= self.APPROVAL
+        return self <= self.QUARANTINED
 
     @property
     def word(self) -> str:
@@ -50,6 +53,7 @@ _WORDS: Final = {
     Kind.UNCONFIRMED: "unconfirmed",
     Kind.PROBLEM: "paused",
     Kind.APPROVAL: "approval",
+    Kind.QUARANTINED: "quarantined",
     Kind.HELD: "HELD",
     Kind.PAUSED: "paused",
     Kind.FROZEN: "frozen",
@@ -61,12 +65,15 @@ _STYLES: Final = {
     Kind.UNCONFIRMED: palette.WAITS,
     Kind.PROBLEM: palette.BAD,
     Kind.APPROVAL: palette.WAITS,
+    Kind.QUARANTINED: palette.BAD,
     Kind.HELD: palette.BAD,
     Kind.PAUSED: palette.WAITS,
     Kind.FROZEN: palette.WAITS,
     Kind.ROLLING_OUT: palette.MOVES,
     Kind.STEADY: palette.GOOD,
 }
+
+_LIFTS: Final = "to end the quarantine, if its reason is gone,"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +89,20 @@ class Standing:
 
 def standing(rollout: v1.Rollout) -> Standing:
     """Returns how a rollout stands. If several kinds fit, the most urgent one."""
+    found = _apart_from_quarantine(rollout)
+    said = current_in_quarantine(rollout)
+    if not said or found.kind.waits_for_person:
+        return found
+    return Standing(Kind.QUARANTINED, None, " ".join(filter(None, (said, found.reason))))
+
+
+def current_in_quarantine(rollout: v1.Rollout) -> str:
+    """Says that current is in quarantine, in a sentence. Empty if it is not."""
+    tag = one_line(rollout.current.tag)
+    return f"{tag} is in quarantine and current: jobs run it." if v1.CHANNEL_CURRENT in rollout.quarantined else ""
+
+
+def _apart_from_quarantine(rollout: v1.Rollout) -> Standing:
     if rollout.HasField("damage"):
         return Standing(Kind.DAMAGED, None, one_line(rollout.damage.problem))
     if rollout.state == v1.ROLLOUT_STATE_HELD:
@@ -122,10 +143,16 @@ def _kind_of_pause(pause: v1.PauseStatus) -> Kind:
     return Kind.PAUSED if pause.cause == v1.PAUSE_CAUSE_UNSPECIFIED else Kind.PROBLEM
 
 
-def told(rollout: v1.Rollout, found: Standing, clock: Clock) -> str:
-    """Says why and since when it stands like this, in a sentence. Empty if there is nothing to say. The freeze of the namespace
-    is left out, because it is said once for all components.
+def told(rollout: v1.Rollout, clock: Clock) -> str:
+    """Says why and since when it stands like this, in a sentence or two. Empty if there is nothing to say. The freeze of the
+    namespace is left out, because it is said once for all components.
     """
+    frozen_itself = (frozen(freeze, clock) for freeze in _own_freezes(rollout))
+    return " ".join(filter(None, (current_in_quarantine(rollout), _told(rollout, clock), *frozen_itself)))
+
+
+def _told(rollout: v1.Rollout, clock: Clock) -> str:
+    found = _apart_from_quarantine(rollout)
     match found.kind:
         case Kind.DAMAGED:
             return _with_why("Its data in the store is damaged", found.reason)
@@ -141,17 +168,10 @@ def told(rollout: v1.Rollout, found: Standing, clock: Clock) -> str:
             return _with_why(f"Paused{_by(rollout.pause.actor)}{_ago(found, clock)}", found.reason)
         case Kind.APPROVAL:
             return f"{found.reason or 'It waits for approval.'} It waits{_since(found, clock)}."
-        case Kind.FROZEN:
-            return frozen_itself(rollout, clock)
         case Kind.ROLLING_OUT:
             return f"Next{_since(found, clock)}."
         case _:
             return ""
-
-
-def frozen_itself(rollout: v1.Rollout, clock: Clock) -> str:
-    """Says how a rollout is frozen itself, without the freeze of the namespace. Empty if it is not."""
-    return " ".join(frozen(freeze, clock) for freeze in _own_freezes(rollout))
 
 
 def frozen(freeze: v1.FreezeStatus, clock: Clock, *, at: str = "") -> str:
@@ -165,16 +185,18 @@ def frozen(freeze: v1.FreezeStatus, clock: Clock, *, at: str = "") -> str:
     return f"{said} It lasts until somebody ends it{f' for all: rampd unfreeze --all{at}' if freeze.all else '.'}"
 
 
-def ways(rollout: v1.Rollout, found: Standing, *, is_quarantined: bool = False, at: str = "") -> list[tuple[str, str]]:
-    """Returns what a person can type about it, and what for. Empty if nothing is to be done. `is_quarantined`: whether the tag of
-    next is in quarantine. `at`: see `Session.at`.
-    """
+def ways(rollout: v1.Rollout, *, at: str = "") -> list[tuple[str, str]]:
+    """Returns what a person can type about it, and what for. Empty if nothing is to be done. `at`: see `Session.at`."""
+    return [*_ways_from_quarantine(rollout, at), *_ways(rollout, at)]
+
+
+def _ways(rollout: v1.Rollout, at: str) -> list[tuple[str, str]]:
     name = one_line(rollout.component)
     back = ("to take it back", f"rampd rollback {name}{at}")
     # What is frozen neither goes on nor rises, so there is no other way than the end of the freeze.
     thaw = [("to end the freeze", f"rampd unfreeze {name}{at}")] if _own_freezes(rollout) else []
     on = thaw if rollout.freezes else [("to go on", f"rampd resume {name}{at}")]
-    match found.kind:
+    match _apart_from_quarantine(rollout).kind:
         case Kind.UNCONFIRMED:
             return [("to keep it", f"rampd confirm {name}{at}"), back]
         case Kind.PROBLEM:
@@ -183,7 +205,7 @@ def ways(rollout: v1.Rollout, found: Standing, *, is_quarantined: bool = False, 
             return [*on, back]
         case Kind.HELD:
             drop = ("to drop it", f"rampd abandon {name}{at}")
-            return [drop, *(thaw if rollout.freezes else [_again(rollout, name, is_quarantined=is_quarantined, at=at)])]
+            return [drop, *(thaw if rollout.freezes else [_again(rollout, at)])]
         case Kind.PAUSED:
             return on
         case Kind.FROZEN:
@@ -192,23 +214,47 @@ def ways(rollout: v1.Rollout, found: Standing, *, is_quarantined: bool = False, 
             return []
 
 
-def _again(rollout: v1.Rollout, name: str, *, is_quarantined: bool, at: str) -> tuple[str, str]:
-    ramp = f"rampd ramp {name} PERCENT{at}"
-    if not is_quarantined:
+def _again(rollout: v1.Rollout, at: str) -> tuple[str, str]:
+    ramp = f"rampd ramp {one_line(rollout.component)} PERCENT{at}"
+    if v1.CHANNEL_NEXT not in rollout.quarantined:
         return "to try it again", ramp
-    lift = f"rampd quarantine remove {name} {shlex.quote(one_line(rollout.next.tag))}{at}"
-    return "to end the quarantine, if its reason is gone, and try it again", f"{lift} && {ramp}"
+    return f"{_LIFTS} and try it again", f"{_lift(rollout, rollout.next, at)} && {ramp}"
 
 
-def ways_back(rollout: v1.Rollout, found: Standing, *, at: str = "") -> list[tuple[str, str]]:
+def _ways_from_quarantine(rollout: v1.Rollout, at: str) -> list[tuple[str, str]]:
+    if not current_in_quarantine(rollout):
+        return []
+    other = _way_back(rollout, at)
+    # What is frozen takes no other release.
+    if not other and not rollout.freezes:
+        other = [("to replace it at once", f"rampd release {one_line(rollout.component)} TAG --expedite{at}")]
+    return [*other, (f"{_LIFTS} and keep it", _lift(rollout, rollout.current, at))]
+
+
+def _lift(rollout: v1.Rollout, release: v1.Release, at: str) -> str:
+    return f"rampd quarantine remove {one_line(rollout.component)} {shlex.quote(one_line(release.tag))}{at}"
+
+
+def ways_back(rollout: v1.Rollout, *, at: str = "") -> list[tuple[str, str]]:
     """Returns what a person can type if a version turns out to be bad, though nothing waits for them. `at`: see `Session.at`."""
-    name = one_line(rollout.component)
-    if found.kind in {Kind.PAUSED, Kind.FROZEN, Kind.ROLLING_OUT} and rollout.HasField("next"):
-        return [("to take next back", f"rampd rollback {name}{at}")]
-    before = next((each.tag for each in rollout.previous if each.tag != rollout.current.tag), "")
-    if found.kind in {Kind.STEADY, Kind.FROZEN} and before:
-        return [(f"to go back to {one_line(before)}", f"rampd revert {name}{at}")]
-    return []
+    kind, has_next = _apart_from_quarantine(rollout).kind, rollout.HasField("next")
+    found: list[tuple[str, str]] = []
+    if kind in {Kind.PAUSED, Kind.FROZEN, Kind.ROLLING_OUT} and has_next:
+        found = [("to take next back", f"rampd rollback {one_line(rollout.component)}{at}")]
+    if current_in_quarantine(rollout):
+        return found
+    # A next does not help a current that fails.
+    if (kind in {Kind.STEADY, Kind.FROZEN} and not has_next) or failing([rollout]):
+        found += _way_back(rollout, at)
+    return found
+
+
+def _way_back(rollout: v1.Rollout, at: str) -> list[tuple[str, str]]:
+    """Without a tag, Revert is refused during a rollout, and changes nothing if current came by a Revert."""
+    before = next((one_line(each.tag) for each in rollout.previous if each.tag != rollout.current.tag), "")
+    is_sure = rollout.HasField("next") or current_in_quarantine(rollout)
+    to = f" --to {shlex.quote(before)}" if is_sure else ""
+    return [(f"to go back to {before}", f"rampd revert {one_line(rollout.component)}{to}{at}")] if before else []
 
 
 def _with_why(what: str, why: str) -> str:

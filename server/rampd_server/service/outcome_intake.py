@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Final
 
 from rampd._decision.staleness import CATCH_UP_S
-from rampd._evidence.counters import JobCount
+from rampd._evidence.release_counters import JobCount
 from rampd_server.domain.errors import NoSnapshotError
 from rampd_server.domain.evidence.admission import Admission, Counted, IgnoredReason, JobOutcome
 from rampd_server.domain.refusals import contention

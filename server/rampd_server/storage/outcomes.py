@@ -3,7 +3,8 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from rampd._evidence.counters import ReleaseCounters, TrialCounters
+from rampd._evidence.counters import TrialCounters
+from rampd._evidence.release_counters import INTERVAL_MS, INTERVALS, ReleaseCounters
 from rampd_server.domain.evidence.admission import Trial
 from rampd_server.ports import OutcomeBatch, Receipt
 from rampd_server.storage.codec.counters import read_counters, read_release_counters, write_counts
@@ -79,6 +80,8 @@ class RedisOutcomes:
             "digest": batch.digest,
             "answer": batch.answer,
             **self._limits,
+            "interval_ms": INTERVAL_MS,
+            "intervals": INTERVALS,
             "counts_json": write_counts(batch),
         }
 

@@ -18,6 +18,9 @@ from rampd_server.domain.rollout.model import (
 from rampd_server.domain.rollout.progress import Cause, Progress
 from rampd_server.domain.wording import one_line
 
+_QUARANTINED = "quarantined"
+_LIFTED = "; the quarantine is lifted"
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
@@ -154,11 +157,12 @@ def quarantine(rollout: Rollout, tag: str, context: Context) -> Rollout:
         marks = {**_with_room(rollout), tag: mark_of}
         rollout = replace(rollout, quarantine=marks)
     if rollout.next_release and rollout.next_release.tag == tag:
-        rollout = hold(rollout, context.because("quarantined"))
+        rollout = replace(rollout, held_reason=rollout.held_reason.removesuffix(_LIFTED))
+        rollout = hold(rollout, context.because(_QUARANTINED))
     for release in rollout.queued_releases:
         if release.tag == tag:
             rollout = take_from_queue(rollout, release.number)
-            rollout = mark(rollout, release.number, ReleaseState.CANCELLED, context, context.because("quarantined"))
+            rollout = mark(rollout, release.number, ReleaseState.CANCELLED, context, context.because(_QUARANTINED))
     return rollout
 
 
@@ -173,8 +177,12 @@ def _with_room(rollout: Rollout) -> Mapping[str, Quarantine]:
 
 
 def lift_quarantine(rollout: Rollout, tag: str) -> Rollout:
+    """Takes the tag out of quarantine. A next that the quarantine holds stays HELD, and its reason says that this one is over."""
     if tag not in rollout.quarantine:
         return rollout
+    reason = rollout.held_reason
+    if rollout.next_release and rollout.next_release.tag == tag and reason.startswith(f"{_QUARANTINED} "):
+        rollout = replace(rollout, held_reason=reason.rstrip(" .") + _LIFTED)
     return replace(rollout, quarantine={other: mark for other, mark in rollout.quarantine.items() if other != tag})
 
 

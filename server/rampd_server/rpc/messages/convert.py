@@ -47,6 +47,9 @@ def rollout_message(rollout: Rollout, namespace: Namespace, now_ms: int) -> v1.R
     )
     if rollout.next_release:
         message.next.CopyFrom(release_message(rollout.next_release))
+    for channel, release in ((v1.CHANNEL_CURRENT, rollout.current_release), (v1.CHANNEL_NEXT, rollout.next_release)):
+        if release and release.tag in rollout.quarantine:
+            message.quarantined.append(channel)
     if rollout.paused:
         message.pause.CopyFrom(_pause_message(rollout))
     if rollout.held_reason:

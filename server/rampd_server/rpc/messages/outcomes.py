@@ -2,7 +2,8 @@
 
 from rampd import v1
 from rampd._evidence import e_process
-from rampd._evidence.counters import ReleaseCounters, Split, TrialCounters
+from rampd._evidence.counters import Split, TrialCounters
+from rampd._evidence.release_counters import ReleaseCounters
 from rampd._evidence.reporter_cap import counted_failures
 from rampd_server.domain.automation import guards
 from rampd_server.domain.rollout.model import Release, Rollout
@@ -29,9 +30,10 @@ def show_outcomes(message: v1.Rollout, rollout: Rollout, counters: TrialCounters
     )
 
 
-def show_current_outcomes(message: v1.Rollout, rollout: Rollout, counters: ReleaseCounters) -> None:
-    """Adds the outcomes of current's jobs since it became current."""
+def show_current_outcomes(message: v1.Rollout, rollout: Rollout, counters: ReleaseCounters, now_ms: int) -> None:
+    """Adds the outcomes of current's jobs since it became current, and lately."""
     current, count = rollout.current_release, counters.since(rollout.current_revision)
+    since_ms, recent = counters.lately(rollout.current_revision, now_ms)
     message.current_outcomes.CopyFrom(
         v1.CurrentOutcomes(
             tag=current.tag,
@@ -40,6 +42,12 @@ def show_current_outcomes(message: v1.Rollout, rollout: Rollout, counters: Relea
             jobs=count.jobs,
             failures=count.failures,
             failure_rate=count.failure_rate,
+            recent=v1.RecentOutcomes(
+                since=timestamp(max(since_ms, current.update_ms)),
+                jobs=recent.jobs,
+                failures=recent.failures,
+                failure_rate=recent.failure_rate,
+            ),
         )
     )
 

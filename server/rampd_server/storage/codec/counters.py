@@ -12,6 +12,8 @@ The counters that outlive the trial are in another hash, together with the epoch
 
     <release> jobs|failures            of each known release
     current jobs|failures              of current, since `current_revision`, the revision at which it became current
+    recent <place> jobs|failures       of current in one interval of the last hour, with the interval's `start_ms` and
+                                       `current_revision`
 """
 
 import re
@@ -20,7 +22,8 @@ from collections.abc import Mapping, Sequence
 
 from mmh3 import mmh3_32_uintdigest
 
-from rampd._evidence.counters import JobCount, ReleaseCounters, Split, Tally, TrialCounters
+from rampd._evidence.counters import Split, Tally, TrialCounters
+from rampd._evidence.release_counters import Interval, JobCount, ReleaseCounters
 from rampd_server.ports import OutcomeBatch
 from rampd_server.storage.codec import texts
 from rampd_server.storage.codec.malformed import MalformedError
@@ -31,6 +34,7 @@ _TALLIES = ("jobs", "failures", "first_outcomes", "failed_first_outcomes", "firs
 _FIELD = re.compile(rf"(0|[1-9][0-9]{{0,4}}|other) (current|next) ({'|'.join(_TALLIES)})", re.ASCII)
 _REPORTED = re.compile(r"(0|[1-9][0-9]{0,4}) reporter (.*)", re.ASCII)
 _RELEASE = re.compile(r"([1-9][0-9]{0,17}) (?:jobs|failures)", re.ASCII)
+_RECENT = re.compile(r"(recent [0-9]{1,3}) start_ms", re.ASCII)
 _WAITING_OUTCOME = re.compile(r"[0-9]{1,7} ([0-9]{1,5}) (current|next) ([01])", re.ASCII)
 _WAITING_FAILURE = re.compile(r"[0-9]{1,7} ([0-9]{1,5}) (current|next) (.*)", re.ASCII)
 
@@ -84,7 +88,12 @@ def read_release_counters(fields: Mapping[str, str]) -> ReleaseCounters:
 
     numbers = {match[1] for name in counts if (match := _RELEASE.fullmatch(name))}
     by_release = {int(number): count_of(number) for number in numbers}
-    return ReleaseCounters(by_release, counts.get("current_revision", 0), count_of("current"))
+    places = {match[1]: start_ms for name, start_ms in counts.items() if (match := _RECENT.fullmatch(name))}
+    intervals = tuple(
+        Interval(start_ms, counts.get(f"{place} current_revision", 0), count_of(place))
+        for place, start_ms in places.items()
+    )
+    return ReleaseCounters(by_release, counts.get("current_revision", 0), count_of("current"), intervals)
 
 
 def bit_of(unit: str) -> int:

@@ -21,7 +21,9 @@
 -- ARGV[10]  answer       to a repeat
 -- ARGV[11]  max_clients  that are remembered
 -- ARGV[12]  max_waiting  outcomes that wait, of each kind
--- ARGV[13]  counts_json  JSON: {"add": {field: number}, "outcomes": [[index of the unit, weight, channel, 1 if failed,
+-- ARGV[13]  interval_ms  length of the intervals in which the jobs of current are counted, too
+-- ARGV[14]  intervals    that are kept
+-- ARGV[15]  counts_json  JSON: {"add": {field: number}, "outcomes": [[index of the unit, weight, channel, 1 if failed,
 --           wait in ms]], "failures": [[index, weight, channel, wait]], "releases": {field: number}, "current_revision":
 --           text}; each index once in each list; `releases` adds to the counters that outlive the trial; `current_revision` is
 --           the revision at which current became current; `longest_wait` is the longest possible wait of these, in ms
@@ -31,7 +33,7 @@
 --
 -- Why atomic: a batch is counted as a whole and only once, even if it is sent several times.
 
-local max_clients, max_waiting = tonumber(max_clients), tonumber(max_waiting)
+local max_clients, max_waiting, interval_ms = tonumber(max_clients), tonumber(max_waiting), tonumber(interval_ms)
 
 local refusal = refuse_types(
   outcomes, 'hash', first_outcomes, 'string', first_failures, 'string', waiting_outcomes, 'zset',
@@ -179,12 +181,19 @@ if is_same_trial then
   end
 end
 
--- Counters that outlive the trial. A server that knows only an earlier current adds nothing to the present current's.
-local names, release_fields = {'current_revision'}, {'epoch', epoch}
+-- Counters that outlive the trial. A server that knows only an earlier current adds nothing to the present current's. An interval
+-- takes the place of the oldest one. It names the revision of its current, because only its own counts begin at zero.
+local start_ms = now - now % interval_ms
+local interval = string.format('recent %.0f ', start_ms / interval_ms % intervals)
+local names = {'current_revision'}
+for _, kind in ipairs({'start_ms', 'current_revision', 'jobs', 'failures'}) do
+  names[#names + 1] = interval .. kind
+end
+local release_fields, fixed = {'epoch', epoch}, #names
 for name in pairs(counts.releases) do
   names[#names + 1] = name
 end
-local found = is_same_epoch and #names > 1 and redis.call('HMGET', release_outcomes, unpack(names)) or {}
+local found = is_same_epoch and #names > fixed and redis.call('HMGET', release_outcomes, unpack(names)) or {}
 for i, value in ipairs(found) do
   if value and not is_count(value) then
     return {MALFORMED, release_outcomes, names[i]}
@@ -194,12 +203,23 @@ local newer = tonumber(counts.current_revision) - tonumber(found[1] or '0')
 if newer >= 0 then
   release_fields[3], release_fields[4] = 'current_revision', counts.current_revision
 end
-for i = 2, #names do
+for i = fixed + 1, #names do
   local is_of_current = string.sub(names[i], 1, 8) == 'current '
   if not is_of_current or newer >= 0 then
     local before = not (is_of_current and newer > 0) and tonumber(found[i] or '0') or 0
     release_fields[#release_fields + 1] = names[i]
     release_fields[#release_fields + 1] = string.format('%.0f', before + counts.releases[names[i]])
+  end
+end
+if newer >= 0 and (counts.releases['current jobs'] or 0) > 0 then
+  local is_same = found[2] == string.format('%.0f', start_ms) and found[3] == counts.current_revision
+  local values = {string.format('%.0f', start_ms), counts.current_revision}
+  for i, kind in ipairs({'jobs', 'failures'}) do
+    values[#values + 1] = string.format('%.0f', (is_same and found[3 + i] or 0) + counts.releases['current ' .. kind])
+  end
+  for i, value in ipairs(values) do
+    release_fields[#release_fields + 1] = names[1 + i]
+    release_fields[#release_fields + 1] = value
   end
 end
 
@@ -218,7 +238,7 @@ end
 if tonumber(counts.longest_wait) > (is_same_trial and tonumber(longest_wait) or 0) then
   redis.call('HSET', outcomes, 'longest_wait', counts.longest_wait)
 end
-if #names > 1 then
+if #names > fixed then
   redis.call('HSET', release_outcomes, unpack(release_fields))
 end
 for field, by in pairs(add) do

@@ -1,0 +1,88 @@
+"""Which currents fail more often than usual, by how their jobs went lately. Pure.
+
+A rate since current became current hides a current that turned bad yesterday. So what counts is `CurrentOutcomes.recent`. If lately
+there were few jobs, or if the server does not count them, all jobs since then count.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Final
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from rampd import v1
+from rampd_cli.drawing.outcomes import Count
+
+_ENOUGH_JOBS: Final = 20
+"""With fewer jobs, a rate is not known."""
+_FEWEST_FAILURES: Final = 3
+_FLEET: Final = 5
+"""With fewer components, there is no rate that is usual among them."""
+_LEAST_RATE: Final = 0.01
+"""A lower rate is never too high."""
+_SURE: Final = 3.0
+"""How sure it is that the rate is too high, in standard errors: among a thousand components as usual, about one is named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """A component whose current fails more often than usual."""
+
+    rollout: v1.Rollout
+    count: Count
+    since: Timestamp | None
+    """Since when these jobs are counted. None: since current became current."""
+    before: Count | None
+    """The jobs before. None: too few."""
+    times: float
+    """How many times as often as before it fails at least; without jobs before, as often as is usual."""
+
+
+def failing(rollouts: Sequence[v1.Rollout]) -> list[Failing]:
+    """Returns the components whose current fails more often than before, or more often than is usual among them. The one whose
+    current has turned bad most is the first.
+    """
+    totals = [count for each in rollouts if (count := whole(each)) is not None and count.jobs >= _ENOUGH_JOBS]
+    rates = [count.failures / count.jobs for count in totals]
+    usual = max(median(rates), _LEAST_RATE) if len(rates) >= _FLEET else _LEAST_RATE
+    found = [judged for each in rollouts if (judged := _judged(each, usual)) is not None]
+    return sorted(found, key=lambda each: (-each.times, each.rollout.component))
+
+
+def whole(rollout: v1.Rollout) -> Count | None:
+    """Returns the jobs of current since it became current. None: not known."""
+    if not rollout.HasField("current_outcomes"):
+        return None
+    return Count(rollout.current_outcomes.jobs, rollout.current_outcomes.failures)
+
+
+def recent(rollout: v1.Rollout) -> Count | None:
+    """Returns the jobs of current lately. None: not known."""
+    outcomes = rollout.current_outcomes
+    return Count(outcomes.recent.jobs, outcomes.recent.failures) if outcomes.HasField("recent") else None
+
+
+def _judged(rollout: v1.Rollout, usual: float) -> Failing | None:
+    total, lately = whole(rollout), recent(rollout)
+    if total is None:
+        return None
+    for count in (lately, total if lately is None or lately.jobs < _ENOUGH_JOBS else None):
+        if count is None or count.failures < _FEWEST_FAILURES:
+            continue
+        before = Count(max(total.jobs - count.jobs, 0), max(total.failures - count.failures, 0))
+        is_known = before.jobs >= _ENOUGH_JOBS
+        own = max(before.failures / before.jobs, _LEAST_RATE) if is_known else usual
+        rate = _at_least(count)
+        if rate > min(own, usual):
+            since = rollout.current_outcomes.recent.since if count is lately else None
+            return Failing(rollout, count, since, before if is_known else None, rate / own)
+    return None
+
+
+def _at_least(count: Count) -> float:
+    """Returns the rate that the jobs prove: the lower end of Wilson's interval."""
+    rate, square = count.failures / count.jobs, _SURE**2 / count.jobs
+    margin = _SURE * math.sqrt(rate * (1 - rate) / count.jobs + square / (4 * count.jobs))
+    return (rate + square / 2 - margin) / (1 + square)
