@@ -201,7 +201,7 @@ def test_replace_deletes_what_the_file_does_not_have_but_not_without_a_yes(rampd
 @pytest.mark.parametrize(
     ("text", "form", "line", "problem"),
     [
-        ("repo,tag\na/b\n", CSV, 2, "has 1 values, and the header has 2"),
+        ("repo,tag\na/b\n", CSV, 2, "has 1 value, and the header has 2"),
         ('repo,tag\n"a\nb",1\n', CSV, 2, "repo must be"),
         ("repo,tag\na/b,\n", CSV, 2, "channel is required"),
         ("repo,tag,expire_time\na/b,1,tomorrow\n", CSV, 2, "expire_time must be a time with a zone"),
