@@ -113,10 +113,11 @@ def of_command(name: str, group: click.Group, parent: click.Context) -> Iterator
         return
     assert isinstance(command, Command)
     options = [each for each in command.params if isinstance(each, click.Option) and each.name not in SHARED]
-    own = [each for each in options if each.name not in FOR_CHANGES]
+    is_change = {*FOR_CHANGES} <= {each.name for each in options}
+    own = [each for each in options if not (is_change and each.name in FOR_CHANGES)]
     if own:
         yield Terms([described(each, ctx) for each in own])
-    if len(own) < len(options):
+    if is_change:
         yield Text("It also takes the options of every change.")
     if command.columns:
         yield Text(f"Columns of `-o plain`: {', '.join(f'`{each}`' for each in command.columns)}.")
