@@ -16,6 +16,7 @@ from typing import Final, NoReturn, TextIO
 
 _ESCAPES: Final = "rampd_escapes"
 _GONE: Final = select.POLLERR | select.POLLHUP
+_AGAIN_MS: Final = 1000
 
 
 def ready() -> None:
@@ -100,19 +101,26 @@ def ending_with_reader() -> Iterator[None]:
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         if has_ended.is_set():
-            raise BrokenPipeError
+            raise _ReaderEnded
 
     before = signal.signal(signal.SIGPIPE, interrupt)
     ours, theirs = os.pipe()
     looking = threading.Thread(target=_look, args=(place, ours, has_ended), daemon=True)
-    looking.start()
     try:
+        looking.start()
         yield
+    except _ReaderEnded:
+        raise BrokenPipeError from None
     finally:
+        has_ended.clear()
         os.close(theirs)  # the thread ends
         looking.join()
         os.close(ours)
         signal.signal(signal.SIGPIPE, before)
+
+
+class _ReaderEnded(BaseException):
+    """Raised wherever the block is. No OSError, because code that expects one would take it for its own."""
 
 
 def _look(place: int, end: int, has_ended: threading.Event) -> None:
@@ -121,9 +129,15 @@ def _look(place: int, end: int, has_ended: threading.Event) -> None:
     poll.register(place, 0)
     poll.register(end, 0)
     found = dict(poll.poll())
-    if end not in found and found[place] & _GONE:
-        has_ended.set()
+    if end in found or not found[place] & _GONE:
+        return
+    has_ended.set()
+    poll.unregister(place)
+    while True:
+        # More than once, because an exception in a destructor gets lost.
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGPIPE)
+        if poll.poll(_AGAIN_MS):
+            return
 
 
 def _place() -> int | None:
