@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from weakref import WeakValueDictionary
 
@@ -55,8 +54,6 @@ from rampd_server.service.repeats import replayed_message, reused
 
 _TIMEOUT_S = 5.0
 """How long a call without a deadline tries again after conflicts with other writers."""
-
-_PAGE = 1000
 
 _log = structlog.get_logger(__name__)
 
@@ -497,32 +494,14 @@ class Service:
 
     async def _what_follows(self, before: Namespace, after: Namespace, now_ms: int, entry_id: str) -> str:
         """Says what a freeze of the namespace stops, or what its end starts. Begins with a space, or is empty. `entry_id`: the
-        newest entry of the store.
+        newest entry of the store. The end of a freeze waits until this server has it. A freeze waits for nothing.
         """
+        if entry_id and not after.freeze:
+            await self._replica.wait_for_entry(entry_id)
+        rollouts = [known.rollout for known in self._replica.components()]
         if after.freeze:
-            # A freeze waits for nothing, so the copy has to do.
-            known = [each.rollout for each in self._replica.components()]
-            return what_it_stops(known, Context(now_ms, freeze_all=before.freeze))
-        try:
-            rollouts = await self._rollouts(entry_id)
-        except RampdError:
-            return ""  # no reason to refuse the change
+            return what_it_stops(rollouts, Context(now_ms, freeze_all=before.freeze))
         return what_its_end_starts(rollouts, Context(now_ms))
-
-    async def _rollouts(self, entry_id: str) -> list[Rollout]:
-        """All components as the store has them, without the damaged ones. This server's copy may be behind."""
-        if self._replica.entry_id == entry_id:
-            return [known.rollout for known in self._replica.components()]
-        found: list[Rollout] = []
-        names = await self._store.components(limit=_PAGE)
-        while names:
-            for name in names:
-                with suppress(StoreCorruptError):
-                    rollout = (await self._store.read(name)).rollout
-                    if isinstance(rollout, Rollout):
-                        found.append(rollout)
-            names = await self._store.components(after=names[-1], limit=_PAGE)
-        return found
 
     def _refuse_past(self, changes: Mapping[str, Override | None]) -> None:
         now_ms = self._replica.now_ms()
