@@ -84,10 +84,12 @@ def command(
 
 
 def _question(component: str, file: str, removed: Sequence[Any]) -> str:
+    from rampd._contract.wording import counted  # noqa: PLC0415 - it is slow to import
+
     if len(removed) == 1:
         return f"The override of {removed[0].repo} is not in {file}. It is deleted. Go on?"
     return (
-        f"{len(removed):,} overrides of {component} are not in {file}, such as that of {removed[0].repo}. They are deleted. "
+        f"{counted(len(removed), 'override')} of {component} are not in {file}, such as that of {removed[0].repo}. They are deleted. "
         "Go on?"
     )
 
