@@ -134,13 +134,14 @@ async def test_a_server_that_is_behind_decides_on_the_state_of_the_store(store: 
         ahead = Service(store, replica)
         await ahead.set_overrides(COMPONENT, {"acme/set": Override(tag="t")}, REAL)
         await ahead.freeze_all(None, REAL)
-        before, entry_id = await contents(store), behind.entry_id
+        before, entries = await contents(store), {behind.entry_id, replica.entry_id}
 
         expected = await outcome(ask(Service(store, behind), DRY))
 
         # Not even a mark that an urgent change met a conflict.
         await require_untouched(store, before)
-        assert behind.entry_id == entry_id
+        # The end of a freeze of all catches up first. No copy gets the entry of a dry run.
+        assert behind.entry_id in entries
         assert await outcome(ask(ahead, REAL)) == expected
 
 
