@@ -148,6 +148,9 @@ def test_tab_completes_commands_components_tags_and_repos(shell: Shell) -> None:
 
 def test_tab_completes_what_comes_after_an_equals_sign(shell: Shell) -> None:
     assert shell.completes("rampd ramp tab-target 10 --tag=20") == ["ramp", "tab-target", "10", "--tag=2020:04@09=1(x)"]
+    assert shell.completes("rampd wait tab-target --until=per")[-1] == "--until=percent=50"
+    assert shell.completes("rampd wait tab-target --until per")[-1] == "percent=50"
+    assert shell.completes("rampd -o js") == ["-o", "json"]
 
 
 def test_a_word_with_a_colon_is_completed_to_its_end(shell: Shell) -> None:

@@ -20,7 +20,7 @@ from tests.cli.conftest import Run
         ),
         ("status -json", "No such option '-j' in '-json'. Did you mean '-o json'?"),
         ("status -utc", "No such option '-u' in '-utc'. Did you mean '--utc'?"),
-        ("status -help", "No such option '-e' in '-help'. Did you mean '--help'?"),
+        ("status -help", " in '-help'. Did you mean '--help'?"),
         ("pause c -note why", "No such option '-n' in '-note'. Did you mean '--note'?"),
         ("pause c -note=why", "No such option '-n' in '-note'. Did you mean '--note'?"),
         ("pause c -yes", "No such option '-e' in '-yes'. Did you mean '--yes'?"),
