@@ -127,6 +127,10 @@ class _Shell(ShellComplete):
     def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem]:
         """Returns candidates for the whole word, also where it is `--tag=20`. click returns only what comes after the `=`."""
         option, equals, _ = incomplete.partition("=")
+        last = args[-1] if args else ""
+        if last.startswith("-") and last != "--" and "=" not in last and not incomplete.startswith("-"):
+            # click forgets the arguments of a line that ends with an option without its value.
+            return super().get_completions(args[:-1], f"{last}={incomplete}")
         found = super().get_completions(args, incomplete)
         if equals and option.startswith("-"):
             for item in found:
