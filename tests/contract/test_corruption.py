@@ -369,7 +369,7 @@ async def test_the_other_components_are_unfrozen_despite_a_damaged_component(sto
 
         answer = await service.unfreeze_all(ADA)
 
-        assert "is not frozen now" in answer.message
+        assert "There is no freeze of all components now" in answer.message
         assert "alpha" in answer.message
         healthy = (await store.read("zeta")).rollout
         assert isinstance(healthy, Rollout)
@@ -710,7 +710,7 @@ async def test_a_list_from_a_store_that_fails_does_not_read_everything_again(
         with monkeypatch.context() as patch:
             patch.setattr(store, "read", fail)
             with pytest.raises(StoreUnavailableError):
-                await servicer._shown(COMPONENT)
+                await servicer._shown(COMPONENT, has_outcomes=False)
         loads: list[str] = []
         replica.subscribe(SimpleNamespace(applied=lambda *_: None, reloaded=lambda: loads.append(replica.entry_id)))
         await replica._check_head()
