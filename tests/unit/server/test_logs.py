@@ -14,6 +14,7 @@ from rampd._contract.wording import MISLEADING
 from rampd_server.process import logs
 from rampd_server.process.config import LogFormat, LogLevel
 from rampd_server.process.redis_url import RedisUrl
+from tests.logging_as_before import logging_as_before
 
 
 class Terminal(io.StringIO):
@@ -23,15 +24,8 @@ class Terminal(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def _logging_as_before():
-    root = logging.getLogger()
-    handlers = root.handlers
-    levels = {name: logging.getLogger(name).level for name in ("", "rampd", "rampd_server")}
-    yield
-    root.handlers = handlers
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
+    with logging_as_before():
+        yield
 
 
 def lines(out: io.StringIO) -> list[dict]:

@@ -16,6 +16,7 @@ from rampd_server.process import logs
 from rampd_server.process.config import LogFormat, LogLevel
 from rampd_server.tracing import switch
 from rampd_server.tracing.trace_context import context_of
+from tests.logging_as_before import logging_as_before
 from tests.spans import recording
 
 WITHOUT_API = """
@@ -50,17 +51,10 @@ def test_another_missing_module_is_an_error(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def out() -> Iterator[io.StringIO]:
-    root = logging.getLogger()
-    before, level = root.handlers, root.level
     written = io.StringIO()
-    logs.configure(LogFormat.JSON, LogLevel.INFO, written)
-    yield written
-    root.handlers = before
-    root.setLevel(level)
-    for name in ("rampd", "rampd_server"):
-        logging.getLogger(name).setLevel(logging.NOTSET)
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
+    with logging_as_before():
+        logs.configure(LogFormat.JSON, LogLevel.INFO, written)
+        yield written
 
 
 def test_a_line_within_a_span_names_it_whoever_wrote_the_line(out: io.StringIO) -> None:
@@ -124,13 +118,10 @@ def test_another_server_gets_the_place_in_the_trace_and_not_the_baggage(monkeypa
 
 
 def test_a_server_in_another_program_names_the_span_too(caplog: pytest.LogCaptureFixture) -> None:
-    structlog.reset_defaults()
-    try:
+    with logging_as_before():
         logs.hand_to_standard_library()
         context = SpanContext(0xABC, 0xDEF, is_remote=False, trace_flags=TraceFlags(1))
         with caplog.at_level(logging.INFO), use_span(NonRecordingSpan(context)):
             structlog.get_logger("rampd_server").info("ours")
-    finally:
-        structlog.reset_defaults()
     [record] = caplog.records
     assert (record.trace_id, record.span_id) == (f"{0xABC:032x}", f"{0xDEF:016x}")  # type: ignore[attr-defined]
