@@ -19,6 +19,8 @@ import pytest
 from rampd.testing import RampdServer
 from rampd.testing._server import running_server
 from rampd_cli import app
+from rampd_server.process.logs import hand_to_standard_library
+from tests.logging_as_before import logging_as_before
 
 _number = itertools.count(1)
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
@@ -59,6 +61,14 @@ class Ran:
 
 
 Run = Callable[..., Ran]
+
+
+@pytest.fixture(autouse=True)
+def _lines_of_servers() -> Iterator[None]:
+    """The lines of servers in this process do not go to the standard output, whatever tests before have left."""
+    with logging_as_before():
+        hand_to_standard_library()
+        yield
 
 
 @pytest.fixture

@@ -198,3 +198,11 @@ def test_configuring_twice_logs_once():
     logs.configure(LogFormat.JSON, LogLevel.INFO, out := io.StringIO())
     structlog.get_logger().info("once")
     assert len(lines(out)) == 1
+
+
+def test_after_a_test_the_lines_of_a_server_in_this_process_go_where_they_went_before() -> None:
+    logs.hand_to_standard_library()
+    before = structlog.get_config()
+    with logging_as_before():
+        logs.configure(LogFormat.JSON, LogLevel.INFO, io.StringIO())
+    assert structlog.get_config() == before
