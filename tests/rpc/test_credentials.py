@@ -152,8 +152,11 @@ async def result(value: Any) -> Any:
 # Each client
 
 
+PATIENT: dict[str, Any] = {"timeout": 20}
+
+
 async def resolved(face: type, target: str, mode: str, **options: Any) -> str:
-    resolver = face(target, mode=mode, timeout=20, **options)
+    resolver = face(target, mode=mode, **PATIENT | options)
     try:
         return str((await result(resolver.resolve(C, repo="acme/app"))).tag)
     finally:
@@ -161,7 +164,7 @@ async def resolved(face: type, target: str, mode: str, **options: Any) -> str:
 
 
 async def read(face: type, target: str, **options: Any) -> str:
-    admin = face(target, timeout=20, **options)
+    admin = face(target, **PATIENT | options)
     try:
         return str((await result(admin.get_rollout(C))).current.tag)
     finally:
@@ -169,7 +172,7 @@ async def read(face: type, target: str, **options: Any) -> str:
 
 
 async def provided(target: str, **options: Any) -> str:
-    provider = RampdProvider(target, timeout=20, **options)
+    provider = RampdProvider(target, **PATIENT | options)
     try:
         await asyncio.to_thread(provider.initialize, EvaluationContext())
         return provider.resolve_string_details(C, "none", EvaluationContext("acme/app")).value
@@ -193,7 +196,7 @@ async def test_every_client_proves_who_calls_by_a_token_over_tls(place: Place, c
     options = {"credentials": Token(place.tokens.of["page"]), "ca_file": place.ca_file}
     assert await CLIENTS[client](place.tls, **options) == "t1"
     with pytest.raises(Exception, match=r"(?s)credential|No version|no state"):
-        await CLIENTS[client](place.tls, ca_file=place.ca_file)
+        await CLIENTS[client](place.tls, ca_file=place.ca_file, timeout=2)
 
 
 @pytest.mark.parametrize("client", CLIENTS)
