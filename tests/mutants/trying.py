@@ -88,7 +88,7 @@ class Scratch:
 
     def without_mutation(self, tests: Sequence[str], *, at_once: int = 1) -> dict[str, Verdict | None]:
         """Returns why each test proves nothing, or None for a test that passes with the unchanged code."""
-        code, output = self._run("-rA", "-n", str(at_once), "--dist", "worksteal", *tests, limit_s=_BASELINE_LIMIT_S)
+        code, output = self._run("-rA", "-n", str(at_once), "--dist", "worksteal", *tests)
         if code != _PASSED:
             print(output, file=sys.stderr)
         ended = re.findall(r"^(PASSED|FAILED|ERROR) (.+?)(?: - .*)?$", output, re.MULTILINE)
@@ -120,7 +120,7 @@ class Scratch:
         self._marks += 1
         os.utime(path, (self._marks, self._marks))
 
-    def _run(self, *arguments: str, limit_s: float) -> tuple[int, str]:
+    def _run(self, *arguments: str) -> tuple[int, str]:
         """Returns the exit code of pytest and its output. A run that takes too long has failed."""
         process = subprocess.Popen(
             (sys.executable, "-m", "pytest", *_QUIETLY, *arguments),
@@ -132,9 +132,9 @@ class Scratch:
             process_group=0,
         )
         try:
-            output, _ = process.communicate(timeout=limit_s)
+            output, _ = process.communicate(timeout=_BASELINE_LIMIT_S)
         except subprocess.TimeoutExpired:
-            return _FAILED, f"Timeout (>{limit_s} s)"
+            return _FAILED, f"Timeout (>{_BASELINE_LIMIT_S} s)"
         else:
             return process.returncode, output
         finally:

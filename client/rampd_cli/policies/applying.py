@@ -86,9 +86,9 @@ def every(session: "Session", on_damage: "Callable[[RampdError], None] | None" =
         try:
             yield present(admin, listed.component)
         except RampdError as error:
+            if is_gone(error):
+                continue
             if not is_damaged(error):
-                if is_gone(error):
-                    continue
                 raise
             if on_damage is not None:
                 on_damage(error)
