@@ -20,7 +20,11 @@ import pytest
 
 from rampd import v1
 from rampd.v1 import release_service_pb2_grpc, resolver_service_pb2_grpc, rollout_service_pb2_grpc
+from rampd_server import testing
+from rampd_server.listeners import Listening
+from tests.waiting import eventually
 
+SHORT_DEADLINE_S = 2.0
 _START_S = 60
 _STOP_S = 20
 
@@ -152,6 +156,19 @@ def stubs(target: str) -> Iterator[Stubs]:
         yield made
     finally:
         made.channel.close()
+
+
+@contextlib.contextmanager
+def server_that_soon_gives_up(directory: Path, redis_url: str, **settings: object) -> Iterator[Listening]:
+    """Runs a server in a thread. It gives up a call of the store after SHORT_DEADLINE_S.
+
+    The first connection may take longer on a busy machine. So the start waits for the store, as in production.
+    """
+    deadline = {"store_deadline_s": SHORT_DEADLINE_S, "wait_for_store": True}
+    with testing.listening(directory, redis_url, **deadline, **settings) as at:
+        with stubs(str(at.grpc)) as call:
+            eventually(lambda: call("ListRollouts"), suppressed=grpc.RpcError)
+        yield at
 
 
 def reason_of(error: grpc.RpcError) -> str:

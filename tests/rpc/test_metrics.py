@@ -35,7 +35,6 @@ from rampd_server.metrics.counting import Labels
 from rampd_server.process.address import Address
 from rampd_server.rpc import answer_counts
 from rampd_server.rpc.answer_counts import labels_of
-from rampd_server.storage.link import DEADLINE_S
 from tests.certificates import make_certificate
 from tests.damaging import damage, make_servers_read_again
 from tests.over_http import envelope
@@ -43,7 +42,7 @@ from tests.prometheus import prometheus
 from tests.proxy import proxy_to_unix
 from tests.rpc.access_table import Tokens
 from tests.scraping import Scraped, scrape
-from tests.servers import Stubs, require, short_directory, stubs
+from tests.servers import Stubs, require, server_that_soon_gives_up, short_directory, stubs
 from tests.stores import StoreServer
 from tests.waiting import eventually
 
@@ -610,12 +609,8 @@ def test_a_server_that_has_lost_its_store_says_nothing_of_components(
 ) -> None:
     with (
         proxy_to_unix(store_process.url.removeprefix("unix://")) as proxy,
-        testing.listening(
-            directory,
-            f"redis://127.0.0.1:{proxy.port}",
-            store_deadline_s=DEADLINE_S,
-            namespace=namespace,
-            http="127.0.0.1:0",
+        server_that_soon_gives_up(
+            directory, f"redis://127.0.0.1:{proxy.port}", namespace=namespace, http="127.0.0.1:0"
         ) as at,
         stubs(str(at.grpc)) as call,
     ):
