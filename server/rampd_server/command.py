@@ -1,4 +1,4 @@
-"""The two commands of `rampd-server`: serve and adopt."""
+"""The commands of `rampd-server` that need a store: serve, adopt, export and import."""
 
 import asyncio
 import contextlib
@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from rampd_server import app, workers
 from rampd_server.access import token_commands
+from rampd_server.backup import commands as backup_commands
 from rampd_server.process import config, event_loop, logs, startup
 from rampd_server.process.config import Command, Config
 from rampd_server.process.embedded import embedded_store, embedded_store_of_before
@@ -19,9 +20,15 @@ def run(arguments: Sequence[str]) -> int:
     if arguments and arguments[0] in token_commands.COMMANDS:
         return token_commands.run(arguments, names=NAMES)
     try:
-        command, settings = config.read(arguments)
+        command, settings, options = config.read(arguments)
         logs.configure(settings.log_format, settings.log_level)
-        event_loop.run(_serve(settings) if command is Command.SERVE else _adopt(settings))
+        match command:
+            case Command.SERVE:
+                event_loop.run(_serve(settings))
+            case Command.ADOPT:
+                event_loop.run(_adopt(settings))
+            case Command.EXPORT | Command.IMPORT:
+                event_loop.run(_back_up(command, settings, options))
     except StartupError as error:
         return startup.report(error)
     except KeyboardInterrupt:  # Ctrl-C before the signal handlers were set
@@ -73,6 +80,11 @@ async def _adopt(settings: Config) -> None:
             "their fallback or fail, until you call Release. If you expected components, check --namespace and the store."
         )
     print(_followers(adopted.servers))
+
+
+async def _back_up(command: Command, settings: Config, options: frozenset[str]) -> None:
+    async with _known_store(settings) as redis_url:
+        await backup_commands.run(command, settings, options, redis_url)
 
 
 def _followers(servers: int | None) -> str:
