@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from rampd_server import app, workers
 from rampd_server.access import token_commands
 from rampd_server.backup import commands as backup_commands
-from rampd_server.process import config, event_loop, logs, startup
+from rampd_server.process import adopting, config, event_loop, logs, startup
 from rampd_server.process.config import Command, Config
 from rampd_server.process.embedded import embedded_store, embedded_store_of_before
 from rampd_server.process.signals import run_until, stop_signals
@@ -79,21 +79,9 @@ async def _adopt(settings: Config) -> None:
             "The namespace has no component. Launchers keep their versions for 5 minutes (next_max_stale). After that they run "
             "their fallback or fail, until you call Release. If you expected components, check --namespace and the store."
         )
-    print(_followers(adopted.servers))
+    print(adopting.followers(adopted.servers))
 
 
 async def _back_up(command: Command, settings: Config, options: frozenset[str]) -> None:
     async with _known_store(settings) as redis_url:
         await backup_commands.run(command, settings, options, redis_url)
-
-
-def _followers(servers: int | None) -> str:
-    if servers is None:
-        return (
-            "The number of servers that follow it is not known, because Redis denies CLIENT LIST to this user. Servers that "
-            "run now take it over within seconds."
-        )
-    if not servers:
-        return "No server is connected to it now. The next server that starts goes on with it."
-    many = "1 server follows it and takes it" if servers == 1 else f"{servers} servers follow it and take it"
-    return f"{many} over within seconds."

@@ -30,7 +30,7 @@ NAMES = [f"c{number}" for number in range(12)]
 
 async def exported(store: RedisStore, *, with_history: bool = True) -> tuple[Content, Exported]:
     written: list[bytes] = []
-    done = await export(store, written.append, with_history=with_history)
+    done = await export(store, "blue", written.append, with_history=with_history)
     return lines.read(b"".join(written)), done
 
 
@@ -191,7 +191,7 @@ async def test_a_store_that_goes_back_during_the_export_refuses_it(server: Store
         written.append(line)
 
     with client, pytest.raises(StoreUnavailableError, match=r"The output is not whole\. Export again"):
-        await export(store, write, with_history=True)
+        await export(store, "blue", write, with_history=True)
     with pytest.raises(ExportError, match="is not a whole export"):
         lines.read(b"".join(written))
 
@@ -199,7 +199,7 @@ async def test_a_store_that_goes_back_during_the_export_refuses_it(server: Store
 async def test_a_cut_or_changed_export_is_refused(store: RedisStore):
     await do(store, commands.Release("a"), commands.Release("b"))
     written: list[bytes] = []
-    await export(store, written.append, with_history=True)
+    await export(store, "blue", written.append, with_history=True)
 
     for number in range(len(written)):
         with pytest.raises(ExportError, match="is not a whole export"):

@@ -1,16 +1,20 @@
 """`rampd-server export` and `rampd-server import`: from the store to standard output, and from standard input to the store."""
 
+import hashlib
 import os
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from rampd_server.backup import exporting
+from rampd_server.backup import exporting, importing, lines
+from rampd_server.backup.lines import Content, ExportError
 from rampd_server.domain.errors import RampdError
 from rampd_server.domain.wording import counted
-from rampd_server.process.adopting import adopt_command
+from rampd_server.process.adopting import adopt_command, followers
 from rampd_server.process.config import Command, Config
 from rampd_server.process.startup import StartupError
+from rampd_server.storage.followers import count_servers
+from rampd_server.storage.importing import Import, NotEmptyError
 from rampd_server.storage.link import Link
 from rampd_server.storage.server_check import UnsuitableStoreError, check_server
 from rampd_server.storage.store import RedisStore
@@ -18,34 +22,81 @@ from rampd_server.storage.store import RedisStore
 
 async def run(command: Command, settings: Config, options: frozenset[str], redis_url: str) -> None:
     """Runs one of the two commands. Raises StartupError."""
-    async with _store(settings, redis_url) as store:
+    async with _link(settings, redis_url) as link:
         if command is Command.EXPORT:
-            await _export(store, with_history="history" in options)
+            await _export(link, settings.namespace, with_history="history" in options)
+        elif "discard" in options:
+            await _discard(link, settings.namespace)
+        else:
+            await _import(link, settings.namespace)
 
 
 @asynccontextmanager
-async def _store(settings: Config, redis_url: str) -> AsyncGenerator[RedisStore]:
-    """Gives the store of a namespace. Turns errors of the store into StartupError."""
+async def _link(settings: Config, redis_url: str) -> AsyncGenerator[Link]:
+    """Gives a link to the namespace. Turns errors of the store into StartupError."""
     link = Link.connect(redis_url, namespace=settings.namespace, adopt_command=adopt_command(settings, redis_url))
     try:
         await check_server(link)
-        yield RedisStore(link)
+        yield link
     except (RampdError, UnsuitableStoreError) as error:
         raise StartupError(str(error)) from error
     finally:
         await link.close()
 
 
-async def _export(store: RedisStore, *, with_history: bool) -> None:
+async def _export(link: Link, namespace: str, *, with_history: bool) -> None:
     if sys.stdout.isatty():
         raise StartupError("export writes a file to standard output: add > FILE.")
-    done = await exporting.export(store, _write, with_history=with_history)
+    done = await exporting.export(RedisStore(link), namespace, _write, with_history=with_history)
     events = f", {counted(done.events, 'event')} of their history" if with_history else ""
     print(
         f"Exported {counted(done.components, 'component')} with {counted(done.overrides, 'override')}{events}, as of the feed's "
         f"entry {done.entry}.",
         file=sys.stderr,
     )
+
+
+async def _import(link: Link, namespace: str) -> None:
+    content, digest = _read()
+    target = Import(link, digest)
+    try:
+        is_begun = await target.begin()
+    except NotEmptyError:
+        raise StartupError(
+            f"The namespace {namespace} is not empty, so nothing was imported. Give another one with --namespace."
+        ) from None
+    if not is_begun:
+        print(f"This input made the namespace {namespace} before, so nothing was changed. Later changes stay.")
+        return
+    epoch = await importing.write(target, content)
+    overrides = sum(len(overrides) for _, overrides in content.components)
+    print(
+        f"Imported {counted(len(content.components), 'component')} with {counted(overrides, 'override')} into the namespace "
+        f"{namespace}, in epoch {epoch}."
+    )
+    print(followers(await count_servers(link)))
+
+
+async def _discard(link: Link, namespace: str) -> None:
+    if await Import(link, "discarded").discard():
+        print(
+            f"The namespace {namespace} is empty. A server that runs on it writes nothing until an import or an adopt."
+        )
+    else:
+        print(f"No import into the namespace {namespace} is under way, so nothing was discarded.")
+
+
+def _read() -> tuple[Content, str]:
+    """Reads standard input to its end. Returns the content, and its digest."""
+    if sys.stdin.isatty():
+        raise StartupError("import reads a file from standard input: add < FILE.")
+    try:
+        read = sys.stdin.buffer.read()
+        return lines.read(read), hashlib.sha256(read).hexdigest()
+    except OSError as error:
+        raise StartupError(f"Standard input can't be read: {error.strerror}.") from error
+    except ExportError as error:
+        raise StartupError(str(error)) from error
 
 
 def _write(line: bytes) -> None:

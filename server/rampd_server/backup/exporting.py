@@ -28,11 +28,12 @@ class Exported(NamedTuple):
     entry: str
 
 
-async def export(store: RedisStore, write: Callable[[bytes], object], *, with_history: bool) -> Exported:
-    """Writes the lines of an export. Raises StartupError if there is nothing to export, or something that can't be read;
+async def export(
+    store: RedisStore, namespace: str, write: Callable[[bytes], object], *, with_history: bool
+) -> Exported:
+    """Writes the lines of an export of the store's namespace. Raises StartupError if there is nothing to export, or something that can't be read;
     StoreUnavailableError, StoreResetError, StoreCorruptError.
     """
-    namespace = store.keys.prefix.partition("{")[2].partition("}")[0]
     head = await _head(store)
     store.set_epoch(head.epoch)
     state = await _read_all(store, head)
@@ -100,7 +101,8 @@ async def _write_histories(store: RedisStore, state: State, writer: Writer) -> i
         if len(component.overrides):
             repos = dict(component.overrides.items())
             async for origins in read_origins(store.link, name, up_to=state.entry_id):
-                writer.origins(name, {repo: entry_id for repo, entry_id in origins.items() if repo in repos})
+                if kept := {repo: entry_id for repo, entry_id in origins.items() if repo in repos}:
+                    writer.origins(name, kept)
     return number
 
 

@@ -7,13 +7,13 @@
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from rampd._contract.grammar import COMPONENT, word_violation
 from rampd_server.domain.rollout.model import Absent, Rollout
+from rampd_server.domain.wording import moment
 from rampd_server.ports import Namespace, Override
 from rampd_server.storage.codec import component_lines, feed_entry, history, texts
 from rampd_server.storage.codec.malformed import MalformedError
@@ -52,6 +52,11 @@ class Content:
     """The history of each component, oldest first; that of the namespace itself has the name ""."""
     origins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Of each component: repo to the id of the event that set its override."""
+
+    @property
+    def note(self) -> str:
+        """Where the content comes from, for the history."""
+        return f"from namespace {self.about.namespace}, as of {moment(self.about.time_ms)}"
 
 
 class Writer:
@@ -107,7 +112,7 @@ def read(content: bytes) -> Content:
     lines = content.splitlines(keepends=True)
     _check_whole(content, lines)
     try:
-        first, *values = (json.loads(line) for line in lines[:-1])
+        first, *values = (texts.read_object(line.decode()) for line in lines[:-1])
         return _read(_read_about(first), values)
     except (MalformedError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as exc:
         raise ExportError(f"The input is not what rampd wrote: {exc!r}. Give an export as it was written.") from exc

@@ -23,8 +23,8 @@ from rampd_server.storage.codec.patch import (
 from rampd_server.storage.codec.rollout_hash import SECTION as ROLLOUT
 from rampd_server.storage.codec.rollout_hash import write_hash
 
-_COMPONENT: Final = "component"
-_OVERRIDES: Final = "overrides"
+COMPONENT: Final = "component"
+OVERRIDES: Final = "overrides"
 _PIECE: Final = 1_000
 _PIECE_RELEASES: Final = 100
 _PIECE_BYTES: Final = 65_536
@@ -32,29 +32,32 @@ _PIECE_BYTES: Final = 65_536
 
 def write(rollout: Rollout | Absent, overrides: Iterable[tuple[str, Override]] = ()) -> Iterator[bytes]:
     """Yields the lines of a component. Each one takes about a millisecond."""
-    head = {
-        _COMPONENT: rollout.component,
+    return map(line, pieces(rollout, overrides))
+
+
+def pieces(rollout: Rollout | Absent, overrides: Iterable[tuple[str, Override]] = ()) -> Iterator[Mapping[str, Any]]:
+    """Yields the values of the lines. In each section the fields have the names and the texts that they have in Redis."""
+    head: dict[str, object] = {
+        COMPONENT: rollout.component,
         ROLLOUT: write_hash(rollout),
         QUARANTINE: write_quarantine(rollout),
     }
     if isinstance(rollout, Absent):
-        yield line(head)
+        yield head
         return
     head[QUEUE] = [str(number) for number in rollout.queue]
     head[TIMELINE] = write_timeline(rollout.timeline)
-    yield line(head)
+    yield head
     for releases in _pieces_of(rollout.releases.values()):
-        yield line(
-            {
-                RELEASES: {each.number: texts.write_release(each) for each in releases},
-                ATTRIBUTES: {
-                    each.number: texts.write_json(dict(each.attributes)) for each in releases if each.attributes
-                },
-            }
-        )
+        yield {
+            RELEASES: {str(each.number): texts.write_release(each) for each in releases},
+            ATTRIBUTES: {
+                str(each.number): texts.write_json(dict(each.attributes)) for each in releases if each.attributes
+            },
+        }
     rest = iter(overrides)
     while piece := {repo: texts.write_override(override) for repo, override in islice(rest, _PIECE)}:
-        yield line({_OVERRIDES: piece})
+        yield {OVERRIDES: piece}
 
 
 def line(value: object) -> bytes:
@@ -67,10 +70,10 @@ def gather(values: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     """
     whole: dict[str, Any] = {}
     for value in values:
-        if _COMPONENT in value:
+        if COMPONENT in value:
             if whole:
                 yield whole
-            whole = {QUEUE: (), RELEASES: {}, ATTRIBUTES: {}, TIMELINE: {}, _OVERRIDES: {}, **value}
+            whole = {QUEUE: (), RELEASES: {}, ATTRIBUTES: {}, TIMELINE: {}, OVERRIDES: {}, **value}
         else:
             for section, fields in value.items():
                 whole[section].update(fields)
@@ -80,7 +83,7 @@ def gather(values: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
 
 def name_of(whole: Mapping[str, Any]) -> str:
     """Returns the name of a component that `gather` has put together."""
-    return str(whole[_COMPONENT])
+    return str(whole[COMPONENT])
 
 
 def read(whole: Mapping[str, Any]) -> tuple[Rollout | Absent, Mapping[str, Override]]:
@@ -93,7 +96,7 @@ def read(whole: Mapping[str, Any]) -> tuple[Rollout | Absent, Mapping[str, Overr
         *(whole[section] for section in (RELEASES, ATTRIBUTES, QUARANTINE, TIMELINE)),
     )
     rollout = rebuild.load(name_of(whole), sections)
-    return rollout, {repo: texts.read_override(text) for repo, text in whole[_OVERRIDES].items()}
+    return rollout, {repo: texts.read_override(text) for repo, text in whole[OVERRIDES].items()}
 
 
 def _pieces_of(releases: Iterable[Release]) -> Iterator[list[Release]]:
