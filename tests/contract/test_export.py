@@ -10,7 +10,7 @@ import redis
 
 from rampd_server.backup import lines
 from rampd_server.backup.exporting import Exported, export
-from rampd_server.backup.lines import Content, ExportError
+from rampd_server.backup.lines import Content, InputError
 from rampd_server.domain.errors import RefusedError, StoreCorruptError, StoreResetError, StoreUnavailableError
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.model import Absent, Freeze
@@ -192,7 +192,7 @@ async def test_a_store_that_goes_back_during_the_export_refuses_it(server: Store
 
     with client, pytest.raises(StoreUnavailableError, match=r"The output is not whole\. Export again"):
         await export(store, "blue", write, with_history=True)
-    with pytest.raises(ExportError, match="is not a whole export"):
+    with pytest.raises(InputError, match="is not a whole export"):
         lines.read(b"".join(written))
 
 
@@ -202,13 +202,13 @@ async def test_a_cut_or_changed_export_is_refused(store: RedisStore):
     await export(store, "blue", written.append, with_history=True)
 
     for number in range(len(written)):
-        with pytest.raises(ExportError, match="is not a whole export"):
+        with pytest.raises(InputError, match="is not a whole export"):
             lines.read(b"".join(written[:number]) or b"\n")
         changed = [line.replace(b"a", b"b", 1) if place == number else line for place, line in enumerate(written)]
-        with pytest.raises(ExportError, match="Nothing was written"):
+        with pytest.raises(InputError, match="Nothing was written"):
             lines.read(b"".join(changed))
-    with pytest.raises(ExportError, match="was changed or damaged"):
+    with pytest.raises(InputError, match="was changed or damaged"):
         lines.read(b"".join(written).replace(b"\n", b"\r\n"))
     later = b"".join(written).replace(b'"rampd_export":1', b'"rampd_export":2')
-    with pytest.raises(ExportError, match="was changed or damaged"):
+    with pytest.raises(InputError, match="was changed or damaged"):
         lines.read(later)

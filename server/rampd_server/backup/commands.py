@@ -6,8 +6,8 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from rampd_server.backup import exporting, importing, lines
-from rampd_server.backup.lines import Content, ExportError
+from rampd_server.backup import exporting, importing, lines, table
+from rampd_server.backup.lines import Content, InputError
 from rampd_server.domain.errors import RampdError
 from rampd_server.domain.wording import counted
 from rampd_server.process.adopting import adopt_command, followers
@@ -57,8 +57,9 @@ async def _export(link: Link, namespace: str, *, with_history: bool) -> None:
 
 
 async def _import(link: Link, namespace: str) -> None:
-    content, digest = _read()
-    target = Import(link, digest)
+    given = _read()
+    target = Import(link, hashlib.sha256(given).hexdigest())
+    content = _content(given, now_ms=await target.now_ms())
     try:
         is_begun = await target.begin()
     except NotEmptyError:
@@ -86,17 +87,23 @@ async def _discard(link: Link, namespace: str) -> None:
         print(f"No import into the namespace {namespace} is under way, so nothing was discarded.")
 
 
-def _read() -> tuple[Content, str]:
-    """Reads standard input to its end. Returns the content, and its digest."""
+def _read() -> bytes:
+    """Reads standard input to its end."""
     if sys.stdin.isatty():
         raise StartupError("import reads a file from standard input: add < FILE.")
     try:
-        read = sys.stdin.buffer.read()
-        return lines.read(read), hashlib.sha256(read).hexdigest()
+        return sys.stdin.buffer.read()
     except OSError as error:
         raise StartupError(f"Standard input can't be read: {error.strerror}.") from error
-    except ExportError as error:
-        raise StartupError(str(error)) from error
+
+
+def _content(given: bytes, *, now_ms: int) -> Content:
+    try:
+        return (
+            lines.read(given) if lines.is_export(given) else table.read(given, actor=importing.actor(), now_ms=now_ms)
+        )
+    except InputError as error:
+        raise StartupError(*error.sentences) from error
 
 
 def _write(line: bytes) -> None:

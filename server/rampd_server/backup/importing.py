@@ -17,13 +17,18 @@ from rampd_server.storage.importing import Import
 ACTION = "Import"
 
 
+def actor() -> str:
+    """Who imports, for the history: the user of this process."""
+    return name_of_user(os.geteuid())
+
+
 async def write(target: Import, content: Content) -> str:
     """Writes all of the content after `target.begin()`, and returns the epoch of the namespace.
 
     Each component gets the next revision, and an event in its history, so that servers that have seen the revision find that
     this one follows it. Raises StoreUnavailableError, StoreResetError, StoreCorruptError.
     """
-    author = Author(name_of_user(os.geteuid()), ACTION, content.note)
+    author = Author(actor(), ACTION, content.note)
     now_ms = await target.now_ms()
     # The ids of the store go on after the newest one that is imported, also if the clock of its store was ahead.
     latest_ms = max((entry_order(entry_id)[0] for entry_id in _ids(content)), default=0)

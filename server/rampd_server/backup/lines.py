@@ -24,8 +24,12 @@ FORMAT: Final = 1
 _FORMAT, _HISTORY, _ORIGINS, _LINES = "rampd_export", "history", "origins", "lines"
 
 
-class ExportError(Exception):
-    """Raised when the lines of an export can't be imported. The message is a sentence that says why, and what to do."""
+class InputError(Exception):
+    """Raised when the input can't be imported. `sentences` say what is wrong with it, and what to do."""
+
+    def __init__(self, *sentences: str) -> None:
+        super().__init__("\n".join(sentences))
+        self.sentences = sentences
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +47,17 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What an export has."""
+    """What is to be imported."""
 
     about: About
+    note: str
+    """Where it comes from, for the history."""
     components: Sequence[tuple[Rollout, Mapping[str, Override]]]
     gone: Sequence[Absent] = ()
     events: Mapping[str, Sequence[RawEvent]] = field(default_factory=dict)
     """The history of each component, oldest first; that of the namespace itself has the name ""."""
     origins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Of each component: repo to the id of the event that set its override."""
-
-    @property
-    def note(self) -> str:
-        """Where the content comes from, for the history."""
-        return f"from namespace {self.about.namespace}, as of {moment(self.about.time_ms)}"
 
 
 class Writer:
@@ -108,14 +109,14 @@ def is_export(content: bytes) -> bool:
 
 
 def read(content: bytes) -> Content:
-    """Reads an export. Raises ExportError."""
+    """Reads an export. Raises InputError."""
     lines = content.splitlines(keepends=True)
     _check_whole(content, lines)
     try:
         first, *values = (texts.read_object(line.decode()) for line in lines[:-1])
         return _read(_read_about(first), values)
     except (MalformedError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as exc:
-        raise ExportError(f"The input is not what rampd wrote: {exc!r}. Give an export as it was written.") from exc
+        raise InputError(f"The input is not what rampd wrote: {exc!r}. Give an export as it was written.") from exc
 
 
 def _check_whole(content: bytes, lines: Sequence[bytes]) -> None:
@@ -123,13 +124,13 @@ def _check_whole(content: bytes, lines: Sequence[bytes]) -> None:
         last = texts.read_object(lines[-1].decode())
         number, digest = last[_LINES], last["sha256"]
     except (ValueError, KeyError):
-        raise ExportError(
+        raise InputError(
             "The input is not a whole export: it was cut off. Its last line must say how many lines there are. Nothing was "
             "written. Give the whole file, or export again."
         ) from None
     end = len(content) - len(lines[-1])
     if number != len(lines) - 1 or hashlib.sha256(content[:end]).hexdigest() != digest:
-        raise ExportError(
+        raise InputError(
             "The input was changed or damaged after the export: its checksum does not fit. Nothing was written. Give an export "
             "as it was written."
         )
@@ -137,7 +138,7 @@ def _check_whole(content: bytes, lines: Sequence[bytes]) -> None:
 
 def _read_about(first: Mapping[str, Any]) -> About:
     if first[_FORMAT] != FORMAT or first["schema"] > SCHEMA:
-        raise ExportError(
+        raise InputError(
             f"The input is of a later rampd (format {first[_FORMAT]}, schema {first['schema']}; this one reads format {FORMAT} and "
             f"up to schema {SCHEMA}). Nothing was written. Import it with that version of rampd-server."
         )
@@ -181,4 +182,5 @@ def _read(about: About, values: Sequence[Mapping[str, Any]]) -> Content:
             history.read_event(component, texts.read_entry_id(entry_id), fields)
     for entry_id in (each for repos in origins.values() for each in repos.values()):
         texts.read_entry_id(entry_id)
-    return Content(about, components, gone, events, origins)
+    note = f"from namespace {about.namespace}, as of {moment(about.time_ms)}"
+    return Content(about, note, components, gone, events, origins)
