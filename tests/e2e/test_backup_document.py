@@ -72,7 +72,7 @@ def fill(call: Stubs) -> None:
     call("Ramp", component="restyler", percent=10)
     call("SetOverride", component="restyler", repo="acme/app", tag="20200301")
     call("Release", component="hlint", tag="7")
-    call("FreezeAll", note="holidays")
+    call("Freeze", all=True, note="holidays")
 
 
 def test_the_commands_print_what_the_document_shows(directory: Path) -> None:

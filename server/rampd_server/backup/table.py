@@ -66,6 +66,8 @@ def _lines_of(content: bytes) -> Iterator[tuple[int, Mapping[str, object] | str]
         text = content.decode("utf-8-sig")
     except ValueError:
         raise _no_table("it is not UTF-8") from None
+    if not text.strip():
+        raise _no_table("it is empty")
     if text.lstrip().startswith("{"):
         yield from ((number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip())
         return
