@@ -9,6 +9,7 @@ from rampd_server.domain.rollout.model import Absent, Rollout
 from rampd_server.ports import Namespace, Override
 from rampd_server.storage.codec import component_lines, feed_entry, texts
 from rampd_server.storage.codec.component_lines import OVERRIDES
+from rampd_server.storage.codec.rollout_hash import SECTION as ROLLOUT
 from rampd_server.storage.exporting import RawEvent
 from rampd_server.storage.limits import MAX_FEED_BYTES, MAX_FEED_ENTRIES
 from rampd_server.storage.link import Link
@@ -118,8 +119,8 @@ def _sections(
         for name, fields in piece.items()
         if name != component_lines.COMPONENT
     }
-    if component_lines.ROLLOUT in sections and overrides:
-        sections[component_lines.ROLLOUT] += ["overrides", str(len(overrides))]
+    if ROLLOUT in sections and overrides:
+        sections[ROLLOUT] += ["overrides", str(len(overrides))]
     if repos := piece.get(OVERRIDES):
         expiries = {repo: overrides[repo].expire_ms for repo in repos}
         sections["overrides_index"] = [part for repo in repos for part in ("0", repo)]
