@@ -76,7 +76,7 @@ def fill(call: Stubs) -> None:
 
 
 def test_the_commands_print_what_the_document_shows(directory: Path) -> None:
-    back_up, restore, discard, move, begin = BOXES
+    back_up, restore, discard, merge, move, begin = BOXES
     with store_server(REDIS) as one, store_server(REDIS) as other:
         terminal = Terminal(directory, one, other)
         (directory / "table.csv").write_text(TABLE)
@@ -87,6 +87,10 @@ def test_the_commands_print_what_the_document_shows(directory: Path) -> None:
             terminal.types(restore)
             eventually(lambda: not call("Resolve", component="hlint", repo="acme/app").stale)
             terminal.types(discard)
+            call("Ramp", component="restyler", percent=5)
+            call("DeleteOverride", component="restyler", repo="acme/app")
+            terminal.types(merge)
+            eventually(lambda: call("GetRollout", component="restyler").rollout.next_percent == 10)
         terminal.types(move)
         terminal.types(begin)
         with redis.Redis.from_url(other.url, decode_responses=True) as client:

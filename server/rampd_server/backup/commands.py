@@ -4,12 +4,15 @@ import hashlib
 import os
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from typing import Final
 
-from rampd_server.backup import exporting, importing, lines, table
+from rampd_server.backup import exporting, importing, lines, plan, table
 from rampd_server.backup.lines import Content, InputError
 from rampd_server.domain.errors import RampdError
+from rampd_server.domain.rollout.moves import Context
 from rampd_server.domain.wording import counted
+from rampd_server.ports import Author, ConflictError
 from rampd_server.process.adopting import adopt_command, followers
 from rampd_server.process.config import Command, Config
 from rampd_server.process.startup import StartupError
@@ -18,15 +21,23 @@ from rampd_server.storage.importing import Import, NotEmptyError
 from rampd_server.storage.link import Link
 from rampd_server.storage.server_check import UnsuitableStoreError, check_server
 from rampd_server.storage.store import RedisStore
+from rampd_server.storage.together import together
+
+_TRIES: Final = 10
+"""How often a merge is planned again because the namespace has changed meanwhile."""
 
 
 async def run(command: Command, settings: Config, options: frozenset[str], redis_url: str) -> None:
     """Runs one of the two commands. Raises StartupError."""
     async with _link(settings, redis_url) as link:
+        if options == {"yes"} or {"merge", "discard"} <= options:
+            raise StartupError("--yes goes with --merge, and --merge does not go with --discard.")
         if command is Command.EXPORT:
             await _export(link, settings.namespace, with_history="history" in options)
         elif "discard" in options:
             await _discard(link, settings.namespace)
+        elif "merge" in options:
+            await _merge(link, settings.namespace, is_wanted="yes" in options)
         else:
             await _import(link, settings.namespace)
 
@@ -40,6 +51,8 @@ async def _link(settings: Config, redis_url: str) -> AsyncGenerator[Link]:
         yield link
     except (RampdError, UnsuitableStoreError) as error:
         raise StartupError(str(error)) from error
+    except InputError as error:
+        raise StartupError(*error.sentences) from error
     finally:
         await link.close()
 
@@ -64,7 +77,8 @@ async def _import(link: Link, namespace: str) -> None:
         is_begun = await target.begin()
     except NotEmptyError:
         raise StartupError(
-            f"The namespace {namespace} is not empty, so nothing was imported. Give another one with --namespace."
+            f"The namespace {namespace} is not empty, so nothing was imported. Give another one with --namespace, or look "
+            "with --merge at what would change."
         ) from None
     if not is_begun:
         print(f"This input made the namespace {namespace} before, so nothing was changed. Later changes stay.")
@@ -76,6 +90,34 @@ async def _import(link: Link, namespace: str) -> None:
         f"{namespace}, in epoch {epoch}."
     )
     print(followers(await count_servers(link)))
+
+
+async def _merge(link: Link, namespace: str, *, is_wanted: bool) -> None:
+    store = RedisStore(link)
+    head = await exporting.head_of(store)
+    store.set_epoch(head.epoch)
+    content = _content(_read(), now_ms=head.time_ms)
+    actor = importing.actor()
+    for _ in range(_TRIES):
+        with suppress(ConflictError):
+            async with together(link) as at_once:
+                made = await plan.make(store, content, Context(head.time_ms, actor, content.note))
+                if is_wanted and made.changes:
+                    await at_once.commit(made.changes, Author(actor, importing.ACTION, content.note))
+            break
+    else:
+        raise StartupError("Nothing was merged, because the namespace changes all the time. Try again in a moment.")
+    for line in made.lines():
+        print(line)
+    number = counted(len(made.changes), "component")
+    if not made.changes:
+        print(f"Nothing differs, so nothing was changed in the namespace {namespace}.")
+    elif is_wanted:
+        print(f"Merged {number} into the namespace {namespace}.")
+    else:
+        print(
+            f"Nothing was changed. To change {number} of the namespace {namespace}, type the same command with --yes."
+        )
 
 
 async def _discard(link: Link, namespace: str) -> None:

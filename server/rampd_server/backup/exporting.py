@@ -34,7 +34,7 @@ async def export(
     """Writes the lines of an export of the store's namespace. Raises StartupError if there is nothing to export, or something that can't be read;
     StoreUnavailableError, StoreResetError, StoreCorruptError.
     """
-    head = await _head(store)
+    head = await head_of(store)
     store.set_epoch(head.epoch)
     state = await _read_all(store, head)
     if not state.components and not state.gone:
@@ -64,7 +64,7 @@ async def _read_all(store: RedisStore, head: Head) -> State:
         store,
         State(),
         (),
-        read_head=lambda: _head(store),
+        read_head=lambda: head_of(store),
         now_ms=lambda: head.time_ms,
         confirmed_s=time.monotonic,
     )
@@ -106,7 +106,8 @@ async def _write_histories(store: RedisStore, state: State, writer: Writer) -> i
     return number
 
 
-async def _head(store: RedisStore) -> Head:
+async def head_of(store: RedisStore) -> Head:
+    """Returns the head. Raises StoreResetError if the namespace has no epoch; StoreUnavailableError."""
     head = await store.head()
     if head is None:
         raise StoreResetError(
@@ -117,7 +118,7 @@ async def _head(store: RedisStore) -> Head:
 
 async def _require_still_there(store: RedisStore, state: State) -> None:
     """Raises StoreUnavailableError if the store has lost, since the reading, what was read."""
-    head = await _head(store)
+    head = await head_of(store)
     if head.epoch != state.epoch or (state.entry_id != _EMPTY and await store.has_lost(state.entry_id)):
         raise StoreUnavailableError(
             "The store was emptied, replaced or put back to an older state during the export. The output is not whole. Export again."

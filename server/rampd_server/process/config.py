@@ -60,6 +60,8 @@ OPTIONS_OF: Final[Mapping[str, tuple[Command, str]]] = MappingProxyType(
             Command.IMPORT,
             "empty a namespace whose import was ended before its end, in place of reading anything",
         ),
+        "merge": (Command.IMPORT, "show what the input would change in a namespace with data"),
+        "yes": (Command.IMPORT, "with --merge: also make these changes"),
     }
 )
 """The flags of single commands, without variables: each is given or not."""
@@ -490,7 +492,7 @@ def _parser() -> argparse.ArgumentParser:
             text = f"{text} (default: {default})"
         parser.add_argument(_flag(name), metavar=name.rpartition("_")[2].upper(), help=text)
     for name, (command, description) in OPTIONS_OF.items():
-        parser.add_argument(_flag(name), action="store_true", help=f"with {command}: {description}")
+        parser.add_argument(_flag(name), action="store_true", help=f"{command}: {description}")
     parser.add_argument(
         "--version", action="version", version=f"rampd {metadata.version('rampd')}", help="show the version and exit"
     )

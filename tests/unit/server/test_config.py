@@ -240,6 +240,7 @@ def test_every_other_command_requires_the_store_to_be_named(monkeypatch, command
 
 def test_the_options_of_a_command_are_no_settings():
     assert read(["export", "--data-dir", "/d", "--history"])[1:] == (config("--data-dir", "/d"), {"history"})
+    assert read(["import", "--yes", "--data-dir", "/d", "--merge"])[2] == {"merge", "yes"}
     assert read(["import", "--data-dir", "/d"])[2] == frozenset()
 
 
