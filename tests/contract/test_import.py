@@ -227,6 +227,7 @@ async def test_an_import_that_is_taken_over_writes_nothing_more(store: RedisStor
     before = await contents(target)
 
     for write in (
+        first._unlink([target.keys.components]),
         first.component(*content.components[0], {}),
         first.events("", content.events[""]),
         first.end(newest="1-1", shared=Namespace(), event=()),

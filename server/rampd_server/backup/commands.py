@@ -23,6 +23,8 @@ from rampd_server.storage.server_check import UnsuitableStoreError, check_server
 from rampd_server.storage.store import RedisStore
 from rampd_server.storage.together import together
 
+_DEADLINE_S: Final = 10.0
+"""How long a call of Redis may take: longer than a server's, because no caller waits, and a merge is one call."""
 _TRIES: Final = 10
 """How often a merge is planned again because the namespace has changed meanwhile."""
 
@@ -45,7 +47,12 @@ async def run(command: Command, settings: Config, options: frozenset[str], redis
 @asynccontextmanager
 async def _link(settings: Config, redis_url: str) -> AsyncGenerator[Link]:
     """Gives a link to the namespace. Turns errors of the store into StartupError."""
-    link = Link.connect(redis_url, namespace=settings.namespace, adopt_command=adopt_command(settings, redis_url))
+    link = Link.connect(
+        redis_url,
+        namespace=settings.namespace,
+        adopt_command=adopt_command(settings, redis_url),
+        deadline_s=_DEADLINE_S,
+    )
     try:
         await check_server(link)
         yield link

@@ -47,7 +47,7 @@ class Import:
             raise NotEmptyError
         if (await self._begin())[0] == Code.NOT_EMPTY:
             raise NotEmptyError
-        await _unlink_all(self._link)
+        await self._unlink(await _keys(self._link))
         return True
 
     async def _begin(self, *, takes_any: bool = False) -> list[Any]:
@@ -59,9 +59,13 @@ class Import:
         """Empties the namespace if an import has begun there and not ended. Returns False if there is none."""
         if (await self._begin(takes_any=True))[0] == Code.UNCHANGED:
             return False
-        await _unlink_all(self._link)
-        await self._link.call(self._link.client.unlink, self._link.keys.meta)
+        await self._unlink([*await _keys(self._link), self._link.keys.meta])
         return True
+
+    async def _unlink(self, names: Sequence[str]) -> None:
+        rest = iter(names)
+        while piece := list(islice(rest, _SCAN_COUNT)):
+            await self._link.write("unlink_import", mark=self._mark, names=piece)
 
     async def now_ms(self) -> int:
         """The store's time."""
@@ -143,9 +147,3 @@ async def _keys(link: Link) -> list[str]:
         found += [key for key in keys if key != link.keys.meta]
         if not cursor:
             return found
-
-
-async def _unlink_all(link: Link) -> None:
-    keys = iter(await _keys(link))
-    while piece := list(islice(keys, _SCAN_COUNT)):
-        await link.call(link.client.unlink, *piece)

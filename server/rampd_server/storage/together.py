@@ -18,8 +18,6 @@ from rampd_server.storage.scripts import Code, Script, script
 from rampd_server.storage.store import RedisStore
 
 _OVERRIDES_AT_ONCE: Final = 1_000
-_DEADLINE_S: Final = 30.0
-"""Redis answers nobody while it runs the commits."""
 _REPLIES: Final[Mapping[str, list[Any]]] = {
     "commit_rollout": [Code.DONE, "1-1", "0-0", "1", ""],
     "commit_overrides": [Code.DONE, "1-1", "0-0", "1", "", "0"],
@@ -61,7 +59,7 @@ class Together:
         for this, given in kept.calls:
             self._pipe.evalsha(this.sha, *given)
         with _errors(self._link, is_write=True):
-            async with asyncio.timeout(_DEADLINE_S):
+            async with asyncio.timeout(self._link.deadline_s):
                 replies = await self._pipe.execute()
         for reply in replies:
             if reply[0] != Code.DONE:
