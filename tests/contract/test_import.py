@@ -2,7 +2,7 @@
 
 import hashlib
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -50,6 +50,18 @@ async def import_into(store: RedisStore, content: Content, digest: str) -> None:
     attempt = Import(store.link, digest)
     assert await attempt.begin()
     store.set_epoch(await importing.write(attempt, content))
+
+
+def another_like(attempt: Import) -> Import:
+    """Returns the same attempt, without what waits to be sent."""
+    other = Import(attempt._link, attempt._digest)
+    other._mark = attempt._mark
+    return other
+
+
+async def write_now(writing: Awaitable[None], attempt: Import) -> None:
+    await writing
+    await attempt._exchange()
 
 
 async def fill(store: RedisStore) -> None:
@@ -133,16 +145,20 @@ async def test_an_import_that_is_killed_anywhere_leaves_no_epoch_and_is_repeated
     await fill(store)
     content, digest = await content_of(store)
     calls, dies_at = 0, 0
-    write = Link.write
 
-    async def dying(link: Link, name: str, *keys: Any, **named: Any) -> list[Any]:
-        nonlocal calls
-        calls += 1
-        if calls == dies_at:
-            raise KeyboardInterrupt
-        return await write(link, name, *keys, **named)
+    def dying(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def call(*arguments: Any, **named: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == dies_at:
+                raise KeyboardInterrupt
+            return await method(*arguments, **named)
 
-    monkeypatch.setattr(Link, "write", dying)
+        return call
+
+    monkeypatch.setattr("rampd_server.storage.importing._EXCHANGE", 1)
+    monkeypatch.setattr(Link, "write", dying(Link.write))
+    monkeypatch.setattr(Link, "run_many", dying(Link.run_many))
     while True:
         calls, dies_at = 0, dies_at + 1
         try:
@@ -185,14 +201,17 @@ async def test_an_import_whose_replies_are_lost_writes_once(
     """Given that each script runs twice, as if its reply had been lost."""
     await fill(store)
     content, digest = await content_of(store)
-    run = Script.run
 
-    async def run_twice(script: Script, client: Any, given: Sequence[Any]) -> Any:
-        await run(script, client, given)
-        return await run(script, client, given)
+    def twice(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def run(*arguments: Any) -> Any:
+            await method(*arguments)
+            return await method(*arguments)
+
+        return run
 
     with monkeypatch.context() as patched:
-        patched.setattr(Script, "run", run_twice)
+        patched.setattr(Script, "run", twice(Script.run))
+        patched.setattr(Script, "run_many", twice(Script.run_many))
         await import_into(target, content, digest)
 
     check_same(content, (await content_of(target))[0])
@@ -205,11 +224,13 @@ async def test_discard_empties_a_namespace_whose_import_has_not_ended(store: Red
     first = Import(target.link, digest)
     assert await first.begin()
     await first.component(*content.components[0], {})
+    await first._exchange()
+    assert len(await contents(target)) > 1
 
     assert await Import(target.link, "discarded").discard()
     assert not await contents(target)
     with pytest.raises(StoreResetError, match="This one wrote nothing more"):
-        await first.component(*content.components[0], {})
+        await write_now(first.component(*content.components[0], {}), first)
     assert not await Import(target.link, "discarded").discard()
     assert await target.is_empty()
 
@@ -225,12 +246,13 @@ async def test_an_import_that_is_taken_over_writes_nothing_more(store: RedisStor
     else:
         await target.client.hset(target.keys.meta, "epoch", "e1")
     before = await contents(target)
+    again, last = (another_like(first) for _ in range(2))
 
     for write in (
         first._unlink([target.keys.components]),
-        first.component(*content.components[0], {}),
-        first.events("", content.events[""]),
-        first.end(newest="1-1", shared=Namespace(), event=()),
+        write_now(first.component(*content.components[0], {}), first),
+        write_now(again.events("", content.events[""]), again),
+        last.end(newest="1-1", shared=Namespace(), event=()),
     ):
         with pytest.raises(StoreResetError, match="This one wrote nothing more"):
             await write

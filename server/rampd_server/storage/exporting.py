@@ -22,13 +22,17 @@ async def read_raw_events(link: Link, component: str, *, up_to: str) -> AsyncIte
     Raises StoreCorruptError if an entry can't be read; StoreUnavailableError.
     """
     key, first = link.keys.component(component).history if component else link.keys.history, "-"
-    while entries := await link.call(link.client.xrange, key, first, up_to, _EVENTS, key=key):
+    while True:
+        entries = await link.call(link.client.xrange, key, first, up_to, _EVENTS, key=key)
         for entry_id, fields in entries:
             try:
                 history.read_event(component, entry_id, fields)
             except MalformedError as exc:
                 raise corrupt(key, exc.field, exc.problem) from exc
-        yield entries
+        if entries:
+            yield entries
+        if len(entries) < _EVENTS:
+            return
         first = f"({entries[-1][0]}"
 
 

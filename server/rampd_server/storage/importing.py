@@ -1,6 +1,7 @@
 """Writes an import into a namespace. The namespace has no epoch until the end, so that every server refuses to use it before."""
 
 import secrets
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
@@ -13,10 +14,14 @@ from rampd_server.storage.codec.rollout_hash import SECTION as ROLLOUT
 from rampd_server.storage.exporting import RawEvent
 from rampd_server.storage.limits import MAX_FEED_BYTES, MAX_FEED_ENTRIES
 from rampd_server.storage.link import Link
+from rampd_server.storage.redis_errors import redis_errors
 from rampd_server.storage.scripts import Code
 
 _EVENTS: Final = 500
 _SCAN_COUNT: Final = 1_000
+_EXCHANGE: Final = 100
+_EXCHANGE_BYTES: Final = 1 << 20
+"""How many calls, and how much, are sent to Redis in one exchange."""
 
 
 class NotEmptyError(Exception):
@@ -34,6 +39,9 @@ class Import:
         self._digest = digest
         self._nonce = secrets.token_hex(8)
         self._mark = f"{digest} {self._nonce}"
+        self._calls: defaultdict[str, list[tuple[object, dict[str, Any]]]] = defaultdict(list)
+        """The calls of scripts that wait for the next exchange, by the name of the script."""
+        self._bytes = 0
 
     async def begin(self) -> bool:
         """Begins, or begins again what an earlier attempt with this content has left. Returns False if this content made the
@@ -77,10 +85,9 @@ class Import:
     ) -> None:
         """Writes a component, or the tombstone of a deleted one. `origins` is repo to the event that set its override."""
         for piece in component_lines.pieces(rollout, overrides.items()):
-            await self._link.write(
+            await self._write(
                 "import_component",
                 self._link.keys.component(rollout.component),
-                mark=self._mark,
                 component=rollout.component,
                 deleted_ms=rollout.entry.partition("-")[0] or "0" if isinstance(rollout, Absent) else "",
                 piece_json=texts.write_json(_sections(piece, overrides, origins)).encode(),
@@ -91,12 +98,32 @@ class Import:
         keys, rest = self._link.keys.component(component) if component else None, iter(events)
         while piece := list(islice(rest, _EVENTS)):
             flat = [(entry_id, _flat(fields)) for entry_id, fields in piece]
-            await self._link.write("import_history", keys, mark=self._mark, events_json=texts.write_json(flat).encode())
+            await self._write("import_history", keys, events_json=texts.write_json(flat).encode())
+
+    async def _write(self, name: str, keys: object, **named: Any) -> None:  # noqa: ANN401 - as many types as arguments
+        """Has a script called, in one exchange with others."""
+        self._calls[name].append((keys, {"mark": self._mark, **named}))
+        self._bytes += sum(len(each) for each in named.values() if isinstance(each, bytes))
+        if self._bytes >= _EXCHANGE_BYTES or sum(map(len, self._calls.values())) >= _EXCHANGE:
+            await self._exchange()
+
+    async def _exchange(self) -> None:
+        for name, calls in self._calls.items():
+            replies = await self._link.run_many(name, calls)
+            with redis_errors(self._link.keys.meta, is_write=True):
+                for reply in replies:
+                    if isinstance(reply, Exception):
+                        raise reply
+                    if error := self._link.refusal(reply):
+                        raise error
+        self._calls.clear()
+        self._bytes = 0
 
     async def end(self, *, newest: str, shared: Namespace, event: Sequence[str]) -> str:
         """Gives the namespace its epoch, from which on servers use it, and returns the epoch. `newest` is the newest id that was
         written. `event` are the fields of the event for the history of the namespace.
         """
+        await self._exchange()
         epoch = secrets.token_hex(8)
         await self._link.write(
             "end_import",
