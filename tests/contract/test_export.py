@@ -212,3 +212,17 @@ async def test_a_cut_or_changed_export_is_refused(store: RedisStore):
     later = b"".join(written).replace(b'"rampd_export":1', b'"rampd_export":2')
     with pytest.raises(InputError, match="was changed or damaged"):
         lines.read(later)
+
+
+async def test_more_than_a_namespace_may_have_is_refused(store: RedisStore, monkeypatch: pytest.MonkeyPatch):
+    await do(store, commands.Release("a"))
+    await store.commit_overrides("restyler", {"acme/1": Override(tag="a"), "acme/2": Override(tag="a")}, ADA)
+    await do(store, commands.Release("h"), component="hlint")
+    content, _ = await exported(store)
+    lines.require_fitting(content)
+    monkeypatch.setattr(lines, "MAX_OVERRIDES", 1)
+    with pytest.raises(InputError, match=r"The input has 2 overrides, and a component may have at most 1\."):
+        lines.require_fitting(content)
+    monkeypatch.setattr(lines, "MAX_COMPONENTS", 1)
+    with pytest.raises(InputError, match=r"The input has 2 components, and a namespace may have at most 1\."):
+        lines.require_fitting(content)

@@ -8,7 +8,7 @@ import pytest
 from rampd_server.backup import plan
 from rampd_server.backup.lines import Content, InputError
 from rampd_server.backup.plan import Plan
-from rampd_server.domain.errors import StoreCorruptError
+from rampd_server.domain.errors import RefusedError, StoreCorruptError
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.model import Absent, Freeze
 from rampd_server.domain.rollout.moves import Context
@@ -182,3 +182,20 @@ async def test_more_than_redis_can_write_at_once_is_refused(store: RedisStore, m
     monkeypatch.setattr(plan, "MAX_COMPONENTS", 1)
     with pytest.raises(InputError, match="Nothing was changed"):
         await planned(store, content)
+
+
+async def test_a_merge_that_gives_a_namespace_too_many_components_changes_nothing(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given room for one more component, expect that two are refused together."""
+    content = await fill(store)
+    await delete(store, "hlint")
+    await delete(store, "restyler")
+    before = await contents(store)
+    monkeypatch.setattr("rampd_server.storage.together.MAX_COMPONENTS", 2)
+    with pytest.raises(RefusedError, match="may have at most 2, so there is no room for 2 more components"):
+        await merge(store, content)
+    assert await contents(store) == before
+    monkeypatch.setattr("rampd_server.storage.together.MAX_COMPONENTS", 3)
+    await merge(store, content)
+    assert await store.components(limit=9) == ["hlint", "restyler", "stylish"]

@@ -277,6 +277,7 @@ RULES = (
             "rampd_server.replica",
             "rampd_server.storage",
             "rampd._contract",
+            "rampd._runtime.private_file",
         ),
     ),
     # The command knows the methods that a grant may name.

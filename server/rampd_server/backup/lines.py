@@ -13,11 +13,12 @@ from typing import Any, Final
 
 from rampd._contract.grammar import COMPONENT, word_violation
 from rampd_server.domain.rollout.model import Absent, Rollout
-from rampd_server.domain.wording import moment
+from rampd_server.domain.wording import counted, moment
 from rampd_server.ports import Namespace, Override
 from rampd_server.storage.codec import component_lines, feed_entry, history, texts
 from rampd_server.storage.codec.malformed import MalformedError
 from rampd_server.storage.exporting import RawEvent
+from rampd_server.storage.limits import MAX_COMPONENTS, MAX_OVERRIDES
 from rampd_server.storage.schema import SCHEMA
 
 FORMAT: Final = 1
@@ -101,6 +102,19 @@ class Writer:
         self._write(line)
         self._digest.update(line)
         self._lines += 1
+
+
+def require_fitting(content: Content) -> None:
+    """Raises InputError if the content is more than a namespace may have."""
+    for number, noun, most in (
+        (len(content.components), "component", MAX_COMPONENTS),
+        (max((len(overrides) for _, overrides in content.components), default=0), "override", MAX_OVERRIDES),
+    ):
+        if number > most:
+            where = "a namespace" if noun == "component" else "a component"
+            raise InputError(
+                f"The input has {counted(number, noun)}, and {where} may have at most {most:,}. Nothing was written."
+            )
 
 
 def is_export(content: bytes) -> bool:

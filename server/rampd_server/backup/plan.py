@@ -136,10 +136,9 @@ async def _overrides(store: RedisStore, stored: Stored) -> Mapping[str, Override
 
 
 def _changes(before: Mapping[str, Override], after: Mapping[str, Override]) -> dict[str, Override | None]:
-    changed: dict[str, Override | None] = {
-        repo: override for repo, override in after.items() if before.get(repo) != override
-    }
-    return changed | dict.fromkeys(before.keys() - after.keys())
+    """Deletes come first, so that a component is never beyond its limit."""
+    changed = {repo: override for repo, override in after.items() if before.get(repo) != override}
+    return {**dict.fromkeys(before.keys() - after.keys()), **changed}
 
 
 def _differences(change: Change, known: Mapping[str, Override]) -> list[FieldChange]:

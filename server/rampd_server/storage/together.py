@@ -10,8 +10,11 @@ from typing import Any, Final
 from redis import exceptions
 
 from rampd_server.domain.errors import StoreUnavailableError
+from rampd_server.domain.refusals import too_large
 from rampd_server.domain.rollout.model import Rollout
+from rampd_server.domain.wording import counted
 from rampd_server.ports import Author, ConflictError, Override, Result, Stored
+from rampd_server.storage.limits import MAX_COMPONENTS
 from rampd_server.storage.link import Link
 from rampd_server.storage.redis_errors import redis_errors
 from rampd_server.storage.scripts import Code, Script, script
@@ -50,6 +53,7 @@ class Together:
         for change in changes:
             # Nothing changes between this and the commit, so what is possible here is possible there.
             await _write(RedisStore(self._link), change, replace(author, is_dry_run=True))
+        await self._require_room(sum(not isinstance(change.before.rollout, Rollout) for change in changes))
         kept = _Kept(self._link)
         for change in changes:
             await _write(RedisStore(kept), change, author)
@@ -64,6 +68,17 @@ class Together:
         for reply in replies:
             if reply[0] != Code.DONE:
                 raise self._link.refusal(reply) or StoreUnavailableError(f"Redis answered {reply}: a part is not done.")
+
+    async def _require_room(self, new: int) -> None:
+        """A dry run of one change knows nothing of the others."""
+        key = self._link.keys.components
+        count = await self._link.call(self._link.client.zcard, key, key=key)
+        if count + new > MAX_COMPONENTS:
+            raise too_large(
+                f"The namespace has {counted(count, 'component')} and may have at most {MAX_COMPONENTS:,}, so there is no room for "
+                f"{counted(new, 'more component')}. Nothing was changed. Delete those that nobody rolls out any more.",
+                limit=MAX_COMPONENTS,
+            )
 
 
 @asynccontextmanager
