@@ -1,6 +1,7 @@
 """An export is everything at one entry of the feed, also while servers write."""
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Mapping
 
@@ -8,7 +9,7 @@ import fakeredis
 import pytest
 import redis
 
-from rampd_server.backup import lines
+from rampd_server.backup import exporting, lines
 from rampd_server.backup.exporting import Exported, export
 from rampd_server.backup.lines import Content, InputError
 from rampd_server.domain.errors import RefusedError, StoreCorruptError, StoreResetError, StoreUnavailableError
@@ -16,7 +17,7 @@ from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.model import Absent, Freeze
 from rampd_server.domain.rollout.moves import Context
 from rampd_server.domain.rollout.transition import transition
-from rampd_server.ports import Event, Namespace, Override, entry_order
+from rampd_server.ports import ConflictError, Event, Namespace, Override, entry_order
 from rampd_server.process.startup import StartupError
 from rampd_server.storage.codec import history
 from rampd_server.storage.store import RedisStore
@@ -50,6 +51,11 @@ async def change(store: RedisStore, chance: random.Random) -> None:
         await commit(store, stored.rollout, effect.after)
 
 
+async def delete(store: RedisStore, name: str) -> None:
+    stored = (await store.read(name)).rollout
+    await commit(store, stored, transition(stored, commands.DeleteComponent(), Context(NOW, "ada")).after)
+
+
 def events_of(content: Content, name: str) -> list[Event]:
     return [history.read_event(name, *entry) for entry in content.events.get(name, ())]
 
@@ -80,14 +86,18 @@ async def test_an_export_during_writes_is_the_replay_of_the_history_at_its_last_
     for _ in range(150):
         await change(store, chance)
 
-    async def write() -> None:
+    async def write(number: int) -> None:
+        own_chance = random.Random(f"{seed} {number}")
         while True:
-            await change(store, chance)
+            with contextlib.suppress(ConflictError):
+                await change(store, own_chance)
 
-    writing = asyncio.create_task(write())
+    writers = [asyncio.create_task(write(number)) for number in range(3)]
     content, done = await exported(store)
     head = await store.head()
-    writing.cancel()
+    for writer in writers:
+        writer.cancel()
+    await asyncio.wait(writers)
     assert head is not None
     assert entry_order(head.entry_id) > entry_order(content.about.entry)
 
@@ -121,9 +131,7 @@ async def test_an_export_has_the_freeze_the_deleted_components_and_who_set_the_o
     await store.commit_overrides("restyler", {"acme/app": Override(tag="a"), "acme/*": Override("NEXT")}, ADA)
     await store.commit_overrides("restyler", {"acme/web": Override(tag="a", expire_ms=4_000_000_000_000)}, ADA)
     await do(store, commands.Release("h1"), component="hlint")
-    stored = await store.read("hlint")
-    gone = transition(stored.rollout, commands.DeleteComponent(), Context(NOW, "ada")).after
-    await commit(store, stored.rollout, gone)
+    await delete(store, "hlint")
     freeze = Namespace(Freeze("ada", "holidays", NOW))
     entry = await store.commit_namespace(Namespace(), freeze, ADA)
 
@@ -148,6 +156,34 @@ async def test_an_export_has_the_freeze_the_deleted_components_and_who_set_the_o
     brief, done = await exported(store, with_history=False)
     assert (brief.components, brief.gone) == (content.components, content.gone)
     assert (brief.events, brief.origins, done.events) == ({}, {}, 0)
+
+
+async def test_a_component_that_is_deleted_and_made_again_during_the_export_keeps_its_numbers(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+):
+    """Given a deletion before the last entry of the export, and a release after it, expect the tombstone of the deletion."""
+    await do(store, commands.Release("a"))
+    await do(store, commands.Release("h"), component="hlint")
+    tombstones, deletions = exporting._tombstones, exporting._deletions
+    gone: list[Absent] = []
+
+    async def then_delete(store: RedisStore) -> dict[str, Absent]:
+        found = await tombstones(store)
+        await delete(store, "hlint")
+        stored = (await store.read("hlint")).rollout
+        assert isinstance(stored, Absent)
+        gone.append(stored)
+        return found
+
+    async def after_a_release(store: RedisStore, after: str, last: str) -> dict[str, Absent]:
+        await do(store, commands.Release("h2"), component="hlint")
+        return await deletions(store, after, last)
+
+    monkeypatch.setattr(exporting, "_tombstones", then_delete)
+    monkeypatch.setattr(exporting, "_deletions", after_a_release)
+    content, _ = await exported(store, with_history=False)
+    assert [rollout.component for rollout, _ in content.components] == ["restyler"]
+    assert content.gone == gone
 
 
 async def test_a_damaged_component_or_event_refuses_the_export(store: RedisStore):

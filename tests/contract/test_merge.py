@@ -12,12 +12,11 @@ from rampd_server.domain.errors import RefusedError, StoreCorruptError
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.model import Absent, Freeze
 from rampd_server.domain.rollout.moves import Context
-from rampd_server.domain.rollout.transition import transition
 from rampd_server.ports import Author, ConflictError, Namespace, Override
 from rampd_server.storage.store import RedisStore
 from rampd_server.storage.together import together
-from tests.contract.driving import ADA, commit, contents, do
-from tests.contract.test_export import change, events_of
+from tests.contract.driving import ADA, contents, do
+from tests.contract.test_export import change, delete, events_of
 from tests.contract.test_import import content_of
 from tests.replay import fields_in_words, replay
 from tests.rollouts import NOW
@@ -44,11 +43,6 @@ async def fill(store: RedisStore) -> Content:
     await do(store, commands.Release("h"), component="hlint")
     await do(store, commands.Release("s"), component="stylish")
     return (await content_of(store, with_history=False))[0]
-
-
-async def delete(store: RedisStore, name: str) -> None:
-    stored = (await store.read(name)).rollout
-    await commit(store, stored, transition(stored, commands.DeleteComponent(), Context(NOW, "ada")).after)
 
 
 async def test_a_merge_brings_back_what_was_changed_or_deleted_and_nothing_else(store: RedisStore) -> None:

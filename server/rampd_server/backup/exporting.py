@@ -8,7 +8,7 @@ from rampd_server.backup.lines import About, Writer
 from rampd_server.domain.errors import StoreResetError, StoreUnavailableError
 from rampd_server.domain.rollout.model import Absent
 from rampd_server.domain.wording import counted
-from rampd_server.ports import Head, entry_order
+from rampd_server.ports import Head
 from rampd_server.process.startup import StartupError
 from rampd_server.replica.projection import override_of
 from rampd_server.replica.reading import Reading
@@ -74,21 +74,33 @@ async def _read_all(store: RedisStore, head: Head) -> State:
             *(damage.error.message for damage in state.damaged.values()),
             f"Nothing was exported, because {counted(len(state.damaged), 'component')} can't be read.",
         )
-    # A component that was made again after the last entry has its earlier tombstone in `before`.
-    last = entry_order(state.entry_id)
-    after = {name: absent for name, absent in (await _tombstones(store)).items() if _order(absent) <= last}
-    state.gone = {name: absent for name, absent in {**before, **after}.items() if name not in state.components}
+    gone = before | await _deletions(store, head.entry_id, state.entry_id)
+    state.gone = {name: absent for name, absent in gone.items() if name not in state.components}
     return state
 
 
 async def _tombstones(store: RedisStore) -> dict[str, Absent]:
+    """Returns the components that are deleted now."""
     names = [name for name, _ in await store.deleted_components()]
     found = [(await store.read(name)).rollout for name in names]
     return {absent.component: absent for absent in found if isinstance(absent, Absent)}
 
 
-def _order(absent: Absent) -> tuple[int, int]:
-    return entry_order(absent.entry or _EMPTY)
+async def _deletions(store: RedisStore, after: str, last: str) -> dict[str, Absent]:
+    """Returns the tombstones that the entries of the feed made, each the last one of its component."""
+    found: dict[str, Absent] = {}
+    place = here = after
+    while here != last and (entries := await store.feed(place, block_ms=0)):
+        for entry in entries:
+            if here == last or entry.previous_id != here:  # no script wrote it
+                continue
+            here = entry.id
+            if entry.is_deletion:
+                gone = store.apply(Absent(entry.component, entry.revision - 1, entry=entry.base_entry), entry)
+                if isinstance(gone, Absent):
+                    found[entry.component] = gone
+        place = entries[-1].id
+    return found
 
 
 async def _write_histories(store: RedisStore, state: State, writer: Writer) -> int:
