@@ -1,4 +1,4 @@
-"""The two commands of `rampd-server`: serve and adopt."""
+"""The commands of `rampd-server` that need a store: serve, adopt, export and import."""
 
 import asyncio
 import contextlib
@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 
 from rampd_server import app, workers
 from rampd_server.access import token_commands
-from rampd_server.process import config, event_loop, logs, startup
+from rampd_server.backup import commands as backup_commands
+from rampd_server.process import adopting, config, event_loop, logs, startup
 from rampd_server.process.config import Command, Config
 from rampd_server.process.embedded import embedded_store, embedded_store_of_before
 from rampd_server.process.signals import run_until, stop_signals
@@ -19,9 +20,15 @@ def run(arguments: Sequence[str]) -> int:
     if arguments and arguments[0] in token_commands.COMMANDS:
         return token_commands.run(arguments, names=NAMES)
     try:
-        command, settings = config.read(arguments)
+        command, settings, options = config.read(arguments)
         logs.configure(settings.log_format, settings.log_level)
-        event_loop.run(_serve(settings) if command is Command.SERVE else _adopt(settings))
+        match command:
+            case Command.SERVE:
+                event_loop.run(_serve(settings))
+            case Command.ADOPT:
+                event_loop.run(_adopt(settings))
+            case Command.EXPORT | Command.IMPORT:
+                event_loop.run(_back_up(command, settings, options))
     except StartupError as error:
         return startup.report(error)
     except KeyboardInterrupt:  # Ctrl-C before the signal handlers were set
@@ -72,16 +79,9 @@ async def _adopt(settings: Config) -> None:
             "The namespace has no component. Launchers keep their versions for 5 minutes (next_max_stale). After that they run "
             "their fallback or fail, until you call Release. If you expected components, check --namespace and the store."
         )
-    print(_followers(adopted.servers))
+    print(adopting.followers(adopted.servers))
 
 
-def _followers(servers: int | None) -> str:
-    if servers is None:
-        return (
-            "The number of servers that follow it is not known, because Redis denies CLIENT LIST to this user. Servers that "
-            "run now take it over within seconds."
-        )
-    if not servers:
-        return "No server is connected to it now. The next server that starts goes on with it."
-    many = "1 server follows it and takes it" if servers == 1 else f"{servers} servers follow it and take it"
-    return f"{many} over within seconds."
+async def _back_up(command: Command, settings: Config, options: frozenset[str]) -> None:
+    async with _known_store(settings) as redis_url:
+        await backup_commands.run(command, settings, options, redis_url)

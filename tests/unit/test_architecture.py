@@ -263,7 +263,22 @@ RULES = (
     Rule(
         "rampd_server",
         never=(*REDIS, "rampd_server.storage"),
-        exceptions=(*APP, "rampd_server.metering", "rampd_server.storage"),
+        exceptions=(*APP, "rampd_server.metering", "rampd_server.backup", "rampd_server.storage"),
+    ),
+    # A backup is of the store as servers read it, without a server.
+    Rule(
+        "rampd_server.backup",
+        never=(*REDIS, *GRPC, *HTTP, *WEB, "google", "rampd", "rampd_server"),
+        allowed=(
+            "rampd_server.backup",
+            "rampd_server.domain",
+            "rampd_server.ports",
+            "rampd_server.process",
+            "rampd_server.replica",
+            "rampd_server.storage",
+            "rampd._contract",
+            "rampd._runtime.private_file",
+        ),
     ),
     # The command knows the methods that a grant may name.
     Rule("rampd_server", never=GRPC, exceptions=(*APP, "rampd_server.rpc", "rampd_server.http")),
@@ -466,6 +481,12 @@ PLANTED = {
     "client/rampd/_contract/wording.py": [("import time", "rampd._contract.wording imports time")],
     "client/rampd/_calls/connection.py": [
         ("from opentelemetry import trace", "rampd._calls.connection imports opentelemetry.trace"),
+    ],
+    "server/rampd_server/backup/plan.py": [
+        (
+            "from rampd_server.service.service import Service",
+            "rampd_server.backup.plan imports rampd_server.service.service.Service",
+        ),
     ],
     "server/rampd_server/tracing/switch.py": [
         ("from opentelemetry import trace", "rampd_server.tracing.switch imports opentelemetry.trace"),

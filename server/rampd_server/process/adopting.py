@@ -19,6 +19,19 @@ def adopt_command(config: Config, redis_url: str) -> str:
     return shlex.join(map(str, (*_program(), Command.ADOPT, *store, *namespace)))
 
 
+def followers(servers: int | None) -> str:
+    """Says how many servers follow a store after its epoch has changed. None: the number is not known."""
+    if servers is None:
+        return (
+            "The number of servers that follow it is not known, because Redis denies CLIENT LIST to this user. Servers that "
+            "run now take it over within seconds."
+        )
+    if not servers:
+        return "No server is connected to it now. The next server that starts goes on with it."
+    many = "1 server follows it and takes it" if servers == 1 else f"{servers} servers follow it and take it"
+    return f"{many} over within seconds."
+
+
 def _program() -> tuple[str, ...]:
     """How rampd-server is started on this machine. A process of another program may have a server in it, too."""
     started = Path(sys.argv[0])

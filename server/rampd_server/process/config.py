@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from types import MappingProxyType
+from typing import Annotated, Any, Final, NoReturn
 
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
@@ -48,6 +49,22 @@ class Command(StrEnum):
 
     SERVE = "serve"
     ADOPT = "adopt"
+    EXPORT = "export"
+    IMPORT = "import"
+
+
+OPTIONS_OF: Final[Mapping[str, tuple[Command, str]]] = MappingProxyType(
+    {
+        "history": (Command.EXPORT, "also write the histories, and who set the overrides"),
+        "discard": (
+            Command.IMPORT,
+            "empty a namespace whose import was ended before its end, in place of reading anything",
+        ),
+        "merge": (Command.IMPORT, "show what the input would change in a namespace with data"),
+        "yes": (Command.IMPORT, "with --merge: also make these changes"),
+    }
+)
+"""The flags of single commands, without variables: each is given or not."""
 
 
 class LogFormat(StrEnum):
@@ -322,12 +339,13 @@ class Config(BaseSettings):
         return value
 
 
-def read(arguments: Sequence[str]) -> tuple[Command, Config]:
-    """Returns the command and the settings that the arguments and the environment give.
+def read(arguments: Sequence[str]) -> tuple[Command, Config, frozenset[str]]:
+    """Returns the command, the settings that the arguments and the environment give, and which of `OPTIONS_OF` are given.
 
     Ends the process with 0 for `--help` and `--version`. Raises StartupError with one sentence per mistake.
     """
     flags, commands, mistakes = _parse(arguments)
+    options = frozenset(name for name in OPTIONS_OF if flags.pop(name, False))
     mistakes += _unknown_variables(os.environ)
     try:
         config = Config(**flags)
@@ -341,14 +359,19 @@ def read(arguments: Sequence[str]) -> tuple[Command, Config]:
     command = commands[0] if commands else Command.SERVE
     if not mistakes:
         mistakes += _what_does_not_fit(config)
-    if not mistakes and command is Command.ADOPT and not config.model_fields_set & {"redis_url", "data_dir"}:
+        mistakes += [
+            f"{_flag(name)} is a flag of {OPTIONS_OF[name][0]}, and not of {command}."
+            for name in sorted(options)
+            if OPTIONS_OF[name][0] is not command
+        ]
+    if not mistakes and command is not Command.SERVE and not config.model_fields_set & {"redis_url", "data_dir"}:
         mistakes.append(
-            f"adopt needs to know which store: give {_names('redis_url')}, or {_names('data_dir')} if rampd keeps its data in "
+            f"{command} needs to know which store: give {_names('redis_url')}, or {_names('data_dir')} if rampd keeps its data in "
             "a Valkey of its own."
         )
     if mistakes:
         raise StartupError(*mistakes, "rampd-server --help lists the flags.")
-    return command, config
+    return command, config, options
 
 
 def tls_of(config: Config) -> tuple[bool, ...]:
@@ -444,10 +467,10 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="rampd-server",
-        usage="rampd-server [serve | adopt] [flags]\n       rampd-server token create | list | revoke ...\n       rampd-server access check FILE",
+        usage="rampd-server [serve | adopt | export | import] [flags]\n       rampd-server token create | list | revoke ...\n       rampd-server access check FILE",
         description="Version rollouts for jobs. serve (the default) runs the server. If your Redis was emptied or replaced, the "
-        "servers write nothing more: adopt tells them to go on with the data that it has now. adopt needs --redis-url or "
-        "--data-dir. token makes, lists and revokes tokens, and access check looks at an access file. The name in brackets is the environment variable of a flag.",
+        "servers write nothing more: adopt tells them to go on with the data that it has now. export writes the data of a namespace to standard output, and import "
+        "reads them from standard input into an empty namespace (docs/backup.md). These three need --redis-url or --data-dir. token makes, lists and revokes tokens, and access check looks at an access file. The name in brackets is the environment variable of a flag.",
         epilog="If both a flag and its variable are given, the flag counts. A value must not be empty. A server with another "
         f"variable that begins with {_PREFIX} does not start, so that a mistyped name is found. Variables of rampd's clients "
         "and of Kubernetes are allowed.",
@@ -468,6 +491,8 @@ def _parser() -> argparse.ArgumentParser:
         if field.default_factory is None and default is not None and "(default: " not in text:
             text = f"{text} (default: {default})"
         parser.add_argument(_flag(name), metavar=name.rpartition("_")[2].upper(), help=text)
+    for name, (command, description) in OPTIONS_OF.items():
+        parser.add_argument(_flag(name), action="store_true", help=f"{command}: {description}")
     parser.add_argument(
         "--version", action="version", version=f"rampd {metadata.version('rampd')}", help="show the version and exit"
     )
@@ -484,7 +509,7 @@ def _names(name: str) -> str:
 
 def _unknown_flag(word: str) -> str:
     flag = word.partition("=")[0]
-    return f"There is no flag {flag}{_did_you_mean(flag, map(_flag, Config.model_fields))}"
+    return f"There is no flag {flag}{_did_you_mean(flag, map(_flag, (*Config.model_fields, *OPTIONS_OF)))}"
 
 
 def _unknown_variables(environment: Mapping[str, str]) -> list[str]:
@@ -508,7 +533,7 @@ def _did_you_mean(word: str, words: Iterable[str], prefix: str = "") -> str:
 
 def _unknown_command(word: str) -> str:
     # A URL whose flag was forgotten is not shown, because it may have a password.
-    return f"There is no command {'like that' if '://' in word else repr(word)}: {' or '.join(Command)}."
+    return f"There is no command {'like that' if '://' in word else repr(word)}: {', '.join(list(Command)[:-1])} or {list(Command)[-1]}."
 
 
 def _sentence(details: ErrorDetails) -> str:

@@ -7,8 +7,7 @@ The lines of the file are:
 3. a JSON object about the whole: `store`, `namespace`, `epoch`, `entry` (the newest of the feed), `confirmed` (seconds since 1970
    by this machine's clock), `clock_ahead_ms` (of the store's clock), `freeze` (as in `meta`), `is_last` (whether nothing newer was
    served);
-4. the tombstone of each deleted component, and each component: a JSON object with its name and its sections as they are in Redis,
-   followed by objects with more of its releases, attributes and overrides, so that each line is encoded quickly.
+4. the tombstone of each deleted component, and each component, as `codec/component_lines.py` writes them.
 
 The file has no credentials.
 """
@@ -19,7 +18,6 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,28 +25,12 @@ import structlog
 
 from rampd._runtime import private_file
 from rampd._runtime.private_file import CLOCK_TOLERANCE_S, PrivateFileError
-from rampd_server.domain.rollout.model import Absent, Release, Rollout
+from rampd_server.domain.rollout.model import Absent, Rollout
 from rampd_server.ports import LastServed, LastState, LastStateError, Override, entry_order
-from rampd_server.storage.codec import feed_entry, rebuild, texts
+from rampd_server.storage.codec import component_lines, feed_entry, texts
 from rampd_server.storage.codec.malformed import MalformedError
-from rampd_server.storage.codec.patch import (
-    ATTRIBUTES,
-    QUARANTINE,
-    QUEUE,
-    RELEASES,
-    TIMELINE,
-    write_quarantine,
-    write_timeline,
-)
-from rampd_server.storage.codec.rollout_hash import SECTION as ROLLOUT
-from rampd_server.storage.codec.rollout_hash import write_hash
 
 _MAGIC: Final = b"rampd last state 1"
-_COMPONENT: Final = "component"
-_OVERRIDES: Final = "overrides"
-_PIECE: Final = 1_000
-_PIECE_RELEASES: Final = 100
-_PIECE_BYTES: Final = 65_536
 _MAX_HEAD_BYTES: Final = 65_536
 
 _log = structlog.get_logger(__name__)
@@ -92,32 +74,10 @@ class LastStateFile:
             raise PrivateFileError(f"its content is not valid: {exc!r}") from exc
 
     def encode(self, rollout: Rollout | Absent, overrides: Iterable[tuple[str, Override]] = ()) -> Iterator[bytes]:
-        head = {
-            _COMPONENT: rollout.component,
-            ROLLOUT: write_hash(rollout),
-            QUARANTINE: write_quarantine(rollout),
-        }
-        if isinstance(rollout, Absent):
-            yield _line(head)
-            return
-        head[QUEUE] = [str(number) for number in rollout.queue]
-        head[TIMELINE] = write_timeline(rollout.timeline)
-        yield _line(head)
-        for releases in _pieces_of(rollout.releases.values()):
-            yield _line(
-                {
-                    RELEASES: {each.number: texts.write_release(each) for each in releases},
-                    ATTRIBUTES: {
-                        each.number: texts.write_json(dict(each.attributes)) for each in releases if each.attributes
-                    },
-                }
-            )
-        rest = iter(overrides)
-        while piece := {repo: texts.write_override(override) for repo, override in islice(rest, _PIECE)}:
-            yield _line({_OVERRIDES: piece})
+        return component_lines.write(rollout, overrides)
 
     def write(self, about: LastServed, lines: list[bytes]) -> None:
-        head = _line(
+        head = component_lines.line(
             {
                 "store": self._store,
                 "namespace": self._namespace,
@@ -178,49 +138,11 @@ def _checked(content: bytes) -> tuple[Mapping[str, Any], Iterable[bytes]]:
 
 def _read_components(lines: Iterable[bytes]) -> Iterator[tuple[Rollout | Absent, Mapping[str, Override]]]:
     """Yields each component. A component that this version of rampd can't read is left out, and the log names it."""
-    whole: dict[str, Any] = {}
-    for line in lines:
-        value = json.loads(line)
-        if _COMPONENT in value:
-            yield from _read_component(whole)
-            whole = {QUEUE: (), RELEASES: {}, ATTRIBUTES: {}, TIMELINE: {}, _OVERRIDES: {}, **value}
+    for whole in component_lines.gather(map(json.loads, lines)):
+        name = component_lines.name_of(whole)
+        try:
+            component = component_lines.read(whole)
+        except (MalformedError, ValueError, TypeError, KeyError) as exc:
+            _log.warning("last_state_left_out", component=name, error=str(exc))
         else:
-            for section, fields in value.items():
-                whole[section].update(fields)
-    yield from _read_component(whole)
-
-
-def _read_component(whole: Mapping[str, Any]) -> Iterator[tuple[Rollout | Absent, Mapping[str, Override]]]:
-    if not whole:
-        return
-    name = str(whole[_COMPONENT])
-    try:
-        sections = rebuild.Sections(
-            whole[ROLLOUT],
-            tuple(whole[QUEUE]),
-            *(whole[section] for section in (RELEASES, ATTRIBUTES, QUARANTINE, TIMELINE)),
-        )
-        rollout = rebuild.load(name, sections)
-        overrides = {repo: texts.read_override(text) for repo, text in whole[_OVERRIDES].items()}
-    except (MalformedError, ValueError, TypeError, KeyError) as exc:
-        _log.warning("last_state_left_out", component=name, error=str(exc))
-        return
-    yield rollout, overrides
-
-
-def _pieces_of(releases: Iterable[Release]) -> Iterator[list[Release]]:
-    """Yields pieces that are small enough to be encoded quickly. A release may have 16 KiB of attributes."""
-    piece: list[Release] = []
-    size = 0
-    for release in releases:
-        piece.append(release)
-        size += sum(len(key) + len(value) for key, value in release.attributes.items())
-        if len(piece) >= _PIECE_RELEASES or size >= _PIECE_BYTES:
-            yield piece
-            piece, size = [], 0
-    if piece:
-        yield piece
-
-
-def _line(value: object) -> bytes:
-    return texts.write_json(value).encode() + b"\n"
+            yield component

@@ -41,6 +41,9 @@ class Code(IntEnum):
     NEWER_SCHEMA = 12
     TOO_MANY_COMPONENTS = 13
     TOO_MANY_OVERRIDES = 14
+    NOT_EMPTY = 15
+    IMPORTING = 16
+    NOT_IMPORTING = 17
 
 
 class Script:

@@ -92,6 +92,15 @@ def refusal(
             return store_reset(meta_key, epoch, reply[1], adopt_command)
         case Code.NEWER_SCHEMA:
             return newer_schema(reply[1])
+        case Code.IMPORTING:
+            return StoreResetError(
+                f"An import into this namespace has not ended, so the namespace has only a part of the data. Type rampd-server import "
+                f"with the same input (SHA-256 {reply[1][:12]}…) to begin it again, or rampd-server import --discard to empty the namespace."
+            )
+        case Code.NOT_IMPORTING:
+            return StoreResetError(
+                "Another command has taken this import over, has discarded it, or has adopted the namespace. This one wrote nothing more."
+            )
         case Code.CONFLICT:
             return ConflictError(f"another writer was first: revision {reply[1]}")
         case Code.UNTIMELY:

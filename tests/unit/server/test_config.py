@@ -72,6 +72,7 @@ def test_the_defaults_apply_without_flags_and_variables():
             log_level=LogLevel.INFO,
             access_log=False,
         ),
+        frozenset(),
     )
 
 
@@ -96,7 +97,7 @@ def test_paths_become_absolute_and_may_start_with_the_home_directory(monkeypatch
     assert config("--data-dir", "~/rampd").data_dir == Path("/home/ada/rampd")
 
 
-@pytest.mark.parametrize(("words", "command"), [([], "serve"), (["serve"], "serve"), (["adopt"], "adopt")])
+@pytest.mark.parametrize(("words", "command"), [([], "serve"), *[([word], word) for word in Command]])
 def test_the_command_stands_before_or_after_the_flags(words, command):
     flags = ["--namespace", "blue", "--insecure-admin", "--data-dir", "/d"]
     assert read([*words, *flags]) == read([*flags, *words])
@@ -224,14 +225,23 @@ def test_a_port_variable_that_is_not_from_kubernetes_is_refused(monkeypatch):
     assert mistakes() == ["There is no variable RAMPD_PORT."]
 
 
-def test_adopt_requires_the_store_to_be_named(monkeypatch):
-    [sentence] = mistakes("adopt", "--namespace", "blue")
-    assert sentence.startswith("adopt needs to know which store: give --redis-url (RAMPD_REDIS_URL), or --data-dir (")
+@pytest.mark.parametrize("command", [Command.ADOPT, Command.EXPORT, Command.IMPORT])
+def test_every_other_command_requires_the_store_to_be_named(monkeypatch, command):
+    [sentence] = mistakes(command, "--namespace", "blue")
+    assert sentence.startswith(
+        f"{command} needs to know which store: give --redis-url (RAMPD_REDIS_URL), or --data-dir ("
+    )
     for name, value in (("redis_url", "redis://h"), ("data_dir", "/d")):
-        assert read(["adopt", f"--{name.replace('_', '-')}", value])[0] is Command.ADOPT
+        assert read([command, f"--{name.replace('_', '-')}", value])[0] is command
         monkeypatch.setenv(f"RAMPD_{name.upper()}", value)
-        assert read(["adopt"])[0] is Command.ADOPT
+        assert read([command])[0] is command
         monkeypatch.delenv(f"RAMPD_{name.upper()}")
+
+
+def test_the_options_of_a_command_are_no_settings():
+    assert read(["export", "--data-dir", "/d", "--history"])[1:] == (config("--data-dir", "/d"), {"history"})
+    assert read(["import", "--yes", "--data-dir", "/d", "--merge"])[2] == {"merge", "yes"}
+    assert read(["import", "--data-dir", "/d"])[2] == frozenset()
 
 
 @pytest.mark.parametrize("text", ["127.0.0.1:50051", "127.8.9.1:1", "[::1]:0", "localhost:65535"])
@@ -629,9 +639,11 @@ def test_all_mistakes_are_reported_at_once_with_flag_and_variable(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["sing"], "There is no command 'sing': serve or adopt."),
+        (["sing"], "There is no command 'sing': serve, adopt, export or import."),
         (["serve", "adopt"], "Give one command, not several: serve adopt."),
         (["--namespace"], "argument --namespace: expected one argument."),
+        (["export", "--histroy"], "There is no flag --histroy; did you mean --history?"),
+        (["import", "--history"], "--history is a flag of export, and not of import."),
         (["--names", "x"], "There is no flag --names; did you mean --namespace?"),
     ],
 )

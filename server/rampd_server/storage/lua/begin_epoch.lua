@@ -7,13 +7,17 @@
 -- ARGV[2]  schema
 -- ARGV[3]  adopted  1 if an operator adopts the data, 0 to set only a missing epoch
 --
--- Returns: {DONE, epoch in force} | {WRONG_TYPE, {key, types}} | {NEWER_SCHEMA, schema found}
+-- Returns: {DONE, epoch in force} | {WRONG_TYPE, {key, types}} | {NEWER_SCHEMA, schema found} | {IMPORTING, digest}
 --
 -- Why atomic: two servers that start at once get the same epoch.
 
 local refusal = refuse_types(meta, 'hash', feed, 'stream') or refuse_schema(redis.call('HGET', meta, 'schema'))
 if refusal then
   return refusal
+end
+local import = redis.call('HGET', meta, 'import')
+if import then
+  return {IMPORTING, string.match(import, '^%S*')}
 end
 local epoch_found = redis.call('HGET', meta, 'epoch')
 if epoch_found and adopted ~= '1' then

@@ -51,6 +51,12 @@ local function refuse(meta, epoch, request, digest)
   end
 end
 
+-- Whether the import with this mark is the one under way. An adopt by an earlier rampd ends an import.
+local function is_importing(meta, mark)
+  local mark_found, epoch_found = unpack(redis.call('HMGET', meta, 'import', 'epoch'))
+  return mark_found == mark and not epoch_found
+end
+
 -- Returns milliseconds since 1970, as text.
 local function now_ms()
   local time = redis.call('TIME')

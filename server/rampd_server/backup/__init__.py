@@ -1,0 +1,1 @@
+"""Backup and moving: the commands `export` and `import` of `rampd-server`."""
