@@ -5,7 +5,7 @@ Then a revision does not identify a state, because two histories use the same nu
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -1069,8 +1069,12 @@ async def test_overrides_that_the_store_loses_during_the_reading_are_not_served(
     """Given an override that is set after the reading has read the rollout, and lost with the data of that moment, expect that
     the reading does not put it beside the older rollout.
     """
-    walk = store.walk_overrides
+    read_many, walk = store.read_many, store.walk_overrides
     times = 0
+
+    async def with_overrides(components: Sequence[str]) -> AsyncIterator[Any]:
+        async for name, found in read_many(components):
+            yield name, replace(found, has_overrides=True)
 
     async def disturbed(component: str) -> AsyncIterator[Any]:
         nonlocal times
@@ -1089,6 +1093,7 @@ async def test_overrides_that_the_store_loses_during_the_reading_are_not_served(
         if moment == "after the overrides":
             await go_back()
 
+    monkeypatch.setattr(store, "read_many", with_overrides)
     monkeypatch.setattr(store, "walk_overrides", disturbed)
     replica = Replica(store)
     with contextlib.suppress(StoreUnavailableError):

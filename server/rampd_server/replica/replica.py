@@ -17,7 +17,7 @@ import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from random import SystemRandom
 from typing import Protocol
@@ -49,7 +49,7 @@ from rampd_server.process.outage import Outage, Outages
 from rampd_server.replica.damage import Damage, damage_of
 from rampd_server.replica.losses import Seen
 from rampd_server.replica.projection import choice_of, snapshot_of
-from rampd_server.replica.reading import Reading, load, log_stray
+from rampd_server.replica.reading import Reading, log_stray, unlike, with_overrides
 from rampd_server.replica.state import Component, State, apply
 
 _LOST_AFTER_S = 1.5
@@ -130,6 +130,8 @@ class Replica:
         self._writable = asyncio.Event()
         """Clear while a state of another epoch is being read, because a write must not depend on the old state."""
         self._recent: deque[Seen] = deque(maxlen=_RECENT)
+        self._unchecked: Sequence[str] = ()
+        """Components of the last state that the start has kept, because the store names the same state."""
         self.went_back = False
         """Whether the store had lost changes that this copy knew, when everything was read the last time."""
         self.answers = asyncio.Event()
@@ -466,16 +468,37 @@ class Replica:
 
     async def run(self) -> None:
         """Follows the feed for ever. After an error it tries again, and logs the error as an outage."""
-        while True:
+        checking = asyncio.create_task(self._check_kept())
+        try:
+            while True:
+                try:
+                    await self._follow()
+                except RampdError as error:
+                    self.note(error)
+                    self._outage.tell(error.message)
+                except Exception as error:  # noqa: BLE001 - the copy still serves its state, which gets stale, and the log says why
+                    self._trouble = NoSnapshotError("This is a defect of rampd. The server's log has the details.")
+                    self._outage.tell(self._trouble.message, exc_info=error)
+                await asyncio.sleep(_RETRY_S * _chance.uniform(0.5, 1.5))
+        finally:
+            checking.cancel()
+
+    async def _check_kept(self) -> None:
+        """After a start that has kept components of the last state, reads these once. A server that starts finds what a person
+        has damaged or changed by hand, but its callers do not wait for this.
+        """
+        await self.loaded.wait()
+        while self._unchecked:
             try:
-                await self._follow()
+                async for name in unlike(self._store, self._unchecked, self.get):
+                    self.doubt(name)
+                self._unchecked = ()
             except RampdError as error:
-                self.note(error)
-                self._outage.tell(error.message)
-            except Exception as error:  # noqa: BLE001 - the copy still serves its state, which gets stale, and the log says why
-                self._trouble = NoSnapshotError("This is a defect of rampd. The server's log has the details.")
-                self._outage.tell(self._trouble.message, exc_info=error)
-            await asyncio.sleep(_RETRY_S * _chance.uniform(0.5, 1.5))
+                log.debug("kept_not_checked", error=error.message)
+                await asyncio.sleep(_HEAD_CHECK_S)
+            except Exception:
+                log.exception("kept_not_checked")
+                return
 
     async def _follow(self) -> None:
         # At once, so that a link that was lost for a moment does not count as an outage.
@@ -553,7 +576,7 @@ class Replica:
         self._damage_checked_s = self._monotonic()
         for name in list(self._state.damaged):
             try:
-                await load(self._store, name, set())
+                await with_overrides(self._store, await self._store.read(name), set())
                 await self._store.events(name, limit=1)
             except Exception as error:  # noqa: BLE001 - one component must not stop the others
                 damage = damage_of(name, error)
@@ -599,7 +622,9 @@ class Replica:
         self._readings += 1
         reading = self._readings
         suspects = frozenset(self._suspects)
-        if head.epoch != self._state.epoch:
+        is_recalled = self._recalled is not None and not self.loaded.is_set()
+        is_same_epoch = head.epoch == self._state.epoch
+        if not is_same_epoch:
             self._writable.clear()
         self._store.set_epoch(head.epoch)
         begun = Reading(
@@ -609,8 +634,11 @@ class Replica:
             read_head=self._read_head,
             now_ms=self.now_ms,
             confirmed_s=lambda: self._monotonic() if self._confirmed_s is None else self._confirmed_s,
+            # No entry was applied to a state of the file, although it counts as in doubt.
+            keeps=is_same_epoch and not suspects and (is_recalled or not self._is_in_doubt),
         )
         state = await begun.whole(head)
+        self._unchecked = begun.kept if is_recalled else ()
         self._state, self.went_back, self._strays_end = state, begun.went_back, begun.strays_end
         # The feed was read to its end just now, however long the rest has taken.
         read_s = self._monotonic()
