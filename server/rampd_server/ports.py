@@ -215,6 +215,13 @@ class Stored:
     """Whether the component may have overrides."""
 
 
+class Anchor(NamedTuple):
+    """A change by which a store is recognized."""
+
+    component: str
+    entry: str
+
+
 class StateMark(NamedTuple):
     """What tells two states of a component apart."""
 
@@ -522,6 +529,8 @@ class LastServed:
     namespace: Namespace
     is_last: bool
     """Whether the server ended in order right after this state, so that it served nothing newer."""
+    anchor: Anchor | None = None
+    """The newest change that the store had for long; None if that is not known."""
 
 
 @dataclass(frozen=True, slots=True)

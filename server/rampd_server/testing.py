@@ -13,6 +13,7 @@ from rampd_server.process.address import Address
 from rampd_server.process.config import Config
 from rampd_server.process.embedded import embedded_store
 from rampd_server.process.startup import ungrouped
+from rampd_server.replica.older_copy import MAX_LOSS_S
 
 _START_TIMEOUT_S = 30.0
 STORE_DEADLINE_S = 10.0
@@ -34,13 +35,18 @@ def run(
 
 @contextlib.contextmanager
 def listening(
-    data_dir: Path, redis_url: str | None = None, *, store_deadline_s: float = STORE_DEADLINE_S, **settings: object
+    data_dir: Path,
+    redis_url: str | None = None,
+    *,
+    store_deadline_s: float = STORE_DEADLINE_S,
+    max_loss_s: float = MAX_LOSS_S,
+    **settings: object,
 ) -> Iterator[Listening]:
-    """As `run`, and gives all addresses: that of HTTP, too, if `settings` has `http`."""
+    """As `run`, and gives all addresses: that of HTTP, too, if `settings` has `http`. `max_loss_s` is as that of `app.running`."""
     logs.hand_to_standard_library()
     defaults = {"listen": Address("127.0.0.1", 0), "insecure_admin": True, "wait_for_store": False}
     config = Config.model_validate({"data_dir": data_dir, **defaults, **settings})
-    server = _Thread(config, redis_url, store_deadline_s)
+    server = _Thread(config, redis_url, store_deadline_s, max_loss_s)
     server.start()
     try:
         yield server.listening()
@@ -49,11 +55,11 @@ def listening(
 
 
 class _Thread(threading.Thread):
-    def __init__(self, config: Config, url: str | None, store_deadline_s: float) -> None:
+    def __init__(self, config: Config, url: str | None, store_deadline_s: float, max_loss_s: float) -> None:
         super().__init__(name="rampd-server", daemon=True)
         self._config = config
         self._url = url
-        self._store_deadline_s = store_deadline_s
+        self._limits = {"store_deadline_s": store_deadline_s, "max_loss_s": max_loss_s}
         self._ready = threading.Event()
         self._listening: Listening | None = None
         self._error: BaseException | None = None
@@ -74,7 +80,7 @@ class _Thread(threading.Thread):
         with ungrouped():
             async with (
                 self._store() as url,
-                app.running(self._config, url, store_deadline_s=self._store_deadline_s) as found,
+                app.running(self._config, url, **self._limits) as found,
             ):
                 self._listening = found
                 self._ready.set()

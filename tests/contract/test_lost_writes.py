@@ -5,7 +5,7 @@ Then a revision does not identify a state, because two histories use the same nu
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,11 +39,11 @@ from rampd_server.storage.outcomes import RedisOutcomes
 from rampd_server.storage.store import RedisStore
 from tests import rollouts
 from tests.contract.driving import COMPONENT, decide, do
+from tests.contract.going_back import GoBack, copied
 from tests.contract.test_freezes import following
 from tests.stores import StoreServer
 
 ADA, BOB = Author("ada", "Ramp"), Author("bob", "Ramp")
-GoBack = Callable[[], Awaitable[None]]
 
 
 @pytest.fixture
@@ -73,20 +73,8 @@ async def base(store: RedisStore, elsewhere: RedisStore) -> Rollout:
 @pytest.fixture
 async def go_back(real_server: StoreServer, store: RedisStore, base: Rollout) -> AsyncIterator[GoBack]:
     """Restores all data of the namespace as they were, in one step."""
-    client = Redis.from_url(real_server.url, protocol=2)
-    keys = [key async for key in client.scan_iter(match=f"{store.keys.prefix}*")]
-    kept = {key: await client.dump(key) for key in keys}
-
-    async def put_back() -> None:
-        present = [key async for key in client.scan_iter(match=f"{store.keys.prefix}*")]
-        pipe = client.pipeline(transaction=True)
-        pipe.delete(*present)
-        for key, value in kept.items():
-            pipe.restore(key, 0, value)
-        await pipe.execute()
-
-    yield put_back
-    await client.aclose()
+    async with copied(real_server, store) as put_back:
+        yield put_back
 
 
 @pytest.fixture
