@@ -22,14 +22,20 @@ STORE_DEADLINE_S = 10.0
 
 @contextlib.contextmanager
 def run(
-    data_dir: Path, redis_url: str | None = None, *, store_deadline_s: float = STORE_DEADLINE_S, **settings: object
+    data_dir: Path,
+    redis_url: str | None = None,
+    *,
+    store_deadline_s: float = STORE_DEADLINE_S,
+    max_loss_s: float = MAX_LOSS_S,
+    **settings: object,
 ) -> Iterator[str]:
     """Runs a server in a thread of its own for as long as the block lasts, and gives its target, `127.0.0.1:port`.
 
     Everything is served on TCP. The store is an embedded Valkey in `data_dir`, or the Redis at `redis_url`. A call of the
-    store may take `store_deadline_s`. `settings` are more fields of Config. Raises StartupError.
+    store may take `store_deadline_s`. A store that lacks a change that it had for `max_loss_s` has an older copy of its data.
+    `settings` are more fields of Config. Raises StartupError.
     """
-    with listening(data_dir, redis_url, store_deadline_s=store_deadline_s, **settings) as found:
+    with listening(data_dir, redis_url, store_deadline_s=store_deadline_s, max_loss_s=max_loss_s, **settings) as found:
         yield str(found.grpc)
 
 
@@ -42,7 +48,7 @@ def listening(
     max_loss_s: float = MAX_LOSS_S,
     **settings: object,
 ) -> Iterator[Listening]:
-    """As `run`, and gives all addresses: that of HTTP, too, if `settings` has `http`. `max_loss_s` is as that of `app.running`."""
+    """As `run`, and gives all addresses: that of HTTP, too, if `settings` has `http`."""
     logs.hand_to_standard_library()
     defaults = {"listen": Address("127.0.0.1", 0), "insecure_admin": True, "wait_for_store": False}
     config = Config.model_validate({"data_dir": data_dir, **defaults, **settings})
@@ -59,7 +65,8 @@ class _Thread(threading.Thread):
         super().__init__(name="rampd-server", daemon=True)
         self._config = config
         self._url = url
-        self._limits = {"store_deadline_s": store_deadline_s, "max_loss_s": max_loss_s}
+        self._store_deadline_s = store_deadline_s
+        self._max_loss_s = max_loss_s
         self._ready = threading.Event()
         self._listening: Listening | None = None
         self._error: BaseException | None = None
@@ -80,7 +87,9 @@ class _Thread(threading.Thread):
         with ungrouped():
             async with (
                 self._store() as url,
-                app.running(self._config, url, **self._limits) as found,
+                app.running(
+                    self._config, url, store_deadline_s=self._store_deadline_s, max_loss_s=self._max_loss_s
+                ) as found,
             ):
                 self._listening = found
                 self._ready.set()

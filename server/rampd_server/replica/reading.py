@@ -309,8 +309,9 @@ async def unlike(store: Store, names: Sequence[str], get: Callable[[str], Compon
             yield name
             continue
         here = get(name)
-        is_same = here is not None and stored is not None and here.rollout.entry == stored.rollout.entry
-        if is_same and (here.rollout, len(here.overrides)) != (stored.rollout, len(stored.overrides)):
+        if here is None or stored is None or here.rollout.entry != stored.rollout.entry:
+            continue  # it has changed since
+        if (here.rollout, len(here.overrides)) != (stored.rollout, len(stored.overrides)):
             yield name
 
 

@@ -38,7 +38,9 @@ class State:
 
     def newest(self) -> Anchor | None:
         """The last change of a component; None if the state names none."""
-        known = [each.rollout for name, each in self.components.items() if name not in self.damaged]
+        known: list[Rollout | Absent] = [
+            each.rollout for name, each in self.components.items() if name not in self.damaged
+        ]
         named = [each for each in (*known, *self.gone.values()) if each.entry]
         last = max(named, key=lambda each: entry_order(each.entry), default=None)
         return None if last is None else Anchor(last.component, last.entry)
