@@ -21,7 +21,7 @@ from rampd_server.replica import replica as module
 from rampd_server.replica.replica import Replica
 from rampd_server.rpc.door import local
 from rampd_server.rpc.resolver import ResolverServicer
-from rampd_server.rpc.rollout import RolloutServicer
+from rampd_server.rpc.rollout_list import RolloutList
 from rampd_server.service.service import Service
 from rampd_server.storage.limits import SWEEP_AFTER_MS
 from rampd_server.storage.outcomes import RedisOutcomes
@@ -704,16 +704,20 @@ async def test_a_list_from_a_store_that_fails_does_not_read_everything_again(
 ):
     """Given a ListRollouts during a second in which the store does not answer, expect no component to count as unreadable."""
     async with following(store) as replica:
-        made, other = Service(store, replica), SimpleNamespace()
-        servicer = RolloutServicer(made, replica, store, RedisOutcomes(store.link), judge=other, status=other)
+        listed = RolloutList(store, replica, RedisOutcomes(store.link))
 
-        async def fail(_component: str) -> Stored:
+        async def fail(_components: Sequence[str]) -> AsyncIterator[Read]:
             raise StoreUnavailableError("Redis does not answer.")
+            yield
+
+        async def never(**_: object) -> bool:
+            return False
 
         with monkeypatch.context() as patch:
-            patch.setattr(store, "read", fail)
+            patch.setattr(store, "read_many", fail)
+            patch.setattr(replica, "catch_up", never)
             with pytest.raises(StoreUnavailableError):
-                await servicer._shown(COMPONENT, has_outcomes=False)
+                [_ async for _ in listed.rollouts(v1.ListRolloutsRequest(), bool)]
         loads: list[str] = []
         replica.subscribe(SimpleNamespace(applied=lambda *_: None, reloaded=lambda: loads.append(replica.entry_id)))
         await replica._check_head()

@@ -518,8 +518,8 @@ class Replica:
                 async for name in unlike(self._store, self._unchecked, self.get):
                     self.doubt(name)
                 self._unchecked = ()
-            except RampdError as error:
-                log.debug("kept_not_checked", error=error.message)
+            except RampdError:
+                # The store is away. `run` logs the outage.
                 await asyncio.sleep(_HEAD_CHECK_S)
             except Exception:
                 log.exception("kept_not_checked")
