@@ -36,7 +36,8 @@ async def damage(store: RedisStore, component: str, section: str, how: str) -> N
 
 
 async def make_servers_read_again(store: RedisStore, component: str) -> None:
-    """Makes every server on the namespace read everything again."""
-    fields = {"component": component, "revision": "x", "prev": "0-0"}
+    """Makes every server on the namespace read everything again, and keep nothing: it can't apply the next entry of the feed."""
+    head = await store.client.hget(store.keys.meta, "head")
+    fields = {"component": component, "revision": 10**9, "patch": "{", "prev": head or "0-0"}
     entry_id = await store.client.xadd(store.keys.feed, fields)
     await store.client.hset(store.keys.meta, "head", entry_id)

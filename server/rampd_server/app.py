@@ -36,6 +36,7 @@ from rampd_server.process.redis_url import place_of
 from rampd_server.process.startup import StartupError, ungrouped
 from rampd_server.process.welcome import welcome
 from rampd_server.replica.last_state_keeper import LastStateKeeper
+from rampd_server.replica.older_copy import MAX_LOSS_S
 from rampd_server.replica.replica import Replica
 from rampd_server.rpc.preview import SeenPreviewer
 from rampd_server.rpc.release import ReleaseServicer
@@ -75,14 +76,20 @@ class Worker(NamedTuple):
 
 @asynccontextmanager
 async def running(
-    config: Config, redis_url: str, *, worker: Worker | None = None, store_deadline_s: float = DEADLINE_S
+    config: Config,
+    redis_url: str,
+    *,
+    worker: Worker | None = None,
+    store_deadline_s: float = DEADLINE_S,
+    max_loss_s: float = MAX_LOSS_S,
 ) -> AsyncIterator[Listening]:
     """Runs a server for as long as the block lasts, and gives the addresses that it listens on.
 
     `worker` is the server among the workers that share the port: see `workers.py`. Without `wait_for_store`
     the store must answer at the start. With it, the server answers from the state that it served last, or NOT_SERVING,
-    until the store answers. `store_deadline_s` is how long a call of the store may take. Raises StartupError if an address is taken, if the store is not suitable, or if the token
-    for Prometheus can't be read.
+    until the store answers. `store_deadline_s` is how long a call of the store may take. A change that the store had
+    for `max_loss_s` is not lost by a failover. Raises StartupError if an address is taken, if the store is not suitable, or if the
+    token for Prometheus can't be read.
     """
     doors = Doors(config, OidcVerifier())
     is_first = worker is None or worker.number == 0
@@ -97,7 +104,7 @@ async def running(
         deadline_s=store_deadline_s,
     )
     store, counted = RedisStore(link), RedisOutcomes(link)
-    replica = Replica(store, count_error=link.count_error)
+    replica = Replica(store, count_error=link.count_error, max_loss_s=max_loss_s)
     watches = Watches(replica)
     # Without the HTTP port nobody could read the metrics.
     metering = None if config.http is None else Metering(replica, components=config.metrics_components)
@@ -335,7 +342,9 @@ class _Start:
             not_checked = await check_server(self._store.link)
             head = await self._store.head()
             self._replica.require_known(head)
-            if head is None:
+            if head is not None:
+                await self._replica.require_same_copy(head)
+            else:
                 # Another server may have made the epoch between the two looks.
                 if not await self._store.is_empty() and await self._store.head() is None:
                     raise StoreResetError(

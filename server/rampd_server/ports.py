@@ -211,6 +211,24 @@ class Stored:
     time_ms: int
     entry_id: str = "0-0"
     """The id of the newest feed entry at that moment."""
+    has_overrides: bool = True
+    """Whether the component may have overrides."""
+
+
+class Anchor(NamedTuple):
+    """A change by which a store is recognized."""
+
+    component: str
+    entry: str
+
+
+class StateMark(NamedTuple):
+    """What tells two states of a component apart."""
+
+    entry: str = ""
+    """The component's last feed entry. Empty if it is not known; then the state may be any."""
+    overrides: str = "0"
+    """The number of overrides as the store counts them: a sweep removes expired ones without a change of `entry`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +313,15 @@ class Store(Protocol):
         """A component at one moment; Absent if there is no such component. Raises StoreCorruptError also if
         `components` has the name but all data of the component is missing.
         """
+
+    def read_many(self, components: Sequence[str]) -> AsyncIterator[tuple[str, Stored | Exception]]:
+        """As `read` for each of the components, in their order, many in one exchange. Each is as it is at one moment of its
+        own. For a component that `read` can't read, it gives the error and goes on. StoreUnavailableError and
+        StoreResetError end it.
+        """
+
+    async def marks(self, components: Sequence[str]) -> list[StateMark]:
+        """The mark of each component's state, at far less cost than the state."""
 
     async def components(self, *, after: str = "", limit: int) -> list[str]:
         """Component names after `after`, in order."""
@@ -502,6 +529,8 @@ class LastServed:
     namespace: Namespace
     is_last: bool
     """Whether the server ended in order right after this state, so that it served nothing newer."""
+    anchor: Anchor | None = None
+    """The newest change that the store had for long; None if that is not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from rampd_server.process.address import Address
 from rampd_server.process.config import Config
 from rampd_server.process.embedded import embedded_store
 from rampd_server.process.startup import ungrouped
+from rampd_server.replica.older_copy import MAX_LOSS_S
 
 _START_TIMEOUT_S = 30.0
 STORE_DEADLINE_S = 10.0
@@ -21,26 +22,37 @@ STORE_DEADLINE_S = 10.0
 
 @contextlib.contextmanager
 def run(
-    data_dir: Path, redis_url: str | None = None, *, store_deadline_s: float = STORE_DEADLINE_S, **settings: object
+    data_dir: Path,
+    redis_url: str | None = None,
+    *,
+    store_deadline_s: float = STORE_DEADLINE_S,
+    max_loss_s: float = MAX_LOSS_S,
+    **settings: object,
 ) -> Iterator[str]:
     """Runs a server in a thread of its own for as long as the block lasts, and gives its target, `127.0.0.1:port`.
 
     Everything is served on TCP. The store is an embedded Valkey in `data_dir`, or the Redis at `redis_url`. A call of the
-    store may take `store_deadline_s`. `settings` are more fields of Config. Raises StartupError.
+    store may take `store_deadline_s`. A store that lacks a change that it had for `max_loss_s` has an older copy of its data.
+    `settings` are more fields of Config. Raises StartupError.
     """
-    with listening(data_dir, redis_url, store_deadline_s=store_deadline_s, **settings) as found:
+    with listening(data_dir, redis_url, store_deadline_s=store_deadline_s, max_loss_s=max_loss_s, **settings) as found:
         yield str(found.grpc)
 
 
 @contextlib.contextmanager
 def listening(
-    data_dir: Path, redis_url: str | None = None, *, store_deadline_s: float = STORE_DEADLINE_S, **settings: object
+    data_dir: Path,
+    redis_url: str | None = None,
+    *,
+    store_deadline_s: float = STORE_DEADLINE_S,
+    max_loss_s: float = MAX_LOSS_S,
+    **settings: object,
 ) -> Iterator[Listening]:
     """As `run`, and gives all addresses: that of HTTP, too, if `settings` has `http`."""
     logs.hand_to_standard_library()
     defaults = {"listen": Address("127.0.0.1", 0), "insecure_admin": True, "wait_for_store": False}
     config = Config.model_validate({"data_dir": data_dir, **defaults, **settings})
-    server = _Thread(config, redis_url, store_deadline_s)
+    server = _Thread(config, redis_url, store_deadline_s, max_loss_s)
     server.start()
     try:
         yield server.listening()
@@ -49,11 +61,12 @@ def listening(
 
 
 class _Thread(threading.Thread):
-    def __init__(self, config: Config, url: str | None, store_deadline_s: float) -> None:
+    def __init__(self, config: Config, url: str | None, store_deadline_s: float, max_loss_s: float) -> None:
         super().__init__(name="rampd-server", daemon=True)
         self._config = config
         self._url = url
         self._store_deadline_s = store_deadline_s
+        self._max_loss_s = max_loss_s
         self._ready = threading.Event()
         self._listening: Listening | None = None
         self._error: BaseException | None = None
@@ -74,7 +87,9 @@ class _Thread(threading.Thread):
         with ungrouped():
             async with (
                 self._store() as url,
-                app.running(self._config, url, store_deadline_s=self._store_deadline_s) as found,
+                app.running(
+                    self._config, url, store_deadline_s=self._store_deadline_s, max_loss_s=self._max_loss_s
+                ) as found,
             ):
                 self._listening = found
                 self._ready.set()

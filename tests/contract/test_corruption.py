@@ -21,7 +21,7 @@ from rampd_server.replica import replica as module
 from rampd_server.replica.replica import Replica
 from rampd_server.rpc.door import local
 from rampd_server.rpc.resolver import ResolverServicer
-from rampd_server.rpc.rollout import RolloutServicer
+from rampd_server.rpc.rollout_list import RolloutList
 from rampd_server.service.service import Service
 from rampd_server.storage.limits import SWEEP_AFTER_MS
 from rampd_server.storage.outcomes import RedisOutcomes
@@ -29,6 +29,9 @@ from rampd_server.storage.store import RedisStore
 from tests.contract.driving import ADA, COMPONENT, commit, decide, do
 from tests.damaging import DAMAGE_OF_A_COMPONENT, damage, make_servers_read_again
 from tests.rollouts import NOW
+
+Read = tuple[str, Stored | Exception]
+"""As `Store.read_many` gives it."""
 
 
 @pytest.fixture(autouse=True)
@@ -361,7 +364,7 @@ async def test_the_other_components_are_unfrozen_despite_a_damaged_component(sto
             await do(store, commands.Release("a"), component=name)
         await service.freeze_all(None, ADA)
         for name in ("alpha", "zeta"):
-            assert await replica.catch_up(timeout_s=30.0)
+            assert await replica.catch_up(timeout_s=8.0)
             await service.execute(name, commands.Release("b"), ADA)
         releases = store.keys.component("alpha").releases
         await store.client.delete(releases)
@@ -419,26 +422,26 @@ async def test_entries_that_no_script_wrote_change_nothing_while_a_server_starts
     store: RedisStore, monkeypatch: pytest.MonkeyPatch
 ):
     """Given an entry of another writer between two valid ones, while the components are read, expect the state in Redis."""
-    read, is_first = store.read, True
+    read_many, is_first = store.read_many, True
 
-    async def read_and_write(component: str) -> Stored:
+    async def read_and_write(components: Sequence[str]) -> AsyncIterator[Read]:
         nonlocal is_first
-        found = await read(component)
-        if is_first:
-            is_first = False
-            await set_override(store)
-            head = await store.client.hget(store.keys.meta, "head")
-            revision = (await read(component)).rollout.revision
-            patch = f'{{"rollout":{{"set":["revision","{revision + 1}","next_percent","99"]}}}}'
-            forged = {"component": component, "revision": revision + 1, "patch": patch, "prev": head}
-            await store.client.xadd(store.keys.feed, forged)
-        return found
+        async for component, found in read_many(components):
+            if is_first:
+                is_first = False
+                await set_override(store)
+                head = await store.client.hget(store.keys.meta, "head")
+                revision = (await store.read(component)).rollout.revision
+                patch = f'{{"rollout":{{"set":["revision","{revision + 1}","next_percent","99"]}}}}'
+                forged = {"component": component, "revision": revision + 1, "patch": patch, "prev": head}
+                await store.client.xadd(store.keys.feed, forged)
+            yield component, found
 
-    monkeypatch.setattr(store, "read", read_and_write)
+    monkeypatch.setattr(store, "read_many", read_and_write)
     async with following(store) as replica:
         known = replica.get(COMPONENT)
         assert known is not None
-        assert known.rollout == (await read(COMPONENT)).rollout
+        assert known.rollout == (await store.read(COMPONENT)).rollout
 
 
 @pytest.mark.parametrize("error", [RecursionError(), ValueError("x"), UnicodeDecodeError("utf-8", b"x", 0, 1, "x")])
@@ -446,14 +449,13 @@ async def test_an_exception_for_one_component_does_not_harm_the_others(
     store: RedisStore, monkeypatch: pytest.MonkeyPatch, error: Exception
 ):
     await do(store, commands.Release("a"), component="other")
-    read = store.read
+    read_many = store.read_many
 
-    async def fail(component: str) -> Stored:
-        if component == COMPONENT:
-            raise error
-        return await read(component)
+    async def fail(components: Sequence[str]) -> AsyncIterator[Read]:
+        async for component, found in read_many(components):
+            yield component, error if component == COMPONENT else found
 
-    monkeypatch.setattr(store, "read", fail)
+    monkeypatch.setattr(store, "read_many", fail)
     with capture_logs() as lines:
         async with following(store) as replica:
             assert replica.get("other") is not None
@@ -471,12 +473,13 @@ async def test_a_failure_of_the_store_does_not_count_as_damage_of_a_component(
 ):
     asked = 0
 
-    async def fail(_component: str) -> Stored:
+    async def fail(_components: Sequence[str]) -> AsyncIterator[Read]:
         nonlocal asked
         asked += 1
         raise error
+        yield
 
-    monkeypatch.setattr(store, "read", fail)
+    monkeypatch.setattr(store, "read_many", fail)
     replica = Replica(store)
     running = asyncio.create_task(replica.run())
     await until(lambda: asked == 2 or replica.loaded.is_set())
@@ -701,16 +704,20 @@ async def test_a_list_from_a_store_that_fails_does_not_read_everything_again(
 ):
     """Given a ListRollouts during a second in which the store does not answer, expect no component to count as unreadable."""
     async with following(store) as replica:
-        made, other = Service(store, replica), SimpleNamespace()
-        servicer = RolloutServicer(made, replica, store, RedisOutcomes(store.link), judge=other, status=other)
+        listed = RolloutList(store, replica, RedisOutcomes(store.link))
 
-        async def fail(_component: str) -> Stored:
+        async def fail(_components: Sequence[str]) -> AsyncIterator[Read]:
             raise StoreUnavailableError("Redis does not answer.")
+            yield
+
+        async def never(**_: object) -> bool:
+            return False
 
         with monkeypatch.context() as patch:
-            patch.setattr(store, "read", fail)
+            patch.setattr(store, "read_many", fail)
+            patch.setattr(replica, "catch_up", never)
             with pytest.raises(StoreUnavailableError):
-                await servicer._shown(COMPONENT, has_outcomes=False)
+                [_ async for _ in listed.rollouts(v1.ListRolloutsRequest(), bool)]
         loads: list[str] = []
         replica.subscribe(SimpleNamespace(applied=lambda *_: None, reloaded=lambda: loads.append(replica.entry_id)))
         await replica._check_head()

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -22,9 +22,12 @@ HOUR_MS = 3_600_000
 
 
 @contextlib.asynccontextmanager
-async def following(store: RedisStore) -> AsyncIterator[Replica]:
-    """Yields the copy of a server that follows the store while the block lasts."""
+async def following(
+    store: RedisStore, begin: Callable[[Replica], None] = lambda _replica: None
+) -> AsyncIterator[Replica]:
+    """Yields the copy of a server that follows the store while the block lasts. `begin` comes before it does."""
     replica = Replica(store)
+    begin(replica)
     running = asyncio.create_task(replica.run())
     await replica.loaded.wait()
     yield replica

@@ -5,7 +5,7 @@ Then a revision does not identify a state, because two histories use the same nu
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,11 +39,11 @@ from rampd_server.storage.outcomes import RedisOutcomes
 from rampd_server.storage.store import RedisStore
 from tests import rollouts
 from tests.contract.driving import COMPONENT, decide, do
+from tests.contract.going_back import GoBack, copied
 from tests.contract.test_freezes import following
 from tests.stores import StoreServer
 
 ADA, BOB = Author("ada", "Ramp"), Author("bob", "Ramp")
-GoBack = Callable[[], Awaitable[None]]
 
 
 @pytest.fixture
@@ -73,20 +73,8 @@ async def base(store: RedisStore, elsewhere: RedisStore) -> Rollout:
 @pytest.fixture
 async def go_back(real_server: StoreServer, store: RedisStore, base: Rollout) -> AsyncIterator[GoBack]:
     """Restores all data of the namespace as they were, in one step."""
-    client = Redis.from_url(real_server.url, protocol=2)
-    keys = [key async for key in client.scan_iter(match=f"{store.keys.prefix}*")]
-    kept = {key: await client.dump(key) for key in keys}
-
-    async def put_back() -> None:
-        present = [key async for key in client.scan_iter(match=f"{store.keys.prefix}*")]
-        pipe = client.pipeline(transaction=True)
-        pipe.delete(*present)
-        for key, value in kept.items():
-            pipe.restore(key, 0, value)
-        await pipe.execute()
-
-    yield put_back
-    await client.aclose()
+    async with copied(real_server, store) as put_back:
+        yield put_back
 
 
 @pytest.fixture
@@ -1069,8 +1057,12 @@ async def test_overrides_that_the_store_loses_during_the_reading_are_not_served(
     """Given an override that is set after the reading has read the rollout, and lost with the data of that moment, expect that
     the reading does not put it beside the older rollout.
     """
-    walk = store.walk_overrides
+    read_many, walk = store.read_many, store.walk_overrides
     times = 0
+
+    async def with_overrides(components: Sequence[str]) -> AsyncIterator[Any]:
+        async for name, found in read_many(components):
+            yield name, replace(found, has_overrides=True)
 
     async def disturbed(component: str) -> AsyncIterator[Any]:
         nonlocal times
@@ -1089,6 +1081,7 @@ async def test_overrides_that_the_store_loses_during_the_reading_are_not_served(
         if moment == "after the overrides":
             await go_back()
 
+    monkeypatch.setattr(store, "read_many", with_overrides)
     monkeypatch.setattr(store, "walk_overrides", disturbed)
     replica = Replica(store)
     with contextlib.suppress(StoreUnavailableError):

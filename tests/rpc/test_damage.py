@@ -55,12 +55,16 @@ def listed(call: Stubs) -> dict[str, v1.Rollout]:
 async def test_a_damaged_component_is_listed_with_its_damage_among_the_others(
     call: Stubs, second: Stubs, store: RedisStore, kind: tuple[str, str]
 ) -> None:
-    """Given damage that no server knows of, expect that each server lists every page."""
+    """Given damage, expect that each server lists every page, with the damage once the server has met it."""
     for name in ("a", "b", C, "x", "z"):
         call("Release", component=name, tag="t1")
     await damage(store, C, *kind)
 
     for stub in (call, second):
+        assert list(listed(stub)) == ["a", "b", C, "x", "z"]
+        with pytest.raises(grpc.RpcError):
+            stub("GetRollout", component=C)
+        await until(lambda: listed(stub)[C].HasField("damage"))  # noqa: B023 - called at once
         found = listed(stub)
         assert list(found) == ["a", "b", C, "x", "z"]
         bad = found.pop(C)

@@ -78,6 +78,13 @@ class Overrides:
         else:
             self.by_repo.pop(repo, None)
 
+    def copy(self) -> "Overrides":
+        """Returns the same overrides, which are then changed on their own."""
+        copied = Overrides()
+        copied.by_repo, copied.by_prefix = self.by_repo.copy(), self.by_prefix.copy()
+        copied._shared = self._shared.copy()
+        return copied
+
     def find(self, repo: str, now_ms: Callable[[], int]) -> Choice | None:
         """Returns the choice in force for a repo: its own, otherwise that of its longest prefix with a choice. Calls `now_ms`
         only for a choice with an expiry.

@@ -1,12 +1,13 @@
 """Reads everything that the store has into a new state, and finds what the store has lost. The new state replaces the
 served one.
 
-During the reading the served state goes on: this server's own changes are applied to it.
+During the reading the served state goes on: this server's own changes are applied to it. A component that the store has
+in the served state is kept, and not read again: after a failover, most are.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
 import structlog
@@ -14,7 +15,7 @@ import structlog
 from rampd._decision.resolution import Overrides
 from rampd_server.domain.errors import StoreCorruptError, StoreUnavailableError
 from rampd_server.domain.rollout.model import Absent, Rollout
-from rampd_server.ports import SELF, Author, ConflictError, FeedEntry, Head, Store, entry_order
+from rampd_server.ports import SELF, Author, ConflictError, FeedEntry, Head, StateMark, Store, Stored, entry_order
 from rampd_server.replica.damage import Damage, damage_of
 from rampd_server.replica.losses import Seen, settle_loss
 from rampd_server.replica.projection import choice_of, snapshot_of
@@ -37,13 +38,18 @@ class Reading:
         read_head: Callable[[], Awaitable[Head]],
         now_ms: Callable[[], int],
         confirmed_s: Callable[[], float],
+        keeps: bool = False,
     ) -> None:
+        """`keeps`: whether to keep components that the store has in the served state. Not if that state may be wrong."""
         self._store = store
         self._served = served
         self._recent = recent
         self._read_head = read_head
         self._now_ms = now_ms
         self._confirmed_s = confirmed_s
+        self._keeps = keeps
+        self.kept: list[str] = []
+        """The components that were not read."""
         self.strays_end = ""
         """After the state's last entry, the feed has only entries that rampd did not write, up to this one."""
         self.went_back = False
@@ -60,8 +66,10 @@ class Reading:
         state = State(head.epoch, head.entry_id, head.namespace)
         last = ""
         while names := await self._store.components(after=last, limit=1000):
-            for name in names:
-                await self._load_into(state, name)
+            kept = await self._kept(names) if self._keeps else {}
+            state.components |= kept
+            self.kept += kept
+            await self._load_into(state, *(name for name in names if name not in kept))
             last = names[-1]
         self.strays_end = await self._catch_up_to_head(state, state.entry_id)
         await self._require_one_history(state, head)
@@ -218,19 +226,31 @@ class Reading:
                 await self._load_into(state, entry.component)
         state.entry_id = entry.id
 
-    async def _load_into(self, state: State, name: str) -> None:
-        """Reads one component. If it is damaged, it keeps its last good state, and the others are not affected."""
-        state.damaged.pop(name, None)
-        seen = self._seen[name] = set()
-        try:
-            component = await load(self._store, name, seen)
-        except Exception as error:  # noqa: BLE001 - one component must not stop the others
-            self._mark_damaged(state, name, error)
-            return
-        if component is None:
-            state.components.pop(name, None)
-        else:
-            state.components[name] = component
+    async def _kept(self, names: Sequence[str]) -> dict[str, Component]:
+        """Returns those of the components that the store has in the served state: an entry names one state. The served ones may
+        change during the reading, so these are copies.
+        """
+        kept = {}
+        for name, mark in zip(names, await self._store.marks(names), strict=True):
+            served = self._served.components.get(name)
+            if served and served.damaged_since_s is None and mark.entry and mark == mark_of(served):
+                kept[name] = replace(served, overrides=served.overrides.copy())
+        return kept
+
+    async def _load_into(self, state: State, *names: str) -> None:
+        """Reads components. One that is damaged keeps its last good state, and the others are not affected."""
+        async for name, found in self._store.read_many(names):
+            state.damaged.pop(name, None)
+            seen = self._seen[name] = set()
+            try:
+                component = await with_overrides(self._store, found, seen)
+            except Exception as error:  # noqa: BLE001 - one component must not stop the others
+                self._mark_damaged(state, name, error)
+                continue
+            if component is None:
+                state.components.pop(name, None)
+            else:
+                state.components[name] = component
 
     def _mark_damaged(self, state: State, name: str, error: Exception) -> None:
         """Marks a component as damaged. It keeps its last good state, if there is one. Raises the error if the store
@@ -248,22 +268,51 @@ class Reading:
         return self._confirmed_s() if known is None else known.since_s
 
 
-async def load(store: Store, name: str, seen: set[str]) -> Component | None:
-    """Returns a component as the store has it; None if there is no such component.
+async def with_overrides(store: Store, stored: Stored | Exception, seen: set[str]) -> Component | None:
+    """Returns a component that was read, together with its overrides; None if there is no such component. Raises the error that
+    came in place of a component.
 
     Adds to `seen` the component's last entry at each read. The parts belong together only if the store has all of these
     entries later: one that was lost in between may have set an override that was read.
     """
-    rollout = (await store.read(name)).rollout
+    if isinstance(stored, Exception):
+        raise stored
+    rollout = stored.rollout
     if isinstance(rollout, Absent):
         return None
     seen.add(rollout.entry)
     overrides = Overrides()
-    async for piece in store.walk_overrides(name):
-        seen.add(piece.entry)
-        for repo, override in piece.overrides.items():
-            overrides.set(repo, choice_of(override))
+    if stored.has_overrides:
+        async for piece in store.walk_overrides(rollout.component):
+            seen.add(piece.entry)
+            for repo, override in piece.overrides.items():
+                overrides.set(repo, choice_of(override))
     return Component(rollout, snapshot_of(rollout), overrides)
+
+
+def mark_of(known: Component) -> StateMark:
+    """Returns what tells the state of a component apart from others."""
+    return StateMark(known.rollout.entry, str(len(known.overrides)))
+
+
+async def unlike(store: Store, names: Sequence[str], get: Callable[[str], Component | None]) -> AsyncIterator[str]:
+    """Yields those of the components that can't be read, or that the store has in another state than `get` gives, although both
+    states have the same entry.
+
+    Raises StoreUnavailableError, StoreResetError.
+    """
+    async for name, found in store.read_many(names):
+        try:
+            stored = await with_overrides(store, found, set())
+        except Exception as error:  # noqa: BLE001 - one component must not stop the others
+            damage_of(name, error)
+            yield name
+            continue
+        here = get(name)
+        if here is None or stored is None or here.rollout.entry != stored.rollout.entry:
+            continue  # it has changed since
+        if (here.rollout, len(here.overrides)) != (stored.rollout, len(stored.overrides)):
+            yield name
 
 
 def log_stray(entry: FeedEntry) -> None:

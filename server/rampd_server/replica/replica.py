@@ -17,7 +17,7 @@ import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from random import SystemRandom
 from typing import Protocol
@@ -48,8 +48,9 @@ from rampd_server.ports import (
 from rampd_server.process.outage import Outage, Outages
 from rampd_server.replica.damage import Damage, damage_of
 from rampd_server.replica.losses import Seen
+from rampd_server.replica.older_copy import MAX_LOSS_S, OlderCopy
 from rampd_server.replica.projection import choice_of, snapshot_of
-from rampd_server.replica.reading import Reading, load, log_stray
+from rampd_server.replica.reading import Reading, log_stray, unlike, with_overrides
 from rampd_server.replica.state import Component, State, apply
 
 _LOST_AFTER_S = 1.5
@@ -98,8 +99,11 @@ class Replica:
         monotonic: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         count_error: Callable[[RampdError], None] = lambda _error: None,
+        max_loss_s: float = MAX_LOSS_S,
     ) -> None:
-        """`count_error` is told what keeps the copy from following the store."""
+        """`count_error` is told what keeps the copy from following the store. A change that the store had for `max_loss_s` is
+        not lost by a failover.
+        """
         self._store = store
         self._count_error = count_error
         self._monotonic = monotonic
@@ -130,6 +134,9 @@ class Replica:
         self._writable = asyncio.Event()
         """Clear while a state of another epoch is being read, because a write must not depend on the old state."""
         self._recent: deque[Seen] = deque(maxlen=_RECENT)
+        self._older_copy = OlderCopy(store, max_loss_s=max_loss_s)
+        self._unchecked: Sequence[str] = ()
+        """Components of the last state that the start has kept, because the store names the same state."""
         self.went_back = False
         """Whether the store had lost changes that this copy knew, when everything was read the last time."""
         self.answers = asyncio.Event()
@@ -269,6 +276,7 @@ class Replica:
         gone = {absent.component: absent for absent in state.gone}
         self._state = State(about.epoch, about.entry_id, about.namespace, components, gone)
         self._store.set_epoch(about.epoch)
+        self._older_copy.begin(about.anchor, None)
         # Resolve reads this state, but no entry is applied to it before the store is read.
         self._is_in_doubt = True
         try:
@@ -288,6 +296,7 @@ class Replica:
             clock_ahead_ms=self.now_ms() - wall_s * 1000,
             namespace=self._state.namespace,
             is_last=is_last,
+            anchor=self._older_copy.anchor,
         )
 
     def require_known(self, head: Head | None) -> None:
@@ -303,6 +312,14 @@ class Replica:
             believed=state.epoch,
             found=head.epoch if head else "",
         )
+
+    async def require_same_copy(self, head: Head) -> None:
+        """Raises StoreResetError if a store with this head has an older copy of its data, which no failover explains.
+        StoreUnavailableError.
+        """
+        if head.epoch == self._state.epoch:
+            await self._older_copy.require_none(head.epoch)
+        self._older_copy.refusal = None
 
     def _confirmed_wall_s(self) -> float:
         if self._recalled is not None and not self.loaded.is_set():
@@ -351,6 +368,8 @@ class Replica:
 
     async def has_lost(self, entry_id: str) -> bool:
         """Whether the store has lost a feed entry. Raises StoreUnavailableError, StoreResetError."""
+        if self._older_copy.refusal is not None:
+            raise self._older_copy.refusal
         await self._read_head()
         return await self._store.has_lost(entry_id)
 
@@ -371,7 +390,7 @@ class Replica:
         """
         if isinstance(self._trouble, StoreResetError) and not self.loaded.is_set():
             raise self._trouble
-        if not self._writable.is_set():
+        if not self._writable.is_set() and self._older_copy.refusal is None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout_s):
                     await self._writable.wait()
@@ -381,6 +400,8 @@ class Replica:
         """Raises NoSnapshotError if there is no state that a write may depend on."""
         if not self.loaded.is_set():
             raise self._no_state_yet()
+        if self._older_copy.refusal is not None:
+            raise self._older_copy.refusal
         if not self._writable.is_set():
             raise NoSnapshotError("The store has a new epoch, and the server is reading it. Try again in a moment.")
 
@@ -409,12 +430,18 @@ class Replica:
         if entries and await self._store.missing_entries(entries.items()):
             await self.read_again()
 
-    async def catch_up(self, *, timeout_s: float = 1.0) -> bool:
-        """Whether this copy gets, in time, to the entry that is the store's last one now. Raises StoreUnavailableError,
-        StoreResetError.
+    async def catch_up(self, *, timeout_s: float = 1.0, is_exact: bool = False) -> bool:
+        """Whether this copy gets, in time, to the entry that is the store's last one now. With `is_exact` it must also be sound,
+        and have nothing that the store has lost. Raises StoreUnavailableError, StoreResetError.
         """
+        # Our own write may arrive while the head is being read.
+        here = self._state.entry_id
         head = await self._read_head()
-        return head.epoch == self._state.epoch and await self.wait_for_entry(head.entry_id, timeout_s=timeout_s)
+        if head.epoch != self._state.epoch:
+            return False
+        if is_exact and (self._is_in_doubt or entry_order(head.entry_id) < entry_order(here)):
+            return False
+        return await self.wait_for_entry(head.entry_id, timeout_s=timeout_s)
 
     async def wait_for(self, component: str, revision: int, *, timeout_s: float = 1.0) -> bool:
         """Whether the component gets to `revision` in time; False if it does not exist."""
@@ -466,16 +493,37 @@ class Replica:
 
     async def run(self) -> None:
         """Follows the feed for ever. After an error it tries again, and logs the error as an outage."""
-        while True:
+        checking = asyncio.create_task(self._check_kept())
+        try:
+            while True:
+                try:
+                    await self._follow()
+                except RampdError as error:
+                    self.note(error)
+                    self._outage.tell(error.message)
+                except Exception as error:  # noqa: BLE001 - the copy still serves its state, which gets stale, and the log says why
+                    self._trouble = NoSnapshotError("This is a defect of rampd. The server's log has the details.")
+                    self._outage.tell(self._trouble.message, exc_info=error)
+                await asyncio.sleep(_RETRY_S * _chance.uniform(0.5, 1.5))
+        finally:
+            checking.cancel()
+
+    async def _check_kept(self) -> None:
+        """After a start that has kept components of the last state, reads these once. A server that starts finds what a person
+        has damaged or changed by hand, but its callers do not wait for this.
+        """
+        await self.loaded.wait()
+        while self._unchecked:
             try:
-                await self._follow()
-            except RampdError as error:
-                self.note(error)
-                self._outage.tell(error.message)
-            except Exception as error:  # noqa: BLE001 - the copy still serves its state, which gets stale, and the log says why
-                self._trouble = NoSnapshotError("This is a defect of rampd. The server's log has the details.")
-                self._outage.tell(self._trouble.message, exc_info=error)
-            await asyncio.sleep(_RETRY_S * _chance.uniform(0.5, 1.5))
+                async for name in unlike(self._store, self._unchecked, self.get):
+                    self.doubt(name)
+                self._unchecked = ()
+            except RampdError:
+                # The store is away. `run` logs the outage.
+                await asyncio.sleep(_HEAD_CHECK_S)
+            except Exception:
+                log.exception("kept_not_checked")
+                return
 
     async def _follow(self) -> None:
         # At once, so that a link that was lost for a moment does not count as an outage.
@@ -553,7 +601,7 @@ class Replica:
         self._damage_checked_s = self._monotonic()
         for name in list(self._state.damaged):
             try:
-                await load(self._store, name, set())
+                await with_overrides(self._store, await self._store.read(name), set())
                 await self._store.events(name, limit=1)
             except Exception as error:  # noqa: BLE001 - one component must not stop the others
                 damage = damage_of(name, error)
@@ -588,6 +636,7 @@ class Replica:
         self._outage.end()
         self._trouble = None
         self._confirmed_s = read_s
+        self._older_copy.confirmed(read_s)
 
     async def _reload(self, head: Head) -> None:
         """Reads everything, then the changes since, and replaces the whole state at once."""
@@ -595,11 +644,18 @@ class Replica:
             await self._read_all(head)
 
     async def _read_all(self, head: Head) -> None:
+        try:
+            await self.require_same_copy(head)
+        except StoreResetError:
+            self._writable.clear()
+            raise
         started = self._monotonic()
         self._readings += 1
         reading = self._readings
         suspects = frozenset(self._suspects)
-        if head.epoch != self._state.epoch:
+        is_recalled = self._recalled is not None and not self.loaded.is_set()
+        is_same_epoch = head.epoch == self._state.epoch
+        if not is_same_epoch:
             self._writable.clear()
         self._store.set_epoch(head.epoch)
         begun = Reading(
@@ -609,9 +665,13 @@ class Replica:
             read_head=self._read_head,
             now_ms=self.now_ms,
             confirmed_s=lambda: self._monotonic() if self._confirmed_s is None else self._confirmed_s,
+            # No entry was applied to a state of the file, although it counts as in doubt.
+            keeps=is_same_epoch and not suspects and (is_recalled or not self._is_in_doubt),
         )
         state = await begun.whole(head)
+        self._unchecked = begun.kept if is_recalled else ()
         self._state, self.went_back, self._strays_end = state, begun.went_back, begun.strays_end
+        self._older_copy.begin(self._older_copy.anchor if is_same_epoch else None, state.newest())
         # The feed was read to its end just now, however long the rest has taken.
         read_s = self._monotonic()
         self._damage_checked_s = self._monotonic()
@@ -692,6 +752,7 @@ class Replica:
             self._apply_to_damaged(entry, after)
         else:
             apply(self._state, entry, self._store, after)
+        self._older_copy.applied(entry)
         for listener in self._listeners:
             listener.applied(entry, before, self._snapshot(entry.component))
         self._wake()

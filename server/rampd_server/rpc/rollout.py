@@ -1,6 +1,5 @@
 """RolloutService: the verbs and reads of admins and dashboards."""
 
-import asyncio
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
@@ -11,9 +10,7 @@ from rampd_server.access.rpc_roles import REQUEST_FLAGS
 from rampd_server.domain.errors import StoreCorruptError
 from rampd_server.domain.evidence.admission import trial_of
 from rampd_server.domain.rollout import commands
-from rampd_server.domain.rollout.model import Rollout
 from rampd_server.ports import Event, OutcomeStore, Override, Store
-from rampd_server.replica.damage import damage_of
 from rampd_server.replica.replica import Replica
 from rampd_server.rpc.binding import PERMISSIONS, Call
 from rampd_server.rpc.messages import convert
@@ -30,6 +27,7 @@ from rampd_server.rpc.mutation import (
     respond,
 )
 from rampd_server.rpc.paging import one_by_one, page_token, paged, piece_size
+from rampd_server.rpc.rollout_list import RolloutList, with_damage
 from rampd_server.rpc.server_status import ServerStatus
 from rampd_server.service.service import Service
 from rampd_server.service.whole_history import WholeHistory
@@ -61,6 +59,7 @@ class RolloutServicer:
         self._outcomes = outcomes
         self._judge = judge
         self._preview = preview
+        self._list = RolloutList(store, replica, outcomes)
         self._whole_history = WholeHistory(store, replica)
         self._status = status
 
@@ -174,7 +173,7 @@ class RolloutServicer:
         )
         return await respond(answer, request, response, self._replica, self._preview, overrides=changes)
 
-    # Reads give the present state of the store.
+    # Reads give the present state of the store: from the store itself, or from a copy that has everything of it.
 
     async def who_am_i(self, _request: v1.WhoAmIRequest, call: Call) -> v1.WhoAmIResponse:
         caller, grant = call.caller, call.caller.grant
@@ -199,56 +198,11 @@ class RolloutServicer:
         trial = trial_of(rollout)
         show_outcomes(message, rollout, await self._outcomes.counters(rollout.component, trial.release, trial.number))
         show_current_outcomes(message, rollout, await self._outcomes.release_counters(rollout.component), now_ms)
-        return v1.GetRolloutResponse(rollout=self._with_damage(message))
+        return v1.GetRolloutResponse(rollout=with_damage(message, self._replica))
 
     async def list_rollouts(self, request: v1.ListRolloutsRequest, call: Call) -> v1.ListRolloutsResponse:
-        shown, token = await paged(request, self._rollouts(request, call))
+        shown, token = await paged(request, self._list.rollouts(request, call.sees))
         return v1.ListRolloutsResponse(rollouts=shown, next_page_token=token)
-
-    async def _rollouts(self, request: v1.ListRolloutsRequest, call: Call) -> AsyncGenerator[tuple[str, v1.Rollout]]:
-        after, piece = request.page_token, piece_size(request)
-        while True:
-            names = await self._store.components(after=after, limit=piece)
-            seen = [name for name in names if call.sees(name)]
-            shown = await asyncio.gather(*(self._shown(name, has_outcomes=request.current_outcomes) for name in seen))
-            for name, message in zip(seen, shown, strict=True):
-                if message:
-                    yield name, message
-            if len(names) < piece:
-                return
-            after = names[-1]
-
-    async def _shown(self, name: str, *, has_outcomes: bool) -> v1.Rollout | None:
-        """A component of the list, even if it is damaged; None if it was deleted since."""
-        if not name.isascii():
-            return None  # Not a valid name: somebody has written it into the store by hand.
-        try:
-            stored = await self._store.read(name)
-            if not isinstance(stored.rollout, Rollout):
-                return None
-            message = self._with_damage(convert.rollout_message(stored.rollout, stored.namespace, stored.time_ms))
-        except Exception as error:  # noqa: BLE001 - one component must not hide the others
-            damage = damage_of(name, error)
-            self._replica.doubt(name)
-            return convert.damaged_message(name, damage)
-        if has_outcomes:
-            await self._add_current_outcomes(message, stored.rollout, stored.time_ms)
-        return message
-
-    async def _add_current_outcomes(self, message: v1.Rollout, rollout: Rollout, now_ms: int) -> None:
-        """Adds how current's jobs went. Damaged counts are the damage of the component: they hide neither it nor the others."""
-        try:
-            counters = await self._outcomes.release_counters(rollout.component)
-        except StoreCorruptError as error:
-            message.damage.CopyFrom(convert.damage_message(error))
-        else:
-            show_current_outcomes(message, rollout, counters, now_ms)
-
-    def _with_damage(self, message: v1.Rollout) -> v1.Rollout:
-        """Adds damage that the rollout itself does not show: that of its overrides, which only the replica reads."""
-        if error := self._replica.damage(message.component):
-            message.damage.CopyFrom(convert.damage_message(error))
-        return message
 
     async def list_quarantine(self, request: v1.ListQuarantineRequest, _call: Call) -> v1.ListQuarantineResponse:
         rollout, _, _ = await self._service.read(request.component)

@@ -6,7 +6,7 @@ The lines of the file are:
 2. the SHA-256 of all that follows;
 3. a JSON object about the whole: `store`, `namespace`, `epoch`, `entry` (the newest of the feed), `confirmed` (seconds since 1970
    by this machine's clock), `clock_ahead_ms` (of the store's clock), `freeze` (as in `meta`), `is_last` (whether nothing newer was
-   served);
+   served), `anchor` (component and entry of the newest change that the store had for long, or null; missing in files of before);
 4. the tombstone of each deleted component, and each component, as `codec/component_lines.py` writes them.
 
 The file has no credentials.
@@ -16,7 +16,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -26,7 +26,7 @@ import structlog
 from rampd._runtime import private_file
 from rampd._runtime.private_file import CLOCK_TOLERANCE_S, PrivateFileError
 from rampd_server.domain.rollout.model import Absent, Rollout
-from rampd_server.ports import LastServed, LastState, LastStateError, Override, entry_order
+from rampd_server.ports import Anchor, LastServed, LastState, LastStateError, Override, entry_order
 from rampd_server.storage.codec import component_lines, feed_entry, texts
 from rampd_server.storage.codec.malformed import MalformedError
 
@@ -63,6 +63,7 @@ class LastStateFile:
                 clock_ahead_ms=_finite(head["clock_ahead_ms"]),
                 namespace=feed_entry.read_namespace(head["freeze"]),
                 is_last=head["is_last"] is True,
+                anchor=_anchor(head.get("anchor")),
             )
             components = list(_read_components(lines))
             return LastState(
@@ -87,6 +88,7 @@ class LastStateFile:
                 "clock_ahead_ms": about.clock_ahead_ms,
                 "freeze": None if about.namespace.freeze is None else texts.write_freeze(about.namespace.freeze),
                 "is_last": about.is_last,
+                "anchor": about.anchor,
             }
         )
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -118,6 +120,14 @@ def _time(number: float) -> float:
     """Returns seconds since 1970. Raises ValueError, OverflowError, OSError and TypeError if the number is no time."""
     datetime.fromtimestamp(number, UTC)
     return float(number)
+
+
+def _anchor(kept: Sequence[str] | None) -> Anchor | None:
+    """Raises ValueError, TypeError."""
+    if kept is None:
+        return None
+    component, entry = kept
+    return Anchor(str(component), texts.read_entry_id(entry))
 
 
 def _finite(number: float) -> float:

@@ -149,14 +149,16 @@ class Link:
         reply: list[Any] = await self.call(this.run, self.client, given, is_write=is_write, command=name)
         return reply
 
-    async def run_many(self, name: str, calls: Sequence[tuple[object, dict[str, Any]]]) -> list[Any]:
-        """Calls a script that writes several times, in one exchange. Each call is its keys and its arguments.
+    async def run_many(
+        self, name: str, calls: Sequence[tuple[object, dict[str, Any]]], *, is_write: bool = True
+    ) -> list[Any]:
+        """Calls a script several times, in one exchange. Each call is its keys and its arguments.
 
         Returns an answer for each call, or an exception of redis-py for a call that failed.
         """
         this = script(name)
         given = [this.given(keys, self.keys, named) for keys, named in calls]
-        replies: list[Any] = await self.call(this.run_many, self.client, given, is_write=True, command=name)
+        replies: list[Any] = await self.call(this.run_many, self.client, given, is_write=is_write, command=name)
         return replies
 
     async def write(

@@ -26,10 +26,11 @@ from rampd_server.ports import (
     ReplayedError,
     RequestRecord,
     Result,
+    StateMark,
     Stored,
     entry_order,
 )
-from rampd_server.storage.codec import feed_entry, history, rebuild, texts
+from rampd_server.storage.codec import feed_entry, history, texts
 from rampd_server.storage.codec.malformed import MalformedError
 from rampd_server.storage.codec.patch import diff
 from rampd_server.storage.codec.request_record import Request, StoredRecord, read_record, write_result
@@ -38,6 +39,14 @@ from rampd_server.storage.keys import ComponentKeys
 from rampd_server.storage.limits import MAX_FEED_BYTES, MAX_FEED_ENTRIES
 from rampd_server.storage.link import Link
 from rampd_server.storage.redis_errors import redis_errors
+from rampd_server.storage.rollouts import (
+    milliseconds,
+    namespace_of,
+    pairs,
+    read_marks,
+    read_rollout,
+    read_rollouts,
+)
 from rampd_server.storage.schema import SCHEMA
 from rampd_server.storage.scripts import Code
 from rampd_server.storage.store_errors import corrupt, wrong_type
@@ -102,8 +111,8 @@ class RedisStore:
         return Head(
             epoch=epoch,
             entry_id=entry_id or "0-0",
-            time_ms=_milliseconds(*time),
-            namespace=self._namespace(freeze),
+            time_ms=milliseconds(*time),
+            namespace=namespace_of(self.link, freeze),
             adopted_ms=self._adopted_ms(adopted_ms),
         )
 
@@ -118,29 +127,13 @@ class RedisStore:
                 return not found
 
     async def read(self, component: str) -> Stored:
-        async with self.link.of_known_schema():
-            return await self._read(component)
+        return await read_rollout(self.link, component)
 
-    async def _read(self, component: str) -> Stored:
-        keys = self.keys.component(component)
-        reply = await self.link.run("read_rollout", keys, component=component)
-        if reply[0] == Code.WRONG_TYPE:
-            raise wrong_type(*reply[1])
-        (epoch, freeze, entry_id, schema), (seconds, microseconds), listed, rollout, queue, *hashes = reply[1:]
-        self.link.schema = schema
-        self.link.require_schema()
-        if not epoch or (self.link.epoch and epoch != self.link.epoch):
-            raise self.link.reset(epoch)
-        sections = rebuild.Sections(_pairs(rollout), tuple(queue), *map(_pairs, hashes))
-        try:
-            loaded = rebuild.load(component, sections)
-        except MalformedError as exc:
-            raise corrupt(_key_of(keys, exc.section), exc.field, exc.problem) from exc
-        if listed and isinstance(loaded, Absent):
-            problem = f"is gone or says that {component} was deleted, but {self.keys.components} still names it"
-            raise corrupt(keys.rollout, "", problem)
-        time_ms = _milliseconds(int(seconds), int(microseconds))
-        return Stored(loaded, self._namespace(freeze), time_ms, entry_id or "0-0")
+    def read_many(self, components: Sequence[str]) -> AsyncIterator[tuple[str, Stored | Exception]]:
+        return read_rollouts(self.link, components)
+
+    async def marks(self, components: Sequence[str]) -> list[StateMark]:
+        return await read_marks(self.link, components)
 
     async def components(self, *, after: str = "", limit: int) -> list[str]:
         key, first = self.keys.components, f"({after}" if after else "-"
@@ -222,7 +215,7 @@ class RedisStore:
             if text is None:
                 raise corrupt(keys.overrides, repo, f"is not there, but {keys.overrides_index} names it")
             if entry_id not in origins:
-                origins[entry_id] = _origin(keys.overrides_origin, repo, entry_id, _pairs(told[entry_id]))
+                origins[entry_id] = _origin(keys.overrides_origin, repo, entry_id, pairs(told[entry_id]))
             listed.append(ListedOverride(repo, _override(keys.overrides, repo, text), origins[entry_id]))
         return listed
 
@@ -514,12 +507,6 @@ class RedisStore:
                 raise ReplayedError(stored.record)
             return self._entry(*entries[0])
 
-    def _namespace(self, freeze: str | None) -> Namespace:
-        try:
-            return feed_entry.read_namespace(freeze)
-        except ValueError as exc:
-            raise corrupt(self.keys.meta, "freeze", str(exc)) from exc
-
     def _adopted_ms(self, text: str | None) -> int | None:
         try:
             return None if text is None else texts.read_integer(text)
@@ -547,11 +534,6 @@ def _freeze_text(namespace: Namespace) -> str | None:
     return None if namespace.freeze is None else texts.write_freeze(namespace.freeze)
 
 
-def _key_of(keys: ComponentKeys, section: str) -> str:
-    key: str = getattr(keys, section)
-    return key
-
-
 def _override(key: str, repo: str, text: str) -> Override:
     try:
         texts.read_text(repo)
@@ -565,11 +547,3 @@ def _origin(key: str, repo: str, entry_id: str, fields: Mapping[str, str]) -> Or
         return history.read_origin(texts.read_entry_id(entry_id), fields)
     except ValueError as exc:
         raise corrupt(key, repo, str(exc)) from exc
-
-
-def _pairs(flat: list[str]) -> dict[str, str]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))
-
-
-def _milliseconds(seconds: int, microseconds: int) -> int:
-    return seconds * 1000 + microseconds // 1000

@@ -24,7 +24,7 @@ from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.model import Absent, Freeze, Quarantine, Rollout
 from rampd_server.domain.rollout.moves import Context
 from rampd_server.domain.rollout.transition import transition
-from rampd_server.ports import Head, LastServed, LastState, LastStateError, Namespace, Override, Store
+from rampd_server.ports import Anchor, Head, LastServed, LastState, LastStateError, Namespace, Override, Store
 from rampd_server.process import redis_url
 from rampd_server.replica import last_state_keeper
 from rampd_server.replica.last_state_keeper import LastStateKeeper
@@ -36,7 +36,9 @@ from tests import filling
 from tests.rollouts import NOW, held, rolling_out, steady
 from tests.unit.test_rollout_properties import COMMANDS
 
-ABOUT = LastServed("e1", "5-0", 1000.0, 250.0, Namespace(Freeze("ada", "because", NOW)), is_last=True)
+ABOUT = LastServed(
+    "e1", "5-0", 1000.0, 250.0, Namespace(Freeze("ada", "because", NOW)), is_last=True, anchor=Anchor("restyler", "4-0")
+)
 PINNED = {"acme/app": Override(tag="x"), "acme/*": Override(channel="NEXT"), "b/c": Override("CURRENT", "", NOW)}
 MARK = Quarantine("ada", "bad", NOW)
 ABSURD = "1" + "0" * 400
@@ -148,6 +150,27 @@ def test_a_file_with_a_time_that_is_none_is_refused_and_replaced(file: LastState
     assert "its content is not valid" in refusal(file)
     file.write(replace(ABOUT, confirmed_s=time.time()), [])
     assert file.read() is not None
+
+
+def with_anchor(file: LastStateFile, text: str) -> None:
+    """Replaces the anchor in the file by another text."""
+    magic, _, content = file.path.read_bytes().split(b"\n", 2)
+    content = content.replace(b',"anchor":["restyler","4-0"]', text.encode(), 1)
+    file.path.write_bytes(b"\n".join((magic, hashlib.sha256(content).hexdigest().encode(), content)))
+
+
+@pytest.mark.parametrize("text", ["", ',"anchor":null'], ids=["of an earlier rampd", "not known"])
+def test_a_file_without_an_anchor_is_read(file: LastStateFile, text: str) -> None:
+    with_anchor(file, text)
+    state = file.read()
+    assert state is not None
+    assert state.about == replace(ABOUT, anchor=None)
+
+
+@pytest.mark.parametrize("text", ["7", "[]", '["restyler"]', '["restyler","x"]', '["restyler",4]', '"4-0"'])
+def test_a_file_with_an_anchor_that_is_none_is_refused(file: LastStateFile, text: str) -> None:
+    with_anchor(file, f',"anchor":{text}')
+    assert "its content is not valid" in refusal(file)
 
 
 def test_a_component_that_this_version_cannot_read_is_left_out(file: LastStateFile) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from rampd._decision.staleness import STALE_AFTER_S
 from rampd_server.domain.automation import clock as clocks
 from rampd_server.domain.errors import NoSnapshotError, StoreCorruptError, StoreResetError, StoreUnavailableError
 from rampd_server.domain.rollout.model import Absent, Rollout
-from rampd_server.ports import FeedEntry, Head, Namespace, OverridesPiece, Stored
+from rampd_server.ports import FeedEntry, Head, Namespace, OverridesPiece, StateMark, Stored
 from rampd_server.replica import replica as module
 from rampd_server.replica.replica import Replica
 from tests.rollouts import rolling_out
@@ -40,6 +40,13 @@ class ScriptedStore:
 
     async def read(self, component: str) -> Stored:
         return Stored(self.stored, Namespace(), 0)
+
+    async def read_many(self, components: Sequence[str]) -> AsyncIterator[tuple[str, Stored]]:
+        for component in components:
+            yield component, await self.read(component)
+
+    async def marks(self, components: Sequence[str]) -> list[StateMark]:
+        return [StateMark() for _ in components]
 
     async def walk_overrides(self, component: str) -> AsyncIterator[OverridesPiece]:
         yield OverridesPiece({}, "")

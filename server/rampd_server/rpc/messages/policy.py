@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol, cast
 
 from google.protobuf.duration_pb2 import Duration
@@ -161,8 +162,9 @@ _DEFAULT_STEP = v1.Step(hold=_duration(0))
 _DEFAULT_CHECK = _check_messages((Check("", ""),))[0]
 
 
+@lru_cache(maxsize=256)
 def set_policy_message(policy: model.Policy) -> v1.Policy:
-    """Returns the settings that are not at their default."""
+    """Returns the settings that are not at their default. The message is for all callers: do not change it."""
     message = policy_message(policy)
     _drop_defaults(message, _DEFAULT_POLICY)
     for step in message.steps:
