@@ -476,6 +476,18 @@ class OutcomeStore(Protocol):
         """
 
 
+class MarkStore(Protocol):
+    """The marks of the components whose outcomes were counted lately, by any server. Every method uses the epoch of the `Store`
+    beside it, and may raise StoreUnavailableError, StoreResetError and StoreCorruptError.
+    """
+
+    async def mark(self, components: Collection[str]) -> None:
+        """Marks components with the store's time. The caller is about to count outcomes of them."""
+
+    async def marked(self, since_ms: int) -> Mapping[str, float]:
+        """The components that were marked at `since_ms` or later, by the store's clock, each with the time of its last mark."""
+
+
 class SeenStore(Protocol):
     """The repos of each component that any server has seen in the last day. Every method uses the epoch of the `Store` beside
     it, and may raise StoreUnavailableError, StoreResetError and StoreCorruptError.
