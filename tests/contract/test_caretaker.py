@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection
+from itertools import pairwise
 
 import pytest
 
@@ -175,7 +176,7 @@ async def test_a_server_that_starts_tidies_a_few_components_at_a_time_and_none_t
             await caretaker._look(is_sweep=False)
             tidied.append(len(outcomes.asked))
 
-        assert max(later - earlier for earlier, later in zip(tidied, tidied[1:], strict=False)) <= 2
+        assert max(later - earlier for earlier, later in pairwise(tidied)) <= 2
         assert sorted(outcomes.components) == [f"steady{number}" for number in range(5)]
 
 
