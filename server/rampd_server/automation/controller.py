@@ -140,7 +140,9 @@ class Controller:
         while True:
             clock = self._read_clock()
             if clock.jump_ms is not None and clock.jump_ms != jump_ms:
-                self._plan_all()
+                self._plan_all(
+                    [each.rollout.component for each in self._replica.components() if _is_rolling_out(each.rollout)]
+                )
             jump_ms = clock.jump_ms
             await asyncio.sleep(_CLOCK_S)
 
@@ -294,9 +296,8 @@ class Controller:
 
     def reloaded(self) -> None:
         """Anything may have changed."""
-        for known in self._replica.components():
-            self._notice(known.rollout.component)
-        self._plan_all()
+        components = [known.rollout.component for known in self._replica.components()]
+        self._plan_all([component for component in components if self._notice(component)])
 
     def _notice(self, component: str) -> bool:
         """Takes in that a component changed. Returns whether to look at it."""
@@ -311,13 +312,10 @@ class Controller:
             return False
         return True
 
-    def _plan_all(self) -> None:
-        """Plans looks at all rollouts under way: one after the other, but before the time to confirm a Ramp is over."""
-        if not self._replica.loaded.is_set():
-            return
-        under_way = [known.rollout.component for known in self._replica.components() if _is_rolling_out(known.rollout)]
-        for component in under_way:
-            within_s = min(_chance.uniform(0, len(under_way) * _PACE_S), self._left_s(component))
+    def _plan_all(self, components: Sequence[str]) -> None:
+        """Plans a look at each of many rollouts under way: one after the other, but before the time to confirm a Ramp is over."""
+        for component in components:
+            within_s = min(_chance.uniform(0, len(components) * _PACE_S), self._left_s(component))
             self._turns.plan(component, next_look.AFTER_CHANGE_S + within_s)
 
     def _left_s(self, component: str) -> float:

@@ -22,6 +22,7 @@ for _, component in ipairs(components) do
   marks[#marks + 1] = component
 end
 call_in_chunks('ZADD', outcome_marks, marks)
-redis.call('ZREMRANGEBYSCORE', outcome_marks, '-inf', string.format('%.0f', now - MARK_LIFE_MS))
-redis.call('ZREMRANGEBYSCORE', outcome_marks, '(' .. now, '+inf')
+local latest = string.format('%.0f', now - MARK_LIFE_MS)
+call_in_chunks('ZREM', outcome_marks, redis.call('ZRANGEBYSCORE', outcome_marks, '-inf', latest))
+call_in_chunks('ZREM', outcome_marks, redis.call('ZRANGEBYSCORE', outcome_marks, '(' .. now, '+inf'))
 return {DONE}
