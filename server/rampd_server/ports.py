@@ -544,6 +544,11 @@ class LastStateStore(Protocol):
     def write(self, about: LastServed, components: list[bytes]) -> None:
         """Replaces the kept state as a whole, unless the kept one was confirmed later. Raises OSError."""
 
+    def confirm(self, about: LastServed) -> bool:
+        """Keeps that the store has confirmed the kept state again. Returns False if another state is kept, or none; then write it.
+        Raises OSError.
+        """
+
     def clean(self) -> None:
         """Removes files that a killed process has left of an unfinished write. Raises OSError."""
 
