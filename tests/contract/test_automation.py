@@ -573,7 +573,7 @@ async def test_after_a_jump_of_the_clock_automation_looks_at_once_and_not_when_i
     running: ServerWithoutPort, world: World, monkeypatch: pytest.MonkeyPatch, hours: int
 ):
     monkeypatch.setattr("rampd_server.automation.controller._CLOCK_S", 0.01)
-    await until(running, lambda rollout: rollout.basis_points == 500)
+    await until(running, lambda rollout: rollout.basis_points == 500 and running.controller.waits_for(C) != "")
     hold_since_ms = running.rollout().progress.hold_since_ms
     began_s = world.monotonic_s
     world.store_ms += hours * 60 * MINUTE_MS

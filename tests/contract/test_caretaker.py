@@ -153,13 +153,13 @@ async def test_a_trial_that_ends_while_counts_are_tidied_is_tidied_too(store: Re
         await do(service, commands.Release("a"), commands.Release("b"), commands.Ramp(1000))
         await caretaker._look(is_sweep=False)
         outcomes.asked.clear()
-        outcomes.meanwhile = commands.Ramp(500)
+        outcomes.meanwhile = commands.Finalize()
         await do(service, commands.Rollback())
         await do(service, commands.Ramp(1000))
         for _ in range(3):
             await caretaker._look(is_sweep=False)
 
-        assert outcomes.asked[-1][1][:2] == (2, replica.get(COMPONENT).rollout.trial)
+        assert [trial[:2] for _, trial in outcomes.asked] == [(2, 2), (2, 0)]
         assert caretaker._untidy == set()
 
 

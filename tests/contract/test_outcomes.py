@@ -274,9 +274,11 @@ async def test_a_reading_says_when_the_first_outcome_that_waits_begins_to_count(
 ):
     assert (await count(counted, batch(1, ran("a"), maturation_ms=0))).matures_ms is None
     began_ms = (await store.read(COMPONENT)).time_ms
-    long = batch(2, ran("b"), ran("c", is_failed=True, duration_ms=HOUR_MS // 2), maturation_ms=HOUR_MS)
+    # A unit's first outcome waits for an hour, and its first failure, of another job, for half an hour.
+    await count(counted, batch(2, ran("b"), maturation_ms=HOUR_MS))
+    failed = batch(3, ran("b", is_failed=True, duration_ms=HOUR_MS // 2), maturation_ms=HOUR_MS)
 
-    found = (await count(counted, long)).matures_ms
+    found = (await count(counted, failed)).matures_ms
     assert found is not None
     assert began_ms + HOUR_MS // 2 <= found <= (await store.read(COMPONENT)).time_ms + HOUR_MS // 2
     await age(store)

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
+from rampd_server.domain.automation.clock import Look
 from rampd_server.domain.errors import RampdError
 from rampd_server.ports import MarkStore
 from rampd_server.replica.replica import Replica
@@ -27,7 +28,7 @@ _MARGIN_MS: Final = 1_000
 log = structlog.get_logger()
 
 
-class _Look(NamedTuple):
+class _Due(NamedTuple):
     """The look that is due at a marked component."""
 
     due_s: float
@@ -41,11 +42,11 @@ class Marks:
         self._store = store
         self._replica = replica
         self._monotonic = monotonic
-        self._read_ms: int | None = None
-        """The store's time when the marks were read last."""
+        self._read: Look | None = None
+        """When the marks were read last, by both clocks."""
         self._known: Mapping[str, float] = {}
         """What was read last."""
-        self._looks: dict[str, _Look] = {}
+        self._looks: dict[str, _Due] = {}
         self.counted = Announced()
 
     async def run(self) -> None:
@@ -64,18 +65,24 @@ class Marks:
     async def read(self) -> None:
         """Reads the marks since the last reading, and announces the components that are due. Raises the errors of the store."""
         now_ms, now_s = self._replica.now_ms(), self._monotonic()
-        # Marks from before the start may stand for what is counted after it. The clock may have been set back since.
-        since_ms = now_ms - _COUNTED_S * 1000 if self._read_ms is None else min(self._read_ms, now_ms)
-        marked = await self._store.marked(int(since_ms) - _MARGIN_MS)
+        marked = await self._store.marked(self._since_ms(now_ms, now_s))
         for component, marked_ms in marked.items():
             if self._known.get(component) != marked_ms:
                 self._plan(component, now_s)
-        self._known, self._read_ms = marked, now_ms
+        self._known, self._read = marked, Look(now_ms, round(now_s * 1000))
         for component in [name for name, look in self._looks.items() if look.due_s <= now_s]:
             del self._looks[component]
             self.counted.announce(component)
 
+    def _since_ms(self, now_ms: int, now_s: float) -> int:
+        if self._read is None:
+            # What is counted after the start may stand under a mark from before it.
+            return now_ms - _MARGIN_MS - round(_COUNTED_S * 1000)
+        # If the store's clock was set since, marks may have the time of before or of after that.
+        passed_ms = round(now_s * 1000) - self._read.monotonic_ms
+        return min(self._read.store_ms, now_ms - passed_ms) - _MARGIN_MS
+
     def _plan(self, component: str, now_s: float) -> None:
         known = self._looks.get(component)
         latest_s = now_s + _AT_LATEST_S if known is None else known.latest_s
-        self._looks[component] = _Look(min(now_s + _COUNTED_S, latest_s), latest_s)
+        self._looks[component] = _Due(min(now_s + _COUNTED_S, latest_s), latest_s)

@@ -106,8 +106,7 @@ class LastStateFile:
         except (PrivateFileError, ValueError, TypeError, KeyError, AttributeError, OverflowError, OSError) as exc:
             _log.warning("last_confirmation_not_read", error=f"{self.confirmed_path}: {exc}")
             return about
-        is_same = (again.epoch, again.entry_id) == (about.epoch, about.entry_id)
-        return again if is_same and again.confirmed_s > about.confirmed_s else about
+        return again if (again.epoch, again.entry_id) == (about.epoch, about.entry_id) else about
 
     def encode(self, rollout: Rollout | Absent, overrides: Iterable[tuple[str, Override]] = ()) -> Iterator[bytes]:
         head = {
@@ -138,8 +137,9 @@ class LastStateFile:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with private_file.locked(self.path):
             if self._is_later(about):
-                private_file.replace(self.path, _MAGIC, [self._head(about), *lines])
+                # First, so that no confirmation is of an earlier writing than the file.
                 self.confirmed_path.unlink(missing_ok=True)
+                private_file.replace(self.path, _MAGIC, [self._head(about), *lines])
 
     def confirm(self, about: LastServed) -> bool:
         if not self.path.exists():

@@ -435,16 +435,20 @@ def test_a_later_confirmation_of_the_same_state_counts(file: LastStateFile) -> N
     assert state is not None
     assert (state.about, len(state.components)) == (later, 2)
 
-    # Another state, an older confirmation and one that was damaged do not count; nor does one of before the last write.
+    # A confirmation of another state and one that was damaged do not count; nor does one of before the last write.
     assert not file.confirm(replace(later, entry_id="9-9"))
     assert not file.confirm(replace(later, epoch="e2"))
-    assert file.confirm(replace(ABOUT, confirmed_s=ABOUT.confirmed_s - 60))
+    content = file.confirmed_path.read_bytes()
+    file.write(replace(ABOUT, entry_id="6-0"), [])
+    file.confirmed_path.write_bytes(content)
+    file.confirmed_path.chmod(0o600)
     assert (found := file.read()) is not None
-    assert found.about == ABOUT
+    assert found.about == replace(ABOUT, entry_id="6-0")
+    file.write(replace(ABOUT, confirmed_s=ABOUT.confirmed_s + 9), [])
     assert file.confirm(later)
     file.confirmed_path.write_bytes(file.confirmed_path.read_bytes()[:-9])
     assert (found := file.read()) is not None
-    assert found.about == ABOUT
+    assert found.about == replace(ABOUT, confirmed_s=ABOUT.confirmed_s + 9)
     assert file.confirm(later)
     file.write(replace(ABOUT, confirmed_s=ABOUT.confirmed_s + 30), lines(file, (rolling_out(), PINNED)))
     assert not file.confirmed_path.exists()

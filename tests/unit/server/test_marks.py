@@ -133,5 +133,16 @@ async def test_a_clock_that_is_set_hides_no_mark(world: World, marks: Marks, by_
     await looked_at(marks, world, 10)
     world.ahead_ms += by_ms
     await world.mark(["after"])
+    # The next reading is late.
+    world.now_s += 5
 
-    assert ("after" in {component for _, component in await looked_at(marks, world, 10)}) is True
+    assert "after" in {component for _, component in await looked_at(marks, world, 10)}
+
+
+async def test_a_clock_that_is_set_forward_hides_no_mark_of_before_that(world: World, marks: Marks):
+    await marks.read()
+    world.now_s += 1
+    await world.mark(["before"])
+    world.ahead_ms += 3_600_000
+
+    assert [component for _, component in await looked_at(marks, world, 10)] == ["before"]
