@@ -26,10 +26,27 @@ class FakeReplica:
     """The part of a replica that the checks use."""
 
     def __init__(self, *rollouts: Rollout) -> None:
-        self.rollouts = list(rollouts)
+        self._rollouts = list(rollouts)
+        self._listeners: list[asking.Checks] = []
         self.age_s = 0.0
         self.loaded = asyncio.Event()
         self.loaded.set()
+
+    @property
+    def rollouts(self) -> list[Rollout]:
+        return self._rollouts
+
+    @rollouts.setter
+    def rollouts(self, rollouts: list[Rollout]) -> None:
+        self._rollouts = rollouts
+        for listener in self._listeners:
+            listener.reloaded()
+
+    def subscribe(self, listener: asking.Checks) -> None:
+        self._listeners.append(listener)
+
+    def get(self, component: str) -> Component | None:
+        return next((known for known in self.components() if known.rollout.component == component), None)
 
     def components(self) -> list[Component]:
         return [Component(rollout, None, None) for rollout in self.rollouts]

@@ -43,14 +43,15 @@ async def fill(store: RedisStore, *, components: int, overrides: int) -> None:
     """Begins a rollout in each of `components` components, and sets `overrides` overrides in the first."""
     store.set_epoch(await store.begin_epoch(adopted=False))
     for number in range(components):
-        await _begin_rollout(store, component(number))
+        await begin_rollout(store, component(number))
     for first in range(0, overrides, BATCH):
         numbers = range(first, min(overrides, first + BATCH))
         await store.commit_overrides(LARGE, {repo(number): override(number) for number in numbers}, ADA)
         await asyncio.sleep(0)
 
 
-async def _begin_rollout(store: RedisStore, name: str) -> None:
+async def begin_rollout(store: RedisStore, name: str) -> None:
+    """Ramps the second release of a component to 10 %."""
     rollout = (await store.read(name)).rollout
     for command in (commands.Release("20200301"), commands.Release("20200409"), commands.Ramp(1000)):
         after = transition(rollout, command, Context(NOW, "ada")).after

@@ -12,6 +12,7 @@ import structlog
 from rampd_server.access.oidc import OidcVerifier
 from rampd_server.automation.checks import Checks, NoSource
 from rampd_server.automation.controller import Controller
+from rampd_server.automation.marks import Marks
 from rampd_server.automation.prometheus import Prometheus, TokenError, read_token
 from rampd_server.caretaker import Caretaker
 from rampd_server.domain.errors import (
@@ -46,6 +47,7 @@ from rampd_server.rpc.server import Servers
 from rampd_server.rpc.server_status import ServerStatus
 from rampd_server.rpc.watch.release import ReleaseWatches
 from rampd_server.rpc.watch.watch import Watches
+from rampd_server.service.marking import Marking
 from rampd_server.service.outcome_intake import Outcomes
 from rampd_server.service.seen_repos import SeenRepos
 from rampd_server.service.service import Service
@@ -53,6 +55,7 @@ from rampd_server.storage.checks import RedisChecks
 from rampd_server.storage.followers import count_servers, name_of_server
 from rampd_server.storage.last_state import LastStateFile
 from rampd_server.storage.link import DEADLINE_S, Link
+from rampd_server.storage.marks import RedisMarks
 from rampd_server.storage.outcomes import RedisOutcomes
 from rampd_server.storage.seen import RedisSeen
 from rampd_server.storage.server_check import UnsuitableStoreError, check_server
@@ -111,14 +114,15 @@ async def running(
     service = Service(store, replica)
     seen = SeenRepos(RedisSeen(link), replica)
     preview = SeenPreviewer(replica, seen)
-    outcomes = Outcomes(counted, replica, metering and metering.outcomes, seen.note)
+    outcomes = Outcomes(counted, replica, metering and metering.outcomes, seen.note, marking=Marking(RedisMarks(link)))
+    marks = Marks(RedisMarks(link), replica)
     checks = Checks(RedisChecks(link), replica, source, timeout_s=config.prometheus_timeout)
     controller = Controller(service, replica, counted, checks=checks, decisions=metering and metering.decisions)
     release_watches = ReleaseWatches(service, replica, controller.waits_for)
-    caretaker = Caretaker(service, replica, store, counted)
     last_state = LastStateKeeper(replica, _last_state_file(config, redis_url))
     beside: list[Callable[[], Coroutine[None, None, None]]] = [
-        *(caretaker.run, checks.run, controller.run, partial(controller.follow, outcomes.counted), seen.run),
+        *(checks.run, controller.run, marks.run, seen.run, Caretaker(service, replica, store, counted).run),
+        *(partial(controller.follow, news) for news in (outcomes.counted, marks.counted, checks.answered)),
         partial(open_files.tell_when_near, listeners.max_connections),
         *([last_state.run] if is_first else []),
         *([metering.loop_lag.run, metering.keep] if metering else []),

@@ -503,6 +503,18 @@ class OutcomeStore(Protocol):
         """
 
 
+class MarkStore(Protocol):
+    """The marks of the components whose outcomes were counted lately, by any server. Every method uses the epoch of the `Store`
+    beside it, and may raise StoreUnavailableError, StoreResetError and StoreCorruptError.
+    """
+
+    async def mark(self, components: Collection[str]) -> None:
+        """Marks components with the store's time. The caller is about to count outcomes of them."""
+
+    async def marked(self, since_ms: int) -> Mapping[str, float]:
+        """The components that were marked at `since_ms` or later, by the store's clock, each with the time of its last mark."""
+
+
 class SeenStore(Protocol):
     """The repos of each component that any server has seen in the last day. Every method uses the epoch of the `Store` beside
     it, and may raise StoreUnavailableError, StoreResetError and StoreCorruptError.
@@ -560,6 +572,11 @@ class LastStateStore(Protocol):
 
     def write(self, about: LastServed, components: list[bytes]) -> None:
         """Replaces the kept state as a whole, unless the kept one was confirmed later. Raises OSError."""
+
+    def confirm(self, about: LastServed) -> bool:
+        """Keeps that the store has confirmed the kept state again. Returns False if another state is kept, or none; then write it.
+        Raises OSError.
+        """
 
     def clean(self) -> None:
         """Removes files that a killed process has left of an unfinished write. Raises OSError."""

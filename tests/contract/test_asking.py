@@ -13,7 +13,7 @@ from rampd_server.domain.automation.guards import CheckReading
 from rampd_server.domain.rollout.automation_policy import Check
 from rampd_server.storage.checks import RedisChecks
 from rampd_server.storage.store import RedisStore
-from tests.asking import FakeReplica, ScriptedSource, checked, running
+from tests.asking import WITHIN_S, FakeReplica, ScriptedSource, checked, running
 from tests.spans import recording
 from tests.waiting import eventually_async
 
@@ -23,7 +23,6 @@ SLOW = replace(ERRORS, interval_ms=60_000)
 
 @pytest.fixture(autouse=True)
 def _in_quick_motion(monkeypatch):
-    monkeypatch.setattr(asking, "_LOOK_S", 0.01)
     monkeypatch.setattr(asking, "_SPREAD_S", 0.01)
     monkeypatch.setattr(asking, "_RETRY_S", 0.05)
 
@@ -65,6 +64,30 @@ async def test_one_of_three_servers_asks_at_a_time_and_only_when_the_check_is_du
     assert (found.failures >= 5, found.has_passed) == (True, False)
 
 
+async def test_every_server_hears_of_an_answer(store: RedisStore):
+    """Given two servers, expect that the controller of each is told, whichever server has asked."""
+    replica, source = FakeReplica(checked(SLOW)), ScriptedSource()
+    both = [asker(store, replica, source) for _ in range(2)]
+
+    async with running(*both):
+        async with asyncio.timeout(WITHIN_S):
+            assert [await each.answered.wait() for each in both] == [{"restyler"}] * 2
+
+    assert len(source.asked) == 1
+
+
+async def test_a_change_that_asks_nothing_new_keeps_the_time_of_a_check(store: RedisStore):
+    replica, source = FakeReplica(checked(replace(SLOW, interval_ms=3_600_000))), ScriptedSource()
+    checks = asker(store, replica, source)
+    async with running(checks):
+        await eventually_async(lambda: bool(source.asked))
+        async with asyncio.timeout(WITHIN_S):
+            await checks.answered.wait()
+        replica.rollouts = [replace(replica.rollouts[0], basis_points=2000)]
+        await asyncio.sleep(0.1)
+        assert not checks.answered._components
+
+
 async def test_only_the_server_that_asks_has_a_span(store: RedisStore, monkeypatch: pytest.MonkeyPatch):
     replica, source = FakeReplica(checked(SLOW)), ScriptedSource()
     with recording(monkeypatch) as spans:
@@ -73,7 +96,8 @@ async def test_only_the_server_that_asks_has_a_span(store: RedisStore, monkeypat
             await eventually_async(lambda: bool(spans.all("automation Check")))
         rollout = replica.rollouts[0]
         assert await waits._ask_if_leased(asking._Question(rollout, SLOW)) > 0
-        await waits._ask(asking._Question(rollout, SLOW))
+        async with running(waits):
+            assert await waits.answered.wait() == {rollout.component}
         assert len(source.asked) == len(spans.all("automation Check")) == 1
 
 

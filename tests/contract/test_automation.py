@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -417,7 +418,7 @@ async def test_a_check_must_pass_before_the_next_step_and_one_that_fails_rolls_b
     await set_policy(one, checks=(Check("errors", "up", maximum=1.0),))
     await one.look()
     world.pass_ms(10 * MINUTE_MS)
-    assert 0 < (await one.look() or 0) < 1.5
+    assert await one.look() is None
     assert one.controller.waits_for(C) == "t2 holds at 5 %: errors has not passed."
 
     world.readings = (CheckReading("errors", has_passed=True),)
@@ -460,7 +461,9 @@ async def test_nothing_is_decided_while_the_store_is_unreachable(one: ServerWith
 
 
 async def test_a_rollout_that_waits_for_nothing_causes_no_reads_of_the_store(one: ServerWithoutPort, world: World):
-    """Given steady or held components, expect no look. Given a waiting one, expect no look before it may change."""
+    """Given steady or held components, expect no look. Given one in its hold, expect no look before the hold is over. Given one
+    that waits for a person, expect none at all.
+    """
     for number in range(20):
         await one.do(commands.Release("t1"), component=f"steady{number}")
     await one.do(commands.Release("t1"), commands.Release("t2"), commands.Ramp(500), component="held")
@@ -474,7 +477,25 @@ async def test_a_rollout_that_waits_for_nothing_causes_no_reads_of_the_store(one
     await one.look()
     delay_s = await one.look()
     assert delay_s is not None
-    assert 20 < delay_s < 40
+    assert 599 < delay_s < 601
+    await one.do(commands.Ramp(700))
+    assert await one.look() is None
+
+
+async def test_what_a_rollout_waits_for_counts_down_without_a_look(one: ServerWithoutPort, world: World):
+    await one.look()
+    await one.look()
+    assert one.controller.waits_for(C) == "t2 holds at 5 %: 10 min to go."
+    reads = world.reads
+
+    world.pass_ms(7 * MINUTE_MS)
+    await one.refresh()
+    assert (one.controller.waits_for(C), world.reads) == ("t2 holds at 5 %: 3 min to go.", reads)
+
+    # The next step is due: a look says what comes.
+    world.pass_ms(3 * MINUTE_MS)
+    await one.refresh()
+    assert one.controller.waits_for(C) == ""
 
 
 @pytest.fixture
@@ -526,25 +547,59 @@ async def test_automation_hears_of_outcomes_that_another_source_counts(running: 
     assert world.store_ms - began_ms <= 1_000
 
 
-async def test_with_a_maturation_automation_looks_again_soon(one: ServerWithoutPort):
-    await set_policy(one, maturation_ms=1_000)
-    await one.look()
-
-    assert (await one.look() or 0) <= 6
-
-
-async def test_automation_looks_within_seconds_when_nothing_tells_it_of_outcomes(
-    running: ServerWithoutPort, world: World
+@pytest.mark.parametrize(("matures_in_ms", "looks_in_s"), [(60_000, 60), (100, 5), (None, 600)])
+async def test_automation_looks_when_the_first_outcome_that_waits_begins_to_count(
+    one: ServerWithoutPort, world: World, matures_in_ms: int | None, looks_in_s: float
 ):
-    """Given outcomes that another server counted before it died without a look."""
-    world.counters[C, 2, 1] = GOOD
+    """Expect also at most one look in five seconds, where outcomes begin to count one after the other."""
+    await one.look()
+    world.counters[C, 2, 1] = replace(GOOD, matures_ms=matures_in_ms and world.store_ms + matures_in_ms)
+
+    assert looks_in_s - 0.5 <= (await one.look() or 0) <= looks_in_s + 0.5
+
+
+async def test_a_hold_ends_in_time_when_nothing_else_happens(running: ServerWithoutPort, world: World):
     await until(running, lambda rollout: rollout.basis_points == 500)
-    began_ms = world.store_ms
-    world.counters[C, 2, 1] = BAD
+    reads, began_ms = world.reads, world.store_ms
+    world.pass_ms(9 * MINUTE_MS)
+    await until(running, lambda rollout: rollout.basis_points == 2500)
 
-    await until(running, lambda rollout: rollout.state is RolloutState.HELD)
+    assert world.store_ms - began_ms <= 10 * MINUTE_MS + 1_000
+    assert world.reads - reads <= 5
 
-    assert world.store_ms - began_ms <= 7_000
+
+@pytest.mark.parametrize("hours", [1, -1])
+async def test_after_a_jump_of_the_clock_automation_looks_at_once_and_not_when_it_had_planned(
+    running: ServerWithoutPort, world: World, monkeypatch: pytest.MonkeyPatch, hours: int
+):
+    monkeypatch.setattr("rampd_server.automation.controller._CLOCK_S", 0.01)
+    await until(running, lambda rollout: rollout.basis_points == 500 and running.controller.waits_for(C) != "")
+    hold_since_ms = running.rollout().progress.hold_since_ms
+    began_s = world.monotonic_s
+    world.store_ms += hours * 60 * MINUTE_MS
+
+    await until(running, lambda rollout: rollout.progress.hold_since_ms != hold_since_ms)
+
+    assert world.monotonic_s - began_s <= 60
+    assert (await decisions(running))[-1].action == "Hold"
+
+
+async def test_looks_at_many_rollouts_at_once_are_spread_and_a_time_to_confirm_is_kept(
+    one: ServerWithoutPort, world: World, monkeypatch: pytest.MonkeyPatch
+):
+    """Given a server that reads everything again, expect one look after the other, and the one with a deadline in time."""
+    monkeypatch.setattr("rampd_server.automation.controller._PACE_S", 100.0)
+    for number in range(3):
+        await one.do(commands.Release("t1"), commands.Release("t2"), component=f"other{number}")
+    await one.do(commands.Ramp(5000, confirm_within_ms=1_000))
+
+    one.controller._turns = type(one.controller._turns)(rest_s=0, monotonic=lambda: world.monotonic_s)
+    one.controller.reloaded()
+
+    due = one.controller._turns._due
+    assert len(due) == 4
+    assert due[C] - world.monotonic_s <= 1.1
+    assert max(due.values()) - min(due.values()) > 1
 
 
 async def test_a_look_that_fails_is_tried_again(

@@ -269,6 +269,22 @@ async def test_no_outcome_waits_longer_than_its_maturation_when_the_clock_is_set
     assert await store.client.zcard(keys.waiting_failures) == (2 if is_read else 1)
 
 
+async def test_a_reading_says_when_the_first_outcome_that_waits_begins_to_count(
+    store: RedisStore, counted: RedisOutcomes
+):
+    assert (await count(counted, batch(1, ran("a"), maturation_ms=0))).matures_ms is None
+    began_ms = (await store.read(COMPONENT)).time_ms
+    # A unit's first outcome waits for an hour, and its first failure, of another job, for half an hour.
+    await count(counted, batch(2, ran("b"), maturation_ms=HOUR_MS))
+    failed = batch(3, ran("b", is_failed=True, duration_ms=HOUR_MS // 2), maturation_ms=HOUR_MS)
+
+    found = (await count(counted, failed)).matures_ms
+    assert found is not None
+    assert began_ms + HOUR_MS // 2 <= found <= (await store.read(COMPONENT)).time_ms + HOUR_MS // 2
+    await age(store)
+    assert (await counted.counters(COMPONENT, 2, 1)).matures_ms is None
+
+
 async def test_an_error_names_a_longest_wait_that_was_edited_by_hand(store: RedisStore, counted: RedisOutcomes):
     await count(counted, batch(1, ran("a")))
     key = store.keys.outcomes(COMPONENT).outcomes

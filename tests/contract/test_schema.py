@@ -24,6 +24,7 @@ from rampd_server.replica.replica import Replica
 from rampd_server.service.service import Service
 from rampd_server.storage.checks import RedisChecks
 from rampd_server.storage.link import Link
+from rampd_server.storage.marks import RedisMarks
 from rampd_server.storage.outcomes import RedisOutcomes
 from rampd_server.storage.schema import SCHEMA
 from rampd_server.storage.seen import RedisSeen
@@ -84,6 +85,7 @@ async def write_everything(store: RedisStore) -> None:
     await checks.record(turn, CheckCounts("3:1:0:abc", NOW, 1, 0, False, 0.5), checks=["errors"])
     await checks.lease(COMPONENT, "other", "3:1:0:abc", lease_ms=1000, interval_ms=1000)
     await RedisSeen(store.link).add(COMPONENT, ["acme/a", "acme/app"], 1)
+    await RedisMarks(store.link).mark([COMPONENT])
 
 
 async def dump(store: RedisStore) -> Dump:

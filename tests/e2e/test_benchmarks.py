@@ -53,3 +53,13 @@ def test_the_libraries_are_compared_if_installed_and_otherwise_left_out_with_one
     else:
         assert rows == []
         assert "make bench" in capsys.readouterr().out
+
+
+def test_what_is_at_rest_sends_no_more_commands_than_the_servers_that_follow_it():
+    """The goal is 10 commands a second for each server, whatever the number of rollouts under way."""
+    from tests.bench import rest
+
+    commands, processor = rest.measured(servers=2, rollouts=300, window_s=4.0)
+
+    assert 0 < commands <= 2 * rest.PER_SERVER
+    assert len(processor) == 2

@@ -12,6 +12,12 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from rampd import v1
+from rampd_server.domain.evidence.admission import Counted, Trial
+from rampd_server.ports import OutcomeBatch, Receipt
+from rampd_server.process import event_loop
+from rampd_server.storage.marks import RedisMarks
+from rampd_server.storage.outcomes import RedisOutcomes
+from tests.bench.running import command_counts
 from tests.servers import ServerProcess, rampd_server, stubs
 from tests.stores import REDIS, StoreServer, store_server
 from tests.waiting import eventually
@@ -109,3 +115,71 @@ def test_servers_that_were_stopped_do_not_make_missed_steps_at_once(
 
     eventually(lambda: rollout(pair[0]).current.tag == "t2", suppressed=grpc.RpcError)
     check_history(pair[1])
+
+
+def begin_by_hand(server: ServerProcess, **ramp: object) -> v1.Rollout:
+    """Ramps t2 to 50 % without a plan."""
+    with stubs(server.target) as call:
+        call("Release", component=C, tag="t1")
+        call("Release", component=C, tag="t2")
+        call("Ramp", component=C, percent=50, **ramp)
+        return call("GetRollout", component=C).rollout
+
+
+def wait_for_rest(store: StoreServer) -> None:
+    """Waits until no server has looked at a rollout for two seconds."""
+    quiet_since, looks = time.monotonic(), -1
+
+    def is_at_rest() -> bool:
+        nonlocal quiet_since, looks
+        found = command_counts(store)["hgetall"]
+        if found != looks:
+            quiet_since, looks = time.monotonic(), found
+        return time.monotonic() - quiet_since > 2
+
+    eventually(is_at_rest)
+
+
+def count_and_die(store: StoreServer, begun: v1.Rollout) -> None:
+    """Counts outcomes as a server does that dies before it looks: forty repos failed, and all of them ran next."""
+    trial = Trial(begun.next.number, begun.trial, begun.revision)
+    failed = [Counted(5000, True, True, f"acme/{number}", 0) for number in range(40)]
+    batch = OutcomeBatch(C, trial, "worker-1", 1, "abc", "ada", "40.", failed)
+
+    async def count() -> None:
+        own = store.store()
+        own.set_epoch(await own.client.hget(own.keys.meta, "epoch"))
+        await RedisMarks(own.link).mark([C])
+        assert await RedisOutcomes(own.link).count_outcomes(batch) == (Receipt.COUNTED, "40.")
+        await own.close()
+
+    event_loop.run(count())
+
+
+def test_what_a_server_counted_before_it_died_is_judged_by_another_server(
+    pair: list[ServerProcess], store: StoreServer
+) -> None:
+    """Nothing else leads to a look: no server looks at a rollout at rest."""
+    begun = begin_by_hand(pair[0])
+    wait_for_rest(store)
+
+    count_and_die(store, begun)
+    counted_s = time.monotonic()
+    eventually(lambda: rollout(pair[1]).state == v1.ROLLOUT_STATE_HELD, suppressed=grpc.RpcError)
+
+    assert time.monotonic() - counted_s <= 50
+    assert "t2 fails more often than t1" in rollout(pair[1]).held.reason
+
+
+def test_a_ramp_that_nobody_confirms_is_rolled_back_by_any_server(pair: list[ServerProcess]) -> None:
+    """Given a server that is killed after it took the Ramp, expect that the other one keeps the time to confirm."""
+    victim, survivor = pair
+    deadline_ms = begin_by_hand(victim, confirm_within=Duration(seconds=4)).confirm_deadline.ToMilliseconds()
+    eventually(lambda: rollout(survivor).next_percent == 50, suppressed=grpc.RpcError)
+
+    victim.stop(signal.SIGKILL)
+
+    eventually(lambda: rollout(survivor).state == v1.ROLLOUT_STATE_HELD, suppressed=grpc.RpcError)
+    with stubs(survivor.target) as call:
+        [event] = [event for event in call("ListEvents", component=C).events if event.action == "Rollback"]
+    assert 0 <= event.time.ToMilliseconds() - deadline_ms <= 10_000

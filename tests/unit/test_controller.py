@@ -562,3 +562,13 @@ def test_a_decision_depends_on_the_tag_of_next_and_not_only_on_its_number():
     for command in (commands.Rollback(), commands.Ramp(2000)):
         assert ground_of(rollout, command) == ground_of(at(1000), command)
         assert ground_of(rollout, command) != ground_of(replace(rollout, releases=of_another), command)
+
+
+def test_outcomes_that_wait_change_the_decision_when_they_begin_to_count_and_not_every_moment():
+    waiting = replace(NOTHING, matures_ms=NOW + MINUTE_MS)
+    paused = at(500, paused=True)
+
+    assert next_change_ms(observe(paused, Progress(Driver.PERSON))) is None
+    assert next_change_ms(observe(paused, Progress(Driver.PERSON), waiting)) == NOW + MINUTE_MS
+    soon = replace(NOTHING, matures_ms=NOW + 1)
+    assert next_change_ms(observe(paused, Progress(Driver.PERSON), soon)) == NOW + 5_000

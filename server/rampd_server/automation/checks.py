@@ -2,29 +2,31 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from random import SystemRandom
 from typing import NamedTuple, Protocol
 
 import structlog
 
 from rampd._contract.placeholders import QueryError
+from rampd._decision.resolution import ComponentSnapshot
 from rampd._decision.staleness import is_stale
 from rampd_server.automation.release_spans import release_span
+from rampd_server.automation.turns import Turns
 from rampd_server.domain.automation.check_answer import Answer, Judgement, error
 from rampd_server.domain.automation.check_counts import CheckCounts, count, is_asked, query_of, reading, scope_of
 from rampd_server.domain.automation.guards import CheckReading
 from rampd_server.domain.errors import RampdError
 from rampd_server.domain.rollout.automation_policy import Check
 from rampd_server.domain.rollout.model import Rollout
-from rampd_server.ports import CheckStore
+from rampd_server.ports import CheckStore, FeedEntry
 from rampd_server.replica.replica import Replica
+from rampd_server.service.announced import Announced
 from rampd_server.tracing import switch
 
 MAX_ASKING = 16
 """The most questions that one server asks at once. A source that hangs delays only other checks."""
 
-_LOOK_S = 0.5
 _RETRY_S = 1.0
 _SPREAD_S = 1.0
 _LEASE_MARGIN_S = 5.0
@@ -60,18 +62,9 @@ class _Question(NamedTuple):
     check: Check
 
     @property
-    def key(self) -> tuple[str, str]:
-        return self.rollout.component, self.check.name
-
-    @property
     def mark(self) -> object:
         """Identifies what is asked. Another next, trial or question, or a Resume, gives another mark."""
         return self.rollout.next, self.rollout.trial, self.rollout.progress.resumed_ms, self.check
-
-
-class _Plan(NamedTuple):
-    mark: object
-    due_s: float
 
 
 class Checks:
@@ -94,9 +87,14 @@ class Checks:
         self._source = source
         self._lease_ms = round((timeout_s + _LEASE_MARGIN_S) * 1000)
         self._monotonic = monotonic
-        self._plans: dict[tuple[str, str], _Plan] = {}
-        self._asking: set[tuple[str, str]] = set()
+        self._turns: Turns[tuple[str, str]] = Turns(rest_s=0, monotonic=monotonic)
+        self._marks: dict[str, dict[str, object]] = {}
+        """What is asked of each component that has checks, by the name of the check."""
         self._spans = switch.spans()
+        self.answered = Announced()
+        """Announces every component with a new answer, whichever server has asked."""
+        self.reloaded()
+        replica.subscribe(self)
 
     async def readings(self, rollout: Rollout) -> Sequence[CheckReading]:
         """Returns what is known of the checks of a rollout's policy, for its present next. Does not wait for a source.
@@ -111,62 +109,34 @@ class Checks:
         """Asks for ever. A question that fails is asked again."""
         await self._replica.loaded.wait()
         async with asyncio.TaskGroup() as tasks:
-            while True:
-                if not is_stale(self._replica.age_s):
-                    for question in await self._due():
-                        self._asking.add(question.key)
-                        tasks.create_task(self._ask(question))
-                await asyncio.sleep(_LOOK_S)
+            for _ in range(MAX_ASKING):
+                tasks.create_task(self._ask_in_turn())
 
-    async def _due(self) -> list[_Question]:
-        """Returns the questions to ask now, the longest due first, as many as there is room for."""
-        now_s = self._monotonic()
-        seen: set[tuple[str, str]] = set()
-        due: list[tuple[float, _Question]] = []
-        for rollout in self._asked_rollouts():
-            for check in rollout.policy.automation.checks:
-                question = _Question(rollout, check)
-                seen.add(question.key)
-                due_s = self._due_s(question)
-                if due_s <= now_s and question.key not in self._asking:
-                    due.append((due_s, question))
-            # With a thousand rollouts of twenty checks each, Resolve must not wait until the whole loop is done.
-            await asyncio.sleep(0)
-        for key in self._plans.keys() - seen:
-            del self._plans[key]
-        due.sort(key=lambda one: one[0])
-        return [question for _, question in due[: max(0, MAX_ASKING - len(self._asking))]]
+    async def _ask_in_turn(self) -> None:
+        while True:
+            component, name = turn = await self._turns.take()
+            began_s = self._monotonic()
+            question = self._question(component, name)
+            wait_s = _RETRY_S
+            try:
+                if question is not None and not is_stale(self._replica.age_s):
+                    wait_s = await self._ask_if_leased(question)
+                    self.answered.announce(component)
+            except RampdError as exc:
+                log.debug("check_waits", component=component, check=name, error=exc.message)
+            except Exception:
+                # One check must not stop the others.
+                log.exception("check_broke", component=component, check=name)
+            finally:
+                self._turns.done(turn)
+            if question is not None:
+                spread_s = _chance.uniform(0, min(_SPREAD_S, question.check.interval_ms / 10_000))
+                self._turns.plan(turn, began_s + wait_s + spread_s - self._monotonic())
 
-    def _asked_rollouts(self) -> Iterator[Rollout]:
-        for known in self._replica.components():
-            if known.rollout.policy.automation.checks and is_asked(known.rollout):
-                yield known.rollout
-
-    def _due_s(self, question: _Question) -> float:
-        plan = self._plans.get(question.key)
-        if plan is None or plan.mark != question.mark:
-            # Not at once, so that servers don't ask at the same moment.
-            plan = _Plan(question.mark, self._monotonic() + _chance.uniform(0, _SPREAD_S))
-            self._plans[question.key] = plan
-        return plan.due_s
-
-    async def _ask(self, question: _Question) -> None:
-        key, interval_ms = question.key, question.check.interval_ms
-        began_s = self._monotonic()
-        wait_s = _RETRY_S
-        try:
-            wait_s = await self._ask_if_leased(question)
-        except RampdError as exc:
-            log.debug("check_waits", component=key[0], check=key[1], error=exc.message)
-        except Exception:
-            # One check must not stop the others.
-            log.exception("check_broke", component=key[0], check=key[1])
-        finally:
-            self._asking.discard(key)
-            plan = self._plans.get(key)
-            if plan is not None and plan.mark == question.mark:
-                spread_s = _chance.uniform(0, min(_SPREAD_S, interval_ms / 10_000))
-                self._plans[key] = _Plan(plan.mark, began_s + wait_s + spread_s)
+    def _question(self, component: str, name: str) -> _Question | None:
+        """Returns what to ask now; None if nothing is to be asked any more."""
+        known = self._replica.get(component)
+        return None if known is None else _questions(known.rollout).get(name)
 
     async def _ask_if_leased(self, question: _Question) -> float:
         """Returns in how many seconds, from the start of this call, to look at the check again."""
@@ -196,6 +166,39 @@ class Checks:
         except QueryError as wrong:
             return error(f"the query is not sent: it {wrong}. Set the policy's checks again")
         return await self._source.ask(query)
+
+    # Called by the replica.
+
+    def applied(self, entry: FeedEntry, _before: ComponentSnapshot | None, _after: ComponentSnapshot | None) -> None:
+        """A component changed."""
+        if entry.component and not entry.is_of_overrides_only:
+            self._notice(entry.component)
+
+    def reloaded(self) -> None:
+        """Anything may have changed."""
+        for component in {*self._marks, *(known.rollout.component for known in self._replica.components())}:
+            self._notice(component)
+
+    def _notice(self, component: str) -> None:
+        """Plans what is new. What was asked before keeps its time."""
+        known = self._replica.get(component)
+        questions = {} if known is None else _questions(known.rollout)
+        before = self._marks.pop(component, {})
+        for name in before.keys() - questions.keys():
+            self._turns.drop((component, name))
+        for name, question in questions.items():
+            if before.get(name) != question.mark:
+                # Not at once, so that servers don't ask at the same moment.
+                self._turns.plan((component, name), _chance.uniform(0, _SPREAD_S))
+        if questions:
+            self._marks[component] = {name: question.mark for name, question in questions.items()}
+
+
+def _questions(rollout: Rollout) -> dict[str, _Question]:
+    """Returns the questions about a rollout, by the name of the check."""
+    if not is_asked(rollout):
+        return {}
+    return {check.name: _Question(rollout, check) for check in rollout.policy.automation.checks}
 
 
 def _tell(rollout: Rollout, check: Check, before: CheckCounts | None, after: CheckCounts) -> None:

@@ -1,10 +1,12 @@
 """The task that moves rollouts without a person: it looks, decides with pure code, and commits.
 
 It runs in every server. There is no leader: two servers that decide the same thing at once compare the state that they
-decided on, one of them commits, and the other looks again.
+decided on, one of them commits, and the other looks again. A rollout to which nothing happens costs nothing: each server has
+in memory when time alone may bring a decision.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -35,6 +37,9 @@ _LOOKERS = 8
 _BY_PLAN = "PLAN"
 """The cause of a decision that only follows the plan."""
 _SPREAD_S = 0.1
+_PACE_S = 0.002
+"""The time for each look, where there are many to make at once: so much that calls and watchers do not wait for them."""
+_CLOCK_S = 1.0
 
 _ROLLS_BACK = (Cause.CONFIRM, Cause.RELATIVE_GUARD, Cause.ABSOLUTE_GUARD, Cause.CHECK_FAILED)
 _ON_REGRESSION = ((Action.ROLLBACK, "false"), (Action.PAUSE, "true"))
@@ -69,11 +74,7 @@ class NoChecks:
 
 
 class Controller:
-    """Looks at every rollout under way: at once when something happened to it, and when time alone may bring a decision.
-
-    It also looks from time to time, because the server that received an outcome may have died before it looked. A rollout
-    that is STEADY or HELD costs nothing.
-    """
+    """Looks at every rollout under way: at once when something happened to it, and when time alone may bring a decision."""
 
     def __init__(
         self,
@@ -91,10 +92,11 @@ class Controller:
         self._outcomes = outcomes
         self._checks = checks or NoChecks()
         self._monotonic = monotonic
-        self._turns = Turns(rest_s=next_look.REST_S, monotonic=monotonic)
+        self._turns: Turns[str] = Turns(rest_s=next_look.REST_S, monotonic=monotonic)
         self._clock: Clock | None = None
         self._look: Look | None = None
-        self._waits_for: dict[str, str] = {}
+        self._waiting: set[str] = set()
+        """The rollouts that wait, by a look since their last change."""
         self._decisions = decisions
         self.looks: dict[str, Observed] = {}
         """What the last look at each component saw. It stays after the end of the rollout, until the component is gone."""
@@ -109,22 +111,40 @@ class Controller:
         if self._is_under_way(component):
             self._turns.call(component)
 
-    async def follow(self, counted: CountedSource) -> None:
-        """Looks, for ever and at once, at the components that this server counted outcomes for."""
+    async def follow(self, news: CountedSource) -> None:
+        """Looks, for ever and at once, at the components that have new outcomes or a new answer of a check."""
         while True:
-            for component in await counted.wait():
+            for component in await news.wait():
                 self.wake(component)
 
     def waits_for(self, component: str) -> str:
-        """Says what the rollout waits for, as the last look since the last change found; empty if there was no such look."""
-        return self._waits_for.get(component, "")
+        """Says what the rollout waits for now, by what the last look since the last change saw; empty if there was no such look,
+        or if it is about to do something.
+        """
+        if component not in self._waiting:
+            return ""
+        decision = decide(replace(self.looks[component], clock=self._read_clock()))
+        return decision.reason if decision.action is Action.WAIT else ""
 
     async def run(self) -> None:
         """Looks for ever. A look that fails is tried again."""
         await self._replica.loaded.wait()
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._watch_clock())
             for _ in range(_LOOKERS):
                 tasks.create_task(self._look_in_turn())
+
+    async def _watch_clock(self) -> None:
+        """Looks at everything after the store's clock has jumped, because what was planned by it may be wrong."""
+        jump_ms: int | None = None
+        while True:
+            clock = self._read_clock()
+            if clock.jump_ms is not None and clock.jump_ms != jump_ms:
+                self._plan_all(
+                    [each.rollout.component for each in self._replica.components() if _is_rolling_out(each.rollout)]
+                )
+            jump_ms = clock.jump_ms
+            await asyncio.sleep(_CLOCK_S)
 
     async def _look_in_turn(self) -> None:
         while True:
@@ -138,13 +158,13 @@ class Controller:
             except Exception:
                 # One component must not stop the others.
                 log.exception("controller_failed", component=component)
-                delay_s = next_look.WITHOUT_OUTCOMES_S
+                delay_s = next_look.AFTER_DEFECT_S
             finally:
                 self._turns.done(component)
-            if delay_s is None:
-                self._forget(component)
-            else:
+            if delay_s is not None:
                 self._turns.plan(component, delay_s)
+            elif not self._is_under_way(component):
+                self._forget(component)
 
     async def look(self, component: str) -> float | None:
         """Looks once: decides, and commits the decision. Returns in how many seconds to look again; None: when called.
@@ -165,7 +185,7 @@ class Controller:
         self.looks[component] = observed
         decision = decide(observed)
         if decision.action is Action.WAIT:
-            self._waits_for[component] = decision.reason
+            self._waiting.add(component)
             return _delay_s(observed)
         await self._commit(observed, decision)
         return next_look.RETRY_S
@@ -239,13 +259,13 @@ class Controller:
 
     def _is_under_way(self, component: str) -> bool:
         known = self._replica.get(component)
-        return known is not None and known.rollout.state is RolloutState.ROLLING_OUT
+        return known is not None and _is_rolling_out(known.rollout)
 
     def _forget(self, component: str) -> None:
         if self._replica.get(component) is None:
             self.looks.pop(component, None)
         self._turns.drop(component)
-        self._waits_for.pop(component, None)
+        self._waiting.discard(component)
         self._deadlines.pop(component, None)
         self._moves.pop(component, None)
 
@@ -271,33 +291,49 @@ class Controller:
         """A component or the namespace's freeze changed."""
         if not entry.component:
             self.reloaded()
-        elif entry.patch and not entry.is_of_overrides_only:
-            self._notice(entry.component)
+        elif entry.patch and not entry.is_of_overrides_only and self._notice(entry.component):
+            self._turns.plan(entry.component, next_look.AFTER_CHANGE_S)
 
     def reloaded(self) -> None:
         """Anything may have changed."""
-        for known in self._replica.components():
-            self._notice(known.rollout.component)
+        components = [known.rollout.component for known in self._replica.components()]
+        self._plan_all([component for component in components if self._notice(component)])
 
-    def _notice(self, component: str) -> None:
+    def _notice(self, component: str) -> bool:
+        """Takes in that a component changed. Returns whether to look at it."""
         if not self._replica.loaded.is_set():
             # The state is from before the start: no decision may depend on it, and the store's time is not known.
-            return
-        self._waits_for.pop(component, None)
+            return False
+        self._waiting.discard(component)
         self._see_deadline(component)
         self._see_move(component)
-        if self._is_under_way(component):
-            self._turns.plan(component, next_look.AFTER_CHANGE_S)
-        else:
+        if not self._is_under_way(component):
             self._forget(component)
+            return False
+        return True
+
+    def _plan_all(self, components: Sequence[str]) -> None:
+        """Plans a look at each of many rollouts under way: one after the other, but before the time to confirm a Ramp is over."""
+        for component in components:
+            within_s = min(_chance.uniform(0, len(components) * _PACE_S), self._left_s(component))
+            self._turns.plan(component, next_look.AFTER_CHANGE_S + within_s)
+
+    def _left_s(self, component: str) -> float:
+        """Returns how much time is left to confirm the Ramp, by either clock; infinite if no Ramp waits for that."""
+        deadline = self._deadlines.get(component)
+        if deadline is None:
+            return math.inf
+        left_ms = min(deadline.at_ms - self._replica.now_ms(), deadline.latest_ms - self._monotonic_ms())
+        return max(0, left_ms / 1000)
 
 
-def _delay_s(observed: Observed) -> float:
-    """Returns how long the decision stays the same, as far as this server can know. The time is random within a range, so that
-    servers, and the rollouts of one server, do not look at the same moment.
+def _is_rolling_out(rollout: Rollout) -> bool:
+    return rollout.state is RolloutState.ROLLING_OUT
+
+
+def _delay_s(observed: Observed) -> float | None:
+    """Returns when time alone may change the decision; None: never. The time is random within a range, so that servers, and the
+    rollouts of one server, do not look at the same moment.
     """
-    delay_s = next_look.at_most_s(observed) * _chance.uniform(0.8, 1.2)
     at_ms = next_look.next_change_ms(observed)
-    if at_ms is None:
-        return delay_s
-    return min(delay_s, (at_ms - observed.clock.now_ms) / 1000 + _chance.uniform(0, _SPREAD_S))
+    return None if at_ms is None else (at_ms - observed.clock.now_ms) / 1000 + _chance.uniform(0, _SPREAD_S)

@@ -1,4 +1,5 @@
-"""Keeps the state of this server for its next start: soon after a change, at intervals, and at an orderly end.
+"""Keeps the state of this server for its next start: soon after a change, and at an orderly end. At intervals it keeps when the
+store last confirmed the state, which costs nothing, however large the state is.
 
 A server that is started again therefore knows which epoch it served, and does not take an emptied store for a new one.
 It can answer before the store does. Components are encoded on the event loop, a piece at a time, and a thread writes
@@ -58,6 +59,7 @@ class LastStateKeeper:
         self._replica = replica
         self._kept = kept
         self._epoch = ""
+        self._has_written = False
         self._is_changed = asyncio.Event()
         self._is_urgent = asyncio.Event()
         """Set when the served epoch is not the epoch that was kept."""
@@ -96,7 +98,7 @@ class LastStateKeeper:
             began_s = time.monotonic()
             if self._is_changed.is_set() or self._replica.is_confirmed:
                 # If this is cancelled, a write goes on in its thread, and `end` waits for it.
-                self._writing = asyncio.create_task(self._write(is_last=False))
+                self._writing = asyncio.create_task(self._keep(is_last=False))
                 await asyncio.shield(self._writing)
             pause_s = max(_AT_MOST_EVERY_S, (time.monotonic() - began_s) / _SHARE)
             if not await _comes(self._is_urgent, pause_s):
@@ -107,28 +109,17 @@ class LastStateKeeper:
         if self._writing is not None:
             await self._writing
         if self._replica.loaded.is_set():
-            await self._write(is_last=True)
+            await self._keep(is_last=True)
             if self._is_changed.is_set():
                 log.error("last_state_not_kept", what_it_means="the next start knows an older state, or none")
 
-    async def _write(self, *, is_last: bool) -> None:
+    async def _keep(self, *, is_last: bool) -> None:
+        is_kept = self._has_written and not self._is_changed.is_set()
         self._is_changed.clear()
         self._is_urgent.clear()
         try:
-            # All values must be of one moment, so they are copied without a pause. Encoding takes far longer, and
-            # pauses.
-            about = self._replica.last_served(is_last=is_last)
-            taken = [
-                _Taken(known.rollout, known.overrides.by_repo.copy(), known.overrides.by_prefix.copy())
-                for known in self._replica.components()
-            ]
-            pieces = [self._kept.encode(absent) for absent in self._replica.gone()]
-            pieces += [self._kept.encode(each.rollout, each.overrides()) for each in taken]
-            lines = []
-            for line in chain.from_iterable(pieces):
-                lines.append(line)
-                await asyncio.sleep(0)
-            await asyncio.to_thread(self._kept.write, about, lines)
+            if not is_kept or not await self._confirm(is_last=is_last):
+                await self._write(is_last=is_last)
         except OSError as error:
             self._is_changed.set()
             self._outage.tell(f"{error.strerror or error}: {error.filename or 'the data directory'}")
@@ -136,9 +127,27 @@ class LastStateKeeper:
             self._is_changed.set()
             self._outage.tell("A defect of rampd.", exc_info=error)
         else:
-            self._epoch = about.epoch
             self._outage.end()
-            log.debug("last_state_kept", components=len(taken), bytes=sum(map(len, lines)))
+
+    async def _confirm(self, *, is_last: bool) -> bool:
+        return await asyncio.to_thread(self._kept.confirm, self._replica.last_served(is_last=is_last))
+
+    async def _write(self, *, is_last: bool) -> None:
+        # All values must be of one moment, so they are copied without a pause. Encoding takes far longer, and pauses.
+        about = self._replica.last_served(is_last=is_last)
+        taken = [
+            _Taken(known.rollout, known.overrides.by_repo.copy(), known.overrides.by_prefix.copy())
+            for known in self._replica.components()
+        ]
+        pieces = [self._kept.encode(absent) for absent in self._replica.gone()]
+        pieces += [self._kept.encode(each.rollout, each.overrides()) for each in taken]
+        lines = []
+        for line in chain.from_iterable(pieces):
+            lines.append(line)
+            await asyncio.sleep(0)
+        await asyncio.to_thread(self._kept.write, about, lines)
+        self._epoch, self._has_written = about.epoch, True
+        log.debug("last_state_kept", components=len(taken), bytes=sum(map(len, lines)))
 
     # What the replica tells.
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
@@ -15,6 +16,8 @@ from rampd_server.domain.refusals import contention
 from rampd_server.domain.rollout.model import Rollout
 from rampd_server.ports import ConflictError, OutcomeBatch, OutcomeStore, Receipt
 from rampd_server.replica.replica import Replica
+from rampd_server.service.announced import Announced
+from rampd_server.service.marking import Marking
 from rampd_server.service.verdict_counts import VerdictCounts
 
 _ATTEMPTS = 5
@@ -56,28 +59,8 @@ def _key(report: Report) -> _Key:
     return report.reporter, report.client_id, report.sequence, report.digest
 
 
-class CountedSignal:
-    """Announces to one waiter in this process for which components outcomes were counted."""
-
-    def __init__(self) -> None:
-        self._components: set[str] = set()
-        self._event = asyncio.Event()
-
-    def announce(self, component: str) -> None:
-        """Announces that outcomes of a component were counted. It is cheap, so it may be called often."""
-        self._components.add(component)
-        self._event.set()
-
-    async def wait(self) -> frozenset[str]:
-        """The components for which outcomes were counted since the last wait. Waits until there is at least one."""
-        await self._event.wait()
-        self._event.clear()
-        components, self._components = self._components, set()
-        return frozenset(components)
-
-
 class Outcomes:
-    """Takes in reports. `counted` announces every stored batch that has outcomes to count."""
+    """Takes in reports. `counted` announces every component whose outcomes were counted, or may have been."""
 
     def __init__(
         self,
@@ -85,13 +68,18 @@ class Outcomes:
         replica: Replica,
         counts: VerdictCounts | None = None,
         note_seen: Callable[[str, str], None] | None = None,
+        *,
+        marking: Marking | None = None,
     ) -> None:
-        """`note_seen` is told the component and the repo of each accepted outcome."""
+        """`note_seen` is told the component and the repo of each accepted outcome. `marking` tells the other servers of what is
+        counted.
+        """
         self._store = store
         self._replica = replica
         self._note_seen = note_seen
         self._counts = counts
-        self.counted = CountedSignal()
+        self._marking = marking
+        self.counted = Announced()
         self._unfinished: dict[tuple[str, _Key], dict[str, str]] = {}
         """For the last reports that failed midway, by epoch and report: the answers of the components that are stored.
         """
@@ -144,9 +132,9 @@ class Outcomes:
             known = self._replica.get(component)
             if known is not None:
                 batches.append(await _decide(known.rollout, report, outcomes))
-        # The trials of an old state must not be counted under the epoch of another one.
-        self._replica.require_writable()
-        for batch, received in zip(batches, await self._store.count_many(batches) if batches else (), strict=True):
+        async with self._counting(batches):
+            found = await self._store.count_many(batches) if batches else ()
+        for batch, received in zip(batches, found, strict=True):
             if received is not None:
                 stored[batch.component] = self._answer(batch, *received, shares[batch.component])
         for component, outcomes in shares.items():
@@ -159,18 +147,33 @@ class Outcomes:
             if known is None:
                 return self._ignore(IgnoredReason.COMPONENT_NOT_FOUND, len(outcomes))
             batch = await _decide(known.rollout, report, outcomes)
-            self._replica.require_writable()
             try:
-                return self._answer(batch, *await self._store.count_outcomes(batch), outcomes)
+                async with self._counting([batch]):
+                    found = await self._store.count_outcomes(batch)
+                return self._answer(batch, *found, outcomes)
             except ConflictError:
                 # Another server knows a later trial, so the decision of this server is out of date.
                 await self._catch_up()
         raise contention(f"The trials of {component} change too fast. Send the batch again.")
 
+    @asynccontextmanager
+    async def _counting(self, batches: Sequence[OutcomeBatch]) -> AsyncGenerator[None]:
+        """Counts batches in its block. They are marked before. They are announced after, also where the block fails: the store may
+        have counted them, and a repeat of what another server counted may be all that is left of that server.
+        """
+        components = [batch.component for batch in batches if batch.outcomes]
+        if self._marking is not None:
+            await self._marking.before_counting(components)
+        # The trials of an old state must not be counted under the epoch of another one.
+        self._replica.require_writable()
+        try:
+            yield
+        finally:
+            for component in components:
+                self.counted.announce(component)
+
     def _answer(self, batch: OutcomeBatch, receipt: Receipt, answer: str, outcomes: Sequence[JobOutcome]) -> str:
         if receipt is Receipt.COUNTED:
-            if batch.outcomes:
-                self.counted.announce(batch.component)
             verdicts = read_answer(answer)
             for outcome, verdict in zip(outcomes, verdicts, strict=True):
                 if verdict is None and self._note_seen is not None:

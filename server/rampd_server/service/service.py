@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from weakref import WeakValueDictionary
 
@@ -203,19 +203,20 @@ class Service:
             return answer
         return replace(answer, message=f"{answer.message} {_not_settled(left)}")
 
-    async def settle_all(self) -> Mapping[str, str]:
-        """Commits the changes that time or the end of a freeze causes. Returns the components for which it failed, and
-        why.
+    async def settle_all(self, components: Iterable[str] | None = None) -> Mapping[str, str]:
+        """Commits the changes that time or the end of a freeze causes, for all or some components. Returns those for
+        which it failed, and why.
 
         A component that fails does not stop the others. A store that does not answer stops all.
         """
         left: dict[str, str] = {}
         author = Author(SELF, "Settle", "the freeze has ended", is_claimed=False)
-        for known in self._replica.components():
-            component = known.rollout.component
+        if components is None:
+            components = [known.rollout.component for known in self._replica.components()]
+        for component in components:
             try:
                 now_ms = self._replica.now_ms()
-                if self._is_unsettled(known.rollout, now_ms):
+                if self.is_unsettled(component):
                     await self.execute(component, commands.Settle(), author, decided_ms=now_ms)
             except (StoreUnavailableError, StoreResetError) as error:
                 left[component] = error.message
@@ -259,9 +260,13 @@ class Service:
             raise component_not_found(component=component)
         return stored.rollout, stored.namespace, stored.time_ms
 
-    def _is_unsettled(self, rollout: Rollout, now_ms: int) -> bool:
-        context = Context(now_ms, SELF, freeze_all=self._replica.namespace.freeze)
-        return settle(rollout, context) is not rollout
+    def is_unsettled(self, component: str) -> bool:
+        """Whether time or the end of a freeze has changed a component, and nobody has committed that yet."""
+        known = self._replica.get(component)
+        if known is None:
+            return False
+        context = Context(self._replica.now_ms(), SELF, freeze_all=self._replica.namespace.freeze)
+        return settle(known.rollout, context) is not known.rollout
 
     async def _guarded(
         self,

@@ -55,6 +55,7 @@ class Keys:
         self.feed = self.prefix + "feed"
         self.feed_bytes = self.prefix + "feed-bytes"
         self.history = self.prefix + "history"
+        self.outcome_marks = self.prefix + "outcome-marks"
 
     def request(self, request_id: str) -> str:
         return f"{self.prefix}request:{request_id}"

@@ -9,7 +9,10 @@ The lines of the file are:
    served), `anchor` (component and entry of the newest change that the store had for long, or null; missing in files of before);
 4. the tombstone of each deleted component, and each component, as `codec/component_lines.py` writes them.
 
-The file has no credentials.
+A second file beside it has only such an object. It is there if the same state was confirmed again, so that a state that does not
+change is not written again and again.
+
+The files have no credentials.
 """
 
 import hashlib
@@ -44,6 +47,7 @@ class LastStateFile:
         self._namespace = namespace
         digest = hashlib.sha256(f"{store}\n{namespace}".encode()).hexdigest()[:16]
         self.path = directory / f"last-state-{namespace}-{digest}"
+        self.confirmed_path = directory / f"last-confirmed-{namespace}-{digest}"
 
     def read(self) -> LastState | None:
         try:
@@ -54,31 +58,65 @@ class LastStateFile:
 
     def _read(self, head: Mapping[str, Any], lines: Iterable[bytes]) -> LastState:
         try:
-            if (head["store"], head["namespace"]) != (self._store, self._namespace):
-                raise PrivateFileError("it belongs to another store or namespace")
-            about = LastServed(
-                epoch=str(head["epoch"]),
-                entry_id=str(head["entry"]),
-                confirmed_s=_time(head["confirmed"]),
-                clock_ahead_ms=_finite(head["clock_ahead_ms"]),
-                namespace=feed_entry.read_namespace(head["freeze"]),
-                is_last=head["is_last"] is True,
-                anchor=_anchor(head.get("anchor")),
-            )
+            about = self._read_about(head)
             components = list(_read_components(lines))
             return LastState(
-                about,
+                self._confirmed(about),
                 tuple((rollout, overrides) for rollout, overrides in components if isinstance(rollout, Rollout)),
                 tuple(absent for absent, _ in components if isinstance(absent, Absent)),
             )
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, OSError) as exc:
             raise PrivateFileError(f"its content is not valid: {exc!r}") from exc
 
+    def _read_about(self, head: Mapping[str, Any]) -> LastServed:
+        if (head["store"], head["namespace"]) != (self._store, self._namespace):
+            raise PrivateFileError("it belongs to another store or namespace")
+        return LastServed(
+            epoch=str(head["epoch"]),
+            entry_id=str(head["entry"]),
+            confirmed_s=_time(head["confirmed"]),
+            clock_ahead_ms=_finite(head["clock_ahead_ms"]),
+            namespace=feed_entry.read_namespace(head["freeze"]),
+            is_last=head["is_last"] is True,
+            anchor=_anchor(head.get("anchor")),
+        )
+
+    def _confirmed(self, about: LastServed) -> LastServed:
+        """Returns what is known of the state, or what is known since it was confirmed again."""
+        try:
+            content = private_file.read(self.confirmed_path, _MAGIC, "last state")
+            again = about if content is None else self._read_about(_checked(content)[0])
+        except (PrivateFileError, ValueError, TypeError, KeyError, AttributeError, OverflowError, OSError) as exc:
+            _log.warning("last_confirmation_not_read", error=f"{self.confirmed_path}: {exc}")
+            return about
+        return again if (again.epoch, again.entry_id) == (about.epoch, about.entry_id) else about
+
     def encode(self, rollout: Rollout | Absent, overrides: Iterable[tuple[str, Override]] = ()) -> Iterator[bytes]:
         return component_lines.write(rollout, overrides)
 
     def write(self, about: LastServed, lines: list[bytes]) -> None:
-        head = component_lines.line(
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with private_file.locked(self.path):
+            if self._is_later(about):
+                # First, so that no confirmation is of an earlier writing than the file.
+                self.confirmed_path.unlink(missing_ok=True)
+                private_file.replace(self.path, _MAGIC, [self._head(about), *lines])
+
+    def confirm(self, about: LastServed) -> bool:
+        if not self.path.exists():
+            return False
+        with private_file.locked(self.path):
+            try:
+                kept = self._kept_head()
+                is_kept = (kept["epoch"], kept["entry"]) == (about.epoch, about.entry_id)
+            except (OSError, ValueError, TypeError, KeyError):
+                return False
+            if is_kept:
+                private_file.replace(self.confirmed_path, _MAGIC, [self._head(about)])
+            return is_kept
+
+    def _head(self, about: LastServed) -> bytes:
+        return component_lines.line(
             {
                 "store": self._store,
                 "namespace": self._namespace,
@@ -91,21 +129,21 @@ class LastStateFile:
                 "anchor": about.anchor,
             }
         )
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with private_file.locked(self.path):
-            if self._is_later(about):
-                private_file.replace(self.path, _MAGIC, [head, *lines])
 
     def clean(self) -> None:
         if self.path.parent.exists():
             private_file.clean(self.path)
+            private_file.clean(self.confirmed_path)
+
+    def _kept_head(self) -> Any:  # noqa: ANN401 - as json has it
+        with self.path.open("rb") as file:
+            _, _, head = (file.readline(_MAX_HEAD_BYTES) for _ in range(3))
+        return json.loads(head)
 
     def _is_later(self, about: LastServed) -> bool:
         """Whether the file has no later state than this one. Another server may share the directory."""
         try:
-            with self.path.open("rb") as file:
-                _, _, head = (file.readline(_MAX_HEAD_BYTES) for _ in range(3))
-            kept = json.loads(head)
+            kept = self._kept_head()
             confirmed_s = _time(kept["confirmed"])
             has_more = kept["epoch"] == about.epoch and entry_order(kept["entry"]) > entry_order(about.entry_id)
         except (OSError, ValueError, TypeError, KeyError, OverflowError):

@@ -36,6 +36,11 @@ MAX_WAITING: Final = 10_000
 MAX_MATURED: Final = 1_000
 """The most outcomes whose wait is over that one batch moves, of each kind. It bounds how long a batch takes."""
 
+MARK_LIFE_MS: Final = 3_600_000
+"""How long a component stays marked after its outcomes were counted. A server that reaches the store again within this time hears of
+them. One that starts, or reads everything again, looks at every rollout under way.
+"""
+
 # Limits of the repos that were seen in the last day.
 MAX_SEEN_REPOS: Final = 1_000
 """Of a component: enough to say how many repos a change moves to a few percent, for 100 KB of memory. Of more repos, a random sample

@@ -1,6 +1,7 @@
 """Counts outcomes in Redis, reads the counters, and drops those of ended trials."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rampd._evidence.counters import TrialCounters
@@ -91,13 +92,13 @@ class RedisOutcomes:
             reply = await self._link.run("read_outcomes", keys)
             if reply[0] != Code.DONE:
                 raise self._refused(reply)
-            flat, *matured = reply[1:]
+            flat, *matured, next_ms = reply[1:]
             fields = dict(zip(flat[::2], flat[1::2], strict=True))
             counted = (fields.get("epoch"), fields.get("release"), fields.get("trial"))
             if counted != (self._link.epoch, str(release), str(trial)):
                 return TrialCounters()
             try:
-                return read_counters(fields, *matured)
+                return replace(read_counters(fields, *matured), matures_ms=int(next_ms) if next_ms else None)
             except MalformedError as exc:
                 raise corrupt(getattr(keys, exc.section), exc.field, exc.problem) from exc
 

@@ -24,7 +24,17 @@ from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.model import Absent, Freeze, Quarantine, Rollout
 from rampd_server.domain.rollout.moves import Context
 from rampd_server.domain.rollout.transition import transition
-from rampd_server.ports import Anchor, Head, LastServed, LastState, LastStateError, Namespace, Override, Store
+from rampd_server.ports import (
+    Anchor,
+    FeedEntry,
+    Head,
+    LastServed,
+    LastState,
+    LastStateError,
+    Namespace,
+    Override,
+    Store,
+)
 from rampd_server.process import redis_url
 from rampd_server.replica import last_state_keeper
 from rampd_server.replica.last_state_keeper import LastStateKeeper
@@ -345,11 +355,12 @@ async def test_only_the_served_epoch_or_an_adopted_epoch_is_accepted() -> None:
 
 
 class Kept:
-    """A last state that counts its writes."""
+    """A last state that counts its writes. A test clears `has_state` when somebody else has replaced or removed it."""
 
     def __init__(self) -> None:
         self.written: list[LastServed] = []
-        self.news = asyncio.Event()
+        self.confirmed: list[LastServed] = []
+        self.has_state = True
         self.error: Exception | None = None
 
     def read(self) -> LastState | None:
@@ -362,6 +373,12 @@ class Kept:
         if self.error is not None:
             raise self.error
         self.written.append(about)
+
+    def confirm(self, about: LastServed) -> bool:
+        if self.error is not None:
+            raise self.error
+        self.confirmed.append(about)
+        return self.has_state
 
     def clean(self) -> None:
         pass
@@ -398,14 +415,31 @@ async def test_a_change_is_kept_at_the_next_turn_and_another_epoch_at_once(monke
     running = asyncio.create_task(keeping.run())
     await is_over.wait()
     assert waited == [10.0, 50.0, 10.0, 50.0]
-    assert [each.epoch for each in kept.written] == ["e1", "e1"]
+    assert [each.epoch for each in kept.written] == [each.epoch for each in kept.confirmed] == ["e1"]
     assert not keeping._is_urgent.is_set()
     replica._state.epoch = "e2"
     keeping.reloaded()
     assert keeping._is_urgent.is_set()
     running.cancel()
     await keeping.end()
-    assert [(each.epoch, each.is_last) for each in kept.written[2:]] == [("e2", True)]
+    assert [(each.epoch, each.is_last) for each in kept.written[1:]] == [("e2", True)]
+
+
+async def test_a_state_that_has_not_changed_is_not_written_again() -> None:
+    """Expect only the time of its confirmation, also at the end. If the file is not there any more, expect a whole one."""
+    kept = Kept()
+    keeping = LastStateKeeper(loaded(), kept)
+    for is_last in (False, False, True):
+        await keeping._keep(is_last=is_last)
+    assert [len(kept.written), [each.is_last for each in kept.confirmed]] == [1, [False, True]]
+
+    kept.has_state = False
+    await keeping.end()
+    assert len(kept.written) == 2
+    kept.has_state = True
+    keeping.applied(FeedEntry("9-1", "8-1"), None, None)
+    await keeping.end()
+    assert (len(kept.written), len(kept.confirmed)) == (3, 3)
 
 
 async def test_a_state_that_was_only_recalled_is_not_written() -> None:
@@ -419,12 +453,41 @@ async def test_a_failed_write_is_tried_again_and_ends_nothing(error: Exception) 
     kept = Kept()
     keeping = LastStateKeeper(loaded(), kept)
     kept.error = error
-    await keeping._write(is_last=False)
+    await keeping._keep(is_last=False)
     assert keeping._is_changed.is_set()
     kept.error = None
-    await keeping._write(is_last=False)
+    await keeping._keep(is_last=False)
     assert len(kept.written) == 1
     assert not keeping._is_changed.is_set()
+
+
+def test_a_later_confirmation_of_the_same_state_counts(file: LastStateFile) -> None:
+    later = replace(ABOUT, confirmed_s=ABOUT.confirmed_s + 60, clock_ahead_ms=7.0, is_last=True)
+    assert file.confirm(later)
+    state = file.read()
+    assert state is not None
+    assert (state.about, len(state.components)) == (later, 2)
+
+    # A confirmation of another state and one that was damaged do not count; nor does one of before the last write.
+    assert not file.confirm(replace(later, entry_id="9-9"))
+    assert not file.confirm(replace(later, epoch="e2"))
+    content = file.confirmed_path.read_bytes()
+    file.write(replace(ABOUT, entry_id="6-0"), [])
+    file.confirmed_path.write_bytes(content)
+    file.confirmed_path.chmod(0o600)
+    assert (found := file.read()) is not None
+    assert found.about == replace(ABOUT, entry_id="6-0")
+    file.write(replace(ABOUT, confirmed_s=ABOUT.confirmed_s + 9), [])
+    assert file.confirm(later)
+    file.confirmed_path.write_bytes(file.confirmed_path.read_bytes()[:-9])
+    assert (found := file.read()) is not None
+    assert found.about == replace(ABOUT, confirmed_s=ABOUT.confirmed_s + 9)
+    assert file.confirm(later)
+    file.write(replace(ABOUT, confirmed_s=ABOUT.confirmed_s + 30), lines(file, (rolling_out(), PINNED)))
+    assert not file.confirmed_path.exists()
+    file.path.unlink()
+    assert not file.confirm(later)
+    assert file.read() is None
 
 
 async def test_the_event_loop_continues_while_a_large_state_is_written(tmp_path: Path) -> None:

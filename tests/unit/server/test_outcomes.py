@@ -12,7 +12,9 @@ from rampd_server.domain.evidence.admission import IgnoredReason, JobOutcome
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.model import Rollout
 from rampd_server.ports import ConflictError, OutcomeBatch, Receipt
-from rampd_server.service.outcome_intake import CountedSignal, Outcomes, Report, read_answer, write_answer
+from rampd_server.service.announced import Announced
+from rampd_server.service.marking import Marking
+from rampd_server.service.outcome_intake import Outcomes, Report, read_answer, write_answer
 from tests.rollouts import after, held, rolling_out, steady
 
 VERDICTS = st.lists(st.none() | st.sampled_from(IgnoredReason), max_size=300)
@@ -32,7 +34,7 @@ def test_a_usual_answer_is_short():
 
 
 async def test_a_signal_names_each_component_once_and_then_waits_again():
-    signal = CountedSignal()
+    signal = Announced()
     for component in ("a", "b", "a"):
         signal.announce(component)
 
@@ -224,3 +226,45 @@ async def test_a_report_that_meets_another_epoch_is_stored_again():
     replica.epoch = "e2"
     await outcomes.report(jobs)
     assert len(store.batches) == already + 40
+
+
+@dataclass
+class Marks:
+    """What was marked, and whether something was counted before."""
+
+    store: ScriptedStore
+    made: list[list[str]] = field(default_factory=list)
+    counted_before: list[int] = field(default_factory=list)
+
+    async def mark(self, components: Sequence[str]) -> None:
+        self.made.append(list(components))
+        self.counted_before.append(len(self.store.batches))
+
+
+async def test_a_component_is_marked_before_its_outcomes_are_counted_and_not_where_nothing_is_counted():
+    replica, store = ManyReplica(rolling_out()), ScriptedStore()
+    marks = Marks(store)
+    outcomes = Outcomes(store, replica, marking=Marking(marks))
+
+    await outcomes.report(report(*(pinned(rolling_out(), component=f"c{n}") for n in range(40))))
+    assert [len(each) for each in marks.made] == [32, 8]
+    assert marks.counted_before == [0, 32]
+
+    await outcomes.report(report(pinned(rolling_out(), component="ignored", revision=0)))
+    assert len(marks.made) == 2
+
+
+async def test_a_component_is_looked_at_also_if_the_store_may_have_counted_or_another_server_has():
+    """Given a store that does not answer, and then a repeat of a batch that is counted already, expect a look after both."""
+    replica, store = ScriptedReplica(rolling_out()), ScriptedStore(fails_at=1)
+    outcomes = Outcomes(store, replica)
+    with pytest.raises(StoreUnavailableError):
+        await outcomes.report(report(pinned(rolling_out())))
+    assert await outcomes.counted.wait() == {"restyler"}
+
+    async def repeated(batches: Sequence[OutcomeBatch]) -> list[tuple[Receipt, str]]:
+        return [(Receipt.REPEATED, batch.answer) for batch in batches]
+
+    store.count_many = repeated
+    assert await outcomes.report(report(pinned(rolling_out()))) == [None]
+    assert await outcomes.counted.wait() == {"restyler"}

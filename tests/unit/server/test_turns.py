@@ -95,6 +95,20 @@ async def test_a_dropped_component_has_no_turn(turns: Turns):
     assert await nobody(turns)
 
 
+async def test_turns_that_are_planned_again_and_again_take_no_memory(turns: Turns, clock: Clock):
+    """Given a component that is called often and always planned for the next hour, expect a small heap, and its last plan."""
+    for _ in range(1_000):
+        turns.call("a")
+        clock.now_s += 1
+        turns.done(await turns.take())
+        turns.plan("a", 3_600)
+    turns.plan("b", 1)
+
+    assert len(turns._heap) < 100
+    clock.now_s += 3_600
+    assert (await turns.take(), await turns.take()) == ("b", "a")
+
+
 async def test_many_takers_share_the_turns():
     turns = Turns(rest_s=0)
     taken: list[str] = []

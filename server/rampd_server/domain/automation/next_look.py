@@ -1,4 +1,6 @@
-"""How often automation looks at a rollout to which nothing has happened. A change or an outcome causes a look at once."""
+"""When automation looks at a rollout to which nothing has happened. A change, outcomes and the answer of a check cause a look at
+once. What waits for none of these and for no time costs nothing.
+"""
 
 from collections.abc import Iterator
 
@@ -11,18 +13,9 @@ AFTER_CHANGE_S = 0.05
 """Watchers get a change first: a look costs as much as a hundred watchers."""
 RETRY_S = 1.0
 """The wait after a look that failed, because another writer was first or the store is away."""
-WITHOUT_OUTCOMES_S = 30.0
-_WITH_OUTCOMES_S = 5.0
-_WITH_CHECKS_S = 1.0
-
-
-def at_most_s(observed: Observed) -> float:
-    """Returns the longest wait until the next look. It is needed because the server that gets an outcome may die before it looks."""
-    if observed.automation.checks:
-        return _WITH_CHECKS_S
-    # With a maturation, outcomes may wait that are not in the counters yet. Nothing reports when they begin to count.
-    has_outcomes = observed.counters.by_weight or observed.counters.reporters or observed.automation.maturation_ms
-    return _WITH_OUTCOMES_S if has_outcomes else WITHOUT_OUTCOMES_S
+AFTER_DEFECT_S = 30.0
+_MATURING_MS = 5_000
+"""The shortest time until the next look at outcomes that begin to count one after the other."""
 
 
 def next_change_ms(observed: Observed) -> int | None:
@@ -39,6 +32,8 @@ def _moments(observed: Observed) -> Iterator[int]:
     rollout, progress = observed.rollout, observed.progress
     if observed.confirm_due_ms is not None:
         yield observed.confirm_due_ms
+    if observed.counters.matures_ms is not None:
+        yield max(observed.counters.matures_ms, observed.clock.now_ms + _MATURING_MS)
     for freeze in (rollout.freeze, observed.freeze_all):
         if freeze is not None and freeze.expire_ms is not None:
             yield freeze.expire_ms

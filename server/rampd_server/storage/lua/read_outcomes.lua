@@ -4,7 +4,8 @@
 -- KEYS[2] waiting-outcomes  zset
 -- KEYS[3] waiting-failures  zset
 --
--- Returns: {DONE, outcomes, matured outcomes, matured failures} | {WRONG_TYPE, {key, types}} | {MALFORMED, key, field}
+-- Returns: {DONE, outcomes, matured outcomes, matured failures, when the next one matures in ms or empty}
+--   | {WRONG_TYPE, {key, types}} | {MALFORMED, key, field}
 --
 -- Why atomic: an outcome that a batch moves from waiting to counted is seen only once. The script writes nothing, because reads
 -- have to work while memory is full.
@@ -13,15 +14,23 @@ local refusal = refuse_types(outcomes, 'hash', waiting_outcomes, 'zset', waiting
 if refusal then
   return refusal
 end
-local now = tonumber(now_ms())
-local longest_wait = redis.call('HGET', outcomes, 'longest_wait') or '0'
-if not is_count(longest_wait) then
-  return {MALFORMED, outcomes, 'longest_wait'}
+local counts = redis.call('HGETALL', outcomes)
+local matured, next_ms = {}, nil
+for i, waiting in ipairs({waiting_outcomes, waiting_failures}) do
+  local most = redis.call('ZCARD', waiting)
+  matured[i] = {}
+  if most > 0 then
+    local longest_wait = redis.call('HGET', outcomes, 'longest_wait') or '0'
+    if not is_count(longest_wait) then
+      return {MALFORMED, outcomes, 'longest_wait'}
+    end
+    local now = tonumber(now_ms())
+    matured[i] = find_matured(waiting, now, longest_wait, most)
+    local first = redis.call('ZRANGEBYSCORE', waiting, string.format('(%.0f', now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+    if first[2] and (not next_ms or tonumber(first[2]) < next_ms) then
+      next_ms = tonumber(first[2])
+    end
+  end
 end
 
-return {
-  DONE,
-  redis.call('HGETALL', outcomes),
-  find_matured(waiting_outcomes, now, longest_wait, redis.call('ZCARD', waiting_outcomes)),
-  find_matured(waiting_failures, now, longest_wait, redis.call('ZCARD', waiting_failures)),
-}
+return {DONE, counts, matured[1], matured[2], next_ms and string.format('%.0f', next_ms) or ''}
