@@ -1,27 +1,72 @@
-"""`make chaos`"""
+"""`make chaos`: lets several clients call several servers while things break, and checks every answer against the promises.
+
+Every call, every entry of the store's feed and everything that watchers see is recorded, and the record is judged by the rules of
+tests/chaos/rules. It is kept in build/chaos, and `--replay` judges it again. Ends with 1 if a promise was broken.
+"""
 
 import argparse
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
+from rampd._contract.wording import counted
+from tests.chaos.judge import judge
+from tests.chaos.record import Record, load
 from tests.chaos.running import Plan, running
 
 FOLDER = Path("build/chaos")
+_SHOWN = 3
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="make chaos")
-    parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--seed", type=int, default=1)
+    parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=20.0, help="how long there are faults (default: 20)")
+    parser.add_argument("--seed", type=int, default=None, help="what faults and calls are drawn from (default: any)")
+    parser.add_argument("--replay", type=Path, metavar="FILE", help="judges the record of an earlier run")
     arguments = parser.parse_args()
-    with running(Plan(arguments.seed, arguments.seconds)) as run:
+    if arguments.replay:
+        return report(load(arguments.replay), [])
+    seed = int(time.time()) % 100_000 if arguments.seed is None else arguments.seed
+    print(f"make chaos SECONDS={arguments.seconds:g} SEED={seed}", flush=True)
+    with running(Plan(seed, arguments.seconds)) as run:
         record = run.record
-    record.save(FOLDER / f"{arguments.seed}.jsonl")
-    print(Counter((call.method, call.code, call.reason) for call in record.calls))
-    print(len(record.entries), len(record.watched), [f.kind for f in record.faults], record.lives)
-    print(run.broken, [e.problem for e in record.ends])
-    return 0
+    path = FOLDER / f"{seed}.jsonl"
+    record.save(path)
+    print(f"The record is {path}")
+    return report(record, run.broken)
+
+
+def report(record: Record, broken: list[str]) -> int:
+    """Prints what happened and what was wrong. Returns the exit code."""
+    began_s = time.monotonic()
+    case, violations = judge(record)
+    print(summary(record, time.monotonic() - began_s))
+    for rule, number in Counter(violation.rule for violation in violations).items():
+        print(f"\n{rule}: {counted(number, 'time')}")
+        for violation in [each for each in violations if each.rule == rule][:_SHOWN]:
+            print(f"  at {violation.at_s:.3f}: {violation.what}")
+    if violations:
+        print(f"\nAround the first of them (seed {record.seed}):")
+        print("\n".join(f"  {line}" for line in case.slice_of(violations[0])))
+    for line in broken:
+        print(f"\nThe run itself: {line}")
+    return 1 if violations or broken else 0
+
+
+def summary(record: Record, seconds: float) -> str:
+    answered = sum(1 for call in record.calls if call.response is not None)
+    refused = sum(
+        1 for call in record.calls if call.response is None and call.code not in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
+    )
+    faults = ", ".join(
+        f"{number} {kind}" for kind, number in Counter(fault.kind for fault in record.faults).most_common()
+    )
+    return (
+        f"{counted(len(record.calls), 'call')}: {answered} answered, {refused} refused, the rest not reached. "
+        f"{counted(len(record.entries), 'change')}, {counted(len(record.watched), 'message')} to watchers, "
+        f"{len(record.lives)} lives of the store. Faults: {faults or 'none'}. Judged in {seconds:.1f} s."
+    )
 
 
 if __name__ == "__main__":

@@ -257,5 +257,5 @@ class Launcher:
         for component, repo in itertools.cycle(itertools.product(COMPONENTS, REPOS)):
             if over.is_set():
                 return
-            self._caller.ask(self._server, "Resolve", component=component, repo=repo)
-            over.wait(0.01)
+            call = self._caller.ask(self._server, "Resolve", component=component, repo=repo)
+            over.wait(0.2 if call.code == "UNAVAILABLE" else 0.01)

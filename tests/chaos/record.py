@@ -176,7 +176,7 @@ class Record:
         with path.open("w", encoding="utf-8") as file:
             file.write(json.dumps({"seed": self.seed}) + "\n")
             for event in self.events():
-                file.write(json.dumps({"kind": type(event).__name__} | _shown(event)) + "\n")
+                file.write(json.dumps({"event": type(event).__name__} | _shown(event)) + "\n")
 
 
 def load(path: Path) -> Record:
@@ -186,7 +186,7 @@ def load(path: Path) -> Record:
         record = Record(json.loads(next(file))["seed"])
         for line in file:
             values = json.loads(line)
-            record.add(_read(kinds[values.pop("kind")], values))
+            record.add(_read(kinds[values.pop("event")], values))
     return record
 
 
