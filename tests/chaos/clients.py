@@ -103,7 +103,7 @@ class Writer:
         if call.response is not None and call.response.HasField("rollout"):
             self._seen[call.component] = call.response.rollout
         elif call.code == "UNAVAILABLE":
-            time.sleep(0.05)
+            time.sleep(0.1)
 
     def _fields(self, method: str, component: str) -> dict[str, Any]:
         """Returns random fields of a request, except those that all requests share."""

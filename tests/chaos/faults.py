@@ -15,7 +15,9 @@ _OF_STORE = ("kill", "disk", "stop", "memory", "scripts", "clock", "restore", "r
 LOSING = frozenset({"restore", "restart", "failover"})
 """Kinds that put back older data."""
 _OF_LINK = ("cut", "dead", "slow", "lost replies")
-_OF_SERVER = ("killed server", "stopped server", "restarted server")
+_OF_SERVER = ("stopped server", "killed server", "restarted server")
+_OFTEN = {"killed server": 1, "restarted server": 1}
+"""How often a kind is drawn, if it is not 3: a server takes seconds to start."""
 KINDS = (*_OF_STORE, *_OF_LINK, *_OF_SERVER)
 
 
@@ -50,7 +52,8 @@ class Faults:
             if LOSING & frozenset(kinds):
                 self._store.copy()
             over.wait(chance.uniform(0.3, 1.5))
-            kind, server = chance.choice(kinds), chance.randrange(len(self._fleet))
+            kind = chance.choices(kinds, [_OFTEN.get(kind, 3) for kind in kinds])[0]
+            server = chance.randrange(len(self._fleet))
             began_s = time.monotonic()
             by_kind[kind](chance.choice([0.1, 0.3, 1.0, 2.5]), server)
             self._record.add(Fault(kind, server if kind not in _OF_STORE else -1, began_s, time.monotonic()))

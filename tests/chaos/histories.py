@@ -157,6 +157,11 @@ class Histories:
             last = bisect_right(branch.afters, ended_s)
             yield from branch.heads[first:last]
 
+    def lives_within(self, began_s: float, ended_s: float) -> list[Life]:
+        """The lives that may have begun between two times."""
+        lives = (branch.life for branch in self._branches)
+        return [life for life in lives if life.after_s <= ended_s and life.by_s >= began_s]
+
     @property
     def last_head(self) -> Node:
         return self._branches[-1].heads[-1]

@@ -102,6 +102,8 @@ class Case:
             ]
             if not times or max(times) < began_s or min(times) > ended_s:
                 continue
+            if isinstance(event, Call) and event.code == "UNAVAILABLE" and not event.reason:
+                continue
             text = line_of(event)
             if not violation.component or violation.component in text or isinstance(event, Fault):
                 lines.append((max(times), text))

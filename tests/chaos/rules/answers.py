@@ -90,8 +90,10 @@ def _problem(case: Case, call: Call, node: Node) -> str:
             f"{call.began_s:.3f} to {call.ended_s:.3f}"
         )
     if asked.command is None:
+        # The rollout is read after the change, which may be lost by then.
+        is_kept = not case.histories.lives_within(call.began_s, call.ended_s)
         is_older = response.HasField("rollout") and response.rollout.revision < response.revision
-        return f"the rollout of the answer is of revision {response.rollout.revision}" if is_older else ""
+        return f"the rollout of the answer is of revision {response.rollout.revision}" if is_older and is_kept else ""
     effect = effect_at(asked, node)
     if isinstance(effect, RampdError):
         return "the state machine refuses it"

@@ -31,7 +31,7 @@ def _problem(case: Case, node: Node) -> str:
     if not node.author:
         return "its history has no such entry"
     actor, _ = actor_and_note(node)
-    if node.component and node.action != "RecordLoss" and node.entry.revision != node.before.revision + 1:
+    if node.component and node.action != "RecordLoss" and not _follows(case, node):
         return f"it follows revision {node.before.revision}"
     if actor == SELF:
         return _of_rampd(node)
@@ -42,6 +42,19 @@ def _problem(case: Case, node: Node) -> str:
         if not found:
             return ""
     return found
+
+
+def _follows(case: Case, node: Node) -> bool:
+    """Whether a node has the next revision. A server that knows a lost revision, of which nothing is recorded yet, goes on from
+    that one.
+    """
+    revision = node.entry.revision
+    if revision <= node.before.revision:
+        return False
+    return revision == node.before.revision + 1 or any(
+        other.component == node.component and other.entry.revision == revision - 1 and not node.descends_from(other)
+        for other in case.histories.own_nodes()
+    )
 
 
 def explanation(asked: Asked, node: Node) -> str:

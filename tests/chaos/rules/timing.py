@@ -74,7 +74,7 @@ def every_decision_is_of_its_time(case: Case) -> Iterator[Violation]:
     for node in case.histories.own_nodes():
         if node.author.get("actor") != "rampd" or not isinstance(node.own, Rollout) or node.action == "RecordLoss":
             continue
-        late_ms = abs(int(node.id.partition("-")[0]) - node.own.update_ms)
+        late_ms = abs(int(node.author["time"]) - node.own.update_ms)
         if late_ms > _TOLERANCE_MS and not case.faults(node.after_s - 5, node.by_s, "clock"):
             what = f"{node.action} of {node.component} at {node.entry.revision} was decided {late_ms} ms before or after its commit"
             yield Violation(what, node.by_s, node.component)
