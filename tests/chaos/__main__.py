@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 from rampd._contract.wording import counted
+from tests.chaos import planting
 from tests.chaos.judge import judge
 from tests.chaos.record import Record, load
 from tests.chaos.running import Plan, running
@@ -24,10 +25,16 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=20.0, help="how long there are faults (default: 20)")
     parser.add_argument("--seed", type=int, default=None, help="what faults and calls are drawn from (default: any)")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="judges the record of an earlier run")
+    parser.add_argument("--planted", action="store_true", help="looks for bugs that are put into copies of the server")
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help="with --planted: bugs that have this text in their name"
+    )
     arguments = parser.parse_args()
+    seed = int(time.time()) % 100_000 if arguments.seed is None else arguments.seed
     if arguments.replay:
         return report(load(arguments.replay), [])
-    seed = int(time.time()) % 100_000 if arguments.seed is None else arguments.seed
+    if arguments.planted:
+        return look_for_planted(arguments.only, seed)
     print(f"make chaos SECONDS={arguments.seconds:g} SEED={seed}", flush=True)
     with running(Plan(seed, arguments.seconds)) as run:
         record = run.record
@@ -35,6 +42,19 @@ def main() -> int:
     record.save(path)
     print(f"The record is {path}")
     return report(record, run.broken)
+
+
+def look_for_planted(only: str, seed: int) -> int:
+    """Prints how soon each planted bug is found. Returns the exit code."""
+    missed = 0
+    for bug in planting.load():
+        if only not in bug.name:
+            continue
+        found = planting.find(bug, seed)
+        missed += found.after_s < 0
+        after = "NOT FOUND" if found.after_s < 0 else f"{found.after_s:7.1f} s"
+        print(f"{after:9}  {bug.name}\n           {found.what[:200]}", flush=True)
+    return 1 if missed else 0
 
 
 def report(record: Record, broken: list[str]) -> int:

@@ -164,13 +164,6 @@ class Record:
         for name in self._LISTS.values():
             yield from list(getattr(self, name))
 
-    def copy(self) -> "Record":
-        """Returns the record as it is now. The threads go on with this one."""
-        made = Record(self.seed)
-        for event in self.events():
-            made.add(event)
-        return made
-
     def save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", encoding="utf-8") as file:

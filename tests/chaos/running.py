@@ -19,8 +19,8 @@ from tests.chaos.witness import Witness
 from tests.servers import short_directory
 from tests.stores import REDIS, VALKEY
 
-SETTLED_S = 60.0
 _WRITERS = 4
+_JUDGED_EVERY_S = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,8 @@ class Plan:
     """The kind of store; empty: drawn from the seed."""
     calm_s: float = 6.0
     """How long the clients go on after the last fault."""
+    settled_s: float = 60.0
+    """How long the servers may take to recover after that."""
 
 
 @dataclass(slots=True)
@@ -49,8 +51,10 @@ class Run:
 
 
 @contextlib.contextmanager
-def running(plan: Plan) -> Iterator[Run]:
-    """Yields the run when its faults are over and its clients have stopped. The servers end with the block."""
+def running(plan: Plan, until: Callable[[Record], bool] | None = None) -> Iterator[Run]:
+    """Yields the run when its faults are over and its clients have stopped. The servers end with the block. `until` is asked now
+    and then whether the record so far is enough.
+    """
     run = Run(Record(plan.seed))
     chance = random.Random(f"{plan.seed} kind")
     kind = plan.kind or chance.choice([REDIS, VALKEY])
@@ -64,8 +68,12 @@ def running(plan: Plan) -> Iterator[Run]:
         fleet = stack.enter_context(contextlib.closing(Fleet(store, _folder(folder), plan.servers, plan.tree)))
         fleet.start()
         _begin(stack, fleet, run.record)
-        _drive(stack, plan, run, store, fleet)
-        _settle(stack, run.record, fleet)
+
+        def is_over() -> bool:
+            return until is not None and (found := _so_far(run.record, witness)) is not None and until(found)
+
+        _drive(stack, plan, run, store, fleet, is_over=is_over)
+        _settle(stack, run.record, fleet, plan.settled_s)
         witness.look()
         yield run
     run.broken += fleet.said
@@ -84,7 +92,20 @@ def _begin(stack: contextlib.ExitStack, fleet: Fleet, record: Record) -> None:
             caller.ask(0, "Release", component=component, tag=tag, request_id=f"begin-{component}-{tag}")
 
 
-def _drive(stack: contextlib.ExitStack, plan: Plan, run: Run, store: SingleStore, fleet: Fleet) -> None:
+def _so_far(record: Record, witness: Witness) -> Record | None:
+    """Returns a record in which the witness has seen every change that was answered; None if the store does not answer it now."""
+    made = Record(record.seed, calls=list(record.calls), watched=list(record.watched))
+    if not witness.look():
+        return None
+    with witness.lock:
+        for event in (*record.entries, *record.lives, *record.clocks, *record.faults):
+            made.add(event)
+    return made
+
+
+def _drive(
+    stack: contextlib.ExitStack, plan: Plan, run: Run, store: SingleStore, fleet: Fleet, *, is_over: Callable[[], bool]
+) -> None:
     """Lets clients and faults run until the time of the plan is over, and the clients alone a little longer."""
     over, calm = threading.Event(), threading.Event()
 
@@ -106,7 +127,9 @@ def _drive(stack: contextlib.ExitStack, plan: Plan, run: Run, store: SingleStore
     ]
     faults = Faults(store, fleet, run.record, plan.seed, plan.kinds).threads(calm)
     clients, disturbers = (_started(run, each) for each in (works, faults))
-    calm.wait(plan.seconds)
+    end = time.monotonic() + plan.seconds
+    while (left_s := end - time.monotonic()) > 0 and not is_over():
+        time.sleep(min(left_s, _JUDGED_EVERY_S))
     calm.set()
     for thread in disturbers:
         thread.join()
@@ -129,10 +152,10 @@ def _started(run: Run, works: list[Callable[[], None]]) -> list[threading.Thread
     return threads
 
 
-def _settle(stack: contextlib.ExitStack, record: Record, fleet: Fleet) -> None:
+def _settle(stack: contextlib.ExitStack, record: Record, fleet: Fleet, within_s: float) -> None:
     """Waits until every server is fresh and writable, and records what each of them has then."""
     caller = stack.enter_context(contextlib.closing(Caller("end", fleet, record)))
-    end = time.monotonic() + SETTLED_S
+    end = time.monotonic() + within_s
     for server in range(len(fleet)):
         problem = _problem(caller, server, 0)
         tries = 0

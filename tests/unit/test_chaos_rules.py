@@ -10,6 +10,8 @@ from google.protobuf.duration_pb2 import Duration
 from rampd import v1
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.model import Rollout
+from tests.chaos import planting
+from tests.chaos.faults import KINDS
 from tests.chaos.judge import RULES, judge
 from tests.chaos.record import Call, End, Fault, Record, load
 from tests.chaos.stories import Story
@@ -218,6 +220,17 @@ def all_frozen_for_ever(story: Story) -> None:
     story.resolve()
 
 
+def frozen_for_ever_beside_others(story: Story) -> None:
+    begun(story)
+    story.call("Release", component="linter", tag="t0")
+    story.call("Freeze", expire_time=story.timestamp(1.0))
+    story.call("Abandon")
+    story.call("Release", tag="t2")
+    for number in range(10):
+        story.wait(1.0)
+        story.call("SetOverride", component="linter", repo="acme/a", tag=f"x{number}")
+
+
 def planned(story: Story, *percents: int, hold_s: float = 1.0) -> None:
     story.call("Release", tag="t0")
     steps = [v1.Step(percent=percent, hold=Duration(seconds=1)) for percent in (5, 20, 50)]
@@ -370,6 +383,7 @@ SPOILED: list[tuple[str, Spoil]] = [
     ("every_dead_man_switch_fires_in_time", told_otherwise(confirmed_by_nobody)),
     ("every_freeze_ends_in_time", told_otherwise(frozen_for_ever)),
     ("every_freeze_ends_in_time", told_otherwise(all_frozen_for_ever)),
+    ("every_freeze_ends_in_time", told_otherwise(frozen_for_ever_beside_others)),
     ("every_step_follows_the_plan", told_otherwise(lambda story: planned(story, 5, 50))),
     ("every_step_follows_the_plan", told_otherwise(lambda story: planned(story, 5, 20, hold_s=0.2))),
     ("every_decision_is_of_its_time", told_otherwise(decided_late)),
@@ -393,6 +407,13 @@ def test_a_rule_finds_what_it_is_for(rule: str, spoil: Spoil) -> None:
     _, violations = judge(record)
 
     assert rule in {violation.rule for violation in violations}, violations
+
+
+def test_each_planted_bug_is_in_its_file_exactly_once_and_its_rules_exist() -> None:
+    for bug in planting.load():
+        assert (planting.ROOT / bug.file).read_text("utf-8").count(bug.old) == 1, bug
+        assert set(bug.rules) <= {rule.__name__ for rule in RULES}, bug
+        assert bug.kinds <= set(KINDS), bug
 
 
 def test_every_rule_is_tried() -> None:

@@ -31,15 +31,21 @@ def every_dead_man_switch_fires_in_time(case: Case) -> Iterator[Violation]:
 def every_freeze_ends_in_time(case: Case) -> Iterator[Violation]:
     """A release that waits only for the end of a freeze starts soon after it."""
     for life in range(len(case.record.lives)):
+        waits: dict[str, float] = {}
         for head, after in following(case.histories.branch_of(life)):
             ended_s = after.after_s if after else _end_of(case, head)
             for component in head.last:
                 began_s = _unsettled_s(case, head, component, ended_s)
+                if began_s >= ended_s:
+                    waits.pop(component, None)
+                    continue
+                began_s = waits.setdefault(component, began_s)
                 if case.calm_s(began_s, ended_s, besides=("scripts",)) > SLACK_S:
                     what = (
                         f"a release of {component} waits since {began_s:.3f}, and nothing happened until {ended_s:.3f}"
                     )
                     yield Violation(what, ended_s, component)
+                    waits[component] = ended_s
 
 
 def every_step_follows_the_plan(case: Case) -> Iterator[Violation]:
