@@ -68,7 +68,7 @@ def report(record: Record, broken: list[str]) -> int:
             print(f"  at {violation.at_s:.3f}: {violation.what}")
     if violations:
         print(f"\nAround the first of them (seed {record.seed}):")
-        print("\n".join(f"  {line}" for line in case.slice_of(violations[0])))
+        print("\n".join(f"  {line}" for line in case.slice_of(violations[:1])))
     for line in broken:
         print(f"\nThe run itself: {line}")
     return 1 if violations or broken else 0

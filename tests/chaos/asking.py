@@ -15,6 +15,8 @@ from tests.chaos.record import Call, Record
 from tests.servers import reason_of
 
 TIMEOUT_S = 4.0
+UNANSWERED = "UNAVAILABLE"
+"""The status of a call of which nobody knows yet whether it has changed something."""
 
 
 class Caller:
@@ -34,6 +36,8 @@ class Caller:
     def send(self, server: int, method: str, request: Message) -> Call:
         """Makes one call, and returns it as it is in the record."""
         began_s = time.monotonic()
+        thread = threading.get_ident()
+        self.record.under_way[thread] = Call(self.who, server, method, request, began_s, began_s, code=UNANSWERED)
         response, code, reason, message = None, "", "", ""
         try:
             response = self._stubs[server][method](request, timeout=TIMEOUT_S, metadata=(("x-rampd-actor", self.who),))
@@ -42,6 +46,7 @@ class Caller:
             reason = _reason(error)
         call = Call(self.who, server, method, request, began_s, time.monotonic(), response, code, reason, message)
         self.record.add(call)
+        del self.record.under_way[thread]
         return call
 
     def ask(self, server: int, method: str, **fields: object) -> Call:

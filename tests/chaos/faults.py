@@ -15,8 +15,8 @@ _OF_STORE = ("kill", "disk", "stop", "memory", "scripts", "clock", "restore", "r
 LOSING = frozenset({"restore", "restart", "failover"})
 """Kinds that put back older data."""
 _OF_LINK = ("cut", "dead", "slow", "lost replies")
-_OF_SERVER = ("stopped server", "killed server", "restarted server")
-_OFTEN = {"killed server": 1, "restarted server": 1}
+_OF_SERVER = ("stopped server", "killed server", "restarted server", "lonely server")
+_OFTEN = {"killed server": 1, "restarted server": 1, "lonely server": 1}
 """How often a kind is drawn, if it is not 3: a server takes seconds to start."""
 KINDS = (*_OF_STORE, *_OF_LINK, *_OF_SERVER)
 
@@ -105,6 +105,16 @@ class Faults:
             time.sleep(seconds)
             fleet.send(server, signal.SIGCONT)
 
+        def leave_alone(seconds: float, server: int) -> None:
+            # The server starts without its store, and answers from what it has kept.
+            link = fleet.links[server]
+            link.cuts_new = True
+            link.cut()
+            fleet.restart(server, 0.0, chance.choice([signal.SIGTERM, signal.SIGKILL]))
+            fleet.wait_until_answering(server)
+            time.sleep(seconds)
+            link.cuts_new = False
+
         return {
             "cut": cut,
             "dead": dead,
@@ -112,5 +122,6 @@ class Faults:
             "lost replies": lose_replies,
             "killed server": lambda seconds, server: fleet.restart(server, seconds, signal.SIGKILL),
             "stopped server": stop,
+            "lonely server": leave_alone,
             "restarted server": lambda seconds, server: fleet.restart(server, seconds, signal.SIGTERM),
         }

@@ -8,7 +8,7 @@ from pathlib import Path
 import grpc
 
 from rampd import v1
-from rampd.v1 import rollout_service_pb2_grpc
+from rampd.v1 import resolver_service_pb2_grpc, rollout_service_pb2_grpc
 from tests.chaos.stores import SingleStore
 from tests.proxy import Proxy
 from tests.servers import ServerProcess, rampd_server
@@ -62,6 +62,13 @@ class Fleet:
         with self.channel(number) as channel:
             stub = rollout_service_pb2_grpc.RolloutServiceStub(channel)
             eventually(lambda: stub.ListRollouts(v1.ListRolloutsRequest(), timeout=5), suppressed=grpc.RpcError)
+
+    def wait_until_answering(self, number: int) -> None:
+        """Waits until a server answers Resolve, from whatever it has."""
+        with self.channel(number) as channel:
+            stub = resolver_service_pb2_grpc.ResolverServiceStub(channel)
+            request = v1.ResolveRequest(component="lone", repo="acme/a")
+            eventually(lambda: stub.Resolve(request, timeout=5), suppressed=grpc.RpcError)
 
     def send(self, number: int, what: signal.Signals) -> None:
         process = self.servers[number].process

@@ -90,8 +90,12 @@ class Case:
         """The time of the last call."""
         return max((call.ended_s for call in self.record.calls), default=0.0)
 
-    def slice_of(self, violation: Violation) -> Iterator[str]:
-        """The part of the record around a violation, as lines."""
+    def slice_of(self, violations: Iterable[Violation]) -> Iterator[str]:
+        """The parts of the record around violations, as lines."""
+        for violation in violations:
+            yield from self._around(violation)
+
+    def _around(self, violation: Violation) -> Iterator[str]:
         began_s, ended_s = violation.at_s - _BEFORE_S, violation.at_s + _AFTER_S
         lines = []
         for event in self.record.events():

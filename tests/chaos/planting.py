@@ -19,15 +19,22 @@ WITHIN_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Bug:
-    """A line that is made wrong, and the rules that may notice it."""
+class Change:
+    """A text that is put in place of another one."""
 
-    name: str
     file: str
     """From the root of the repository."""
     old: str
     """In the file exactly once."""
     new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """What is made wrong, and the rules that may notice it."""
+
+    name: str
+    changes: tuple[Change, ...]
     rules: tuple[str, ...]
     kinds: frozenset[str]
 
@@ -38,11 +45,14 @@ class Bug:
             root = Path(name)
             for folder in ("client", "server"):
                 shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
-            path = root / self.file
-            text = path.read_text("utf-8")
-            if text.count(self.old) != 1:
-                raise ValueError(f"{self.file} has {self.old!r} {text.count(self.old)} times: correct {LIST.name}")
-            path.write_text(text.replace(self.old, self.new), "utf-8")
+            for change in self.changes:
+                path = root / change.file
+                text = path.read_text("utf-8")
+                if text.count(change.old) != 1:
+                    raise ValueError(
+                        f"{change.file} has {change.old!r} {text.count(change.old)} times: correct {LIST.name}"
+                    )
+                path.write_text(text.replace(change.old, change.new), "utf-8")
             yield name
 
 
@@ -59,7 +69,15 @@ class Found:
 def load() -> list[Bug]:
     """Returns all bugs of the list."""
     rows = tomllib.loads(LIST.read_text("utf-8"))["bug"]
-    return [Bug(**{**row, "rules": tuple(row["rules"]), "kinds": frozenset(row["kinds"])}) for row in rows]
+    return [
+        Bug(
+            row["name"],
+            tuple(Change(**change) for change in row["change"]),
+            tuple(row["rules"]),
+            frozenset(row["kinds"]),
+        )
+        for row in rows
+    ]
 
 
 def find(bug: Bug, seed: int) -> Found:

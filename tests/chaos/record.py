@@ -146,6 +146,8 @@ class Record:
     watched: list[Watched] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     ends: list[End] = field(default_factory=list)
+    under_way: dict[int, Call] = field(default_factory=dict, compare=False)
+    """Calls without an answer yet, by the thread that makes them. They are not in the file."""
 
     _LISTS: ClassVar[Mapping[type, str]] = {
         Call: "calls",

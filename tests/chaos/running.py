@@ -5,10 +5,10 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tests.chaos.asking import Caller
+from tests.chaos.asking import UNANSWERED, Caller
 from tests.chaos.clients import COMPONENTS, Launcher, PlanTester, SwitchTester, Writer
 from tests.chaos.faults import KINDS, Faults
 from tests.chaos.fleet import Fleet
@@ -94,12 +94,18 @@ def _begin(stack: contextlib.ExitStack, fleet: Fleet, record: Record) -> None:
 
 def _so_far(record: Record, witness: Witness) -> Record | None:
     """Returns a record in which the witness has seen every change that was answered; None if the store does not answer it now."""
-    made = Record(record.seed, calls=list(record.calls), watched=list(record.watched))
+    answered = len(record.calls)
+    watched = list(record.watched)
     if not witness.look():
         return None
     with witness.lock:
-        for event in (*record.entries, *record.lives, *record.clocks, *record.faults):
-            made.add(event)
+        calls, under_way = list(record.calls), list(record.under_way.values())
+        made = Record(record.seed, entries=list(record.entries), lives=list(record.lives), clocks=list(record.clocks))
+    # Of a call that was answered since, the change may not have been seen yet.
+    now_s = time.monotonic()
+    later = (replace(call, response=None, code=UNANSWERED, ended_s=now_s) for call in (*calls[answered:], *under_way))
+    made.calls = [*calls[:answered], *later]
+    made.watched, made.faults = watched, list(record.faults)
     return made
 
 

@@ -411,7 +411,8 @@ def test_a_rule_finds_what_it_is_for(rule: str, spoil: Spoil) -> None:
 
 def test_each_planted_bug_is_in_its_file_exactly_once_and_its_rules_exist() -> None:
     for bug in planting.load():
-        assert (planting.ROOT / bug.file).read_text("utf-8").count(bug.old) == 1, bug
+        for change in bug.changes:
+            assert (planting.ROOT / change.file).read_text("utf-8").count(change.old) == 1, change
         assert set(bug.rules) <= {rule.__name__ for rule in RULES}, bug
         assert bug.kinds <= set(KINDS), bug
 

@@ -7,7 +7,7 @@ from tests.chaos.faults import LOSING
 from tests.chaos.histories import Node
 from tests.chaos.judging import RECOVERY_S, Case, Violation
 
-_OF_SERVERS = ("killed server", "restarted server")
+_OF_SERVERS = ("killed server", "restarted server", "lonely server")
 
 
 def nothing_is_lost_without_a_loss(case: Case) -> Iterator[Violation]:

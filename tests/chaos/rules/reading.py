@@ -11,7 +11,7 @@ from tests.chaos.histories import Node
 from tests.chaos.judging import Case, Violation
 from tests.chaos.record import Call
 
-_RESTARTS = ("killed server", "restarted server")
+_RESTARTS = ("killed server", "restarted server", "lonely server")
 _GONE_S = 60.0
 """How old the state of a server may be that does not know a component: its error has no age."""
 _NOT_YET = "does not answer with it yet"
