@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 from rampd._contract.wording import counted
-from tests.chaos import planting
+from tests.chaos import planting, table
 from tests.chaos.judge import judge
 from tests.chaos.record import Record, load
 from tests.chaos.running import Plan, running
@@ -29,10 +29,17 @@ def main() -> int:
     parser.add_argument(
         "--only", default="", metavar="TEXT", help="with --planted: bugs that have this text in their name"
     )
+    parser.add_argument(
+        "--table", action="store_true", help="lets each fault happen alone, and writes docs/reliability.md"
+    )
     arguments = parser.parse_args()
     seed = int(time.time()) % 100_000 if arguments.seed is None else arguments.seed
     if arguments.replay:
         return report(load(arguments.replay), [])
+    if arguments.table:
+        rows = table.measure(arguments.seconds, seed)
+        table.write(rows)
+        return 1 if any(any(row.broken) for row in rows) else 0
     if arguments.planted:
         return look_for_planted(arguments.only, seed)
     print(f"make chaos SECONDS={arguments.seconds:g} SEED={seed}", flush=True)

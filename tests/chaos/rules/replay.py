@@ -33,6 +33,11 @@ def _problem(case: Case, node: Node) -> str:
     actor, _ = actor_and_note(node)
     if node.component and node.action != "RecordLoss" and not _follows(case, node):
         return f"it follows revision {node.before.revision}"
+    if actor == SELF and node.action == "RecordLoss" and not node.component:
+        is_lost = any(
+            node.freeze == other.freeze and not node.descends_from(other) for other in case.histories.own_nodes()
+        )
+        return "" if node.freeze is not None and is_lost else f"nobody had made the freeze {node.freeze}"
     if actor == SELF:
         return _of_rampd(node)
     calls = [call for call in case.by_request.get(node.request_id, ()) if call.method == node.action]

@@ -1,4 +1,4 @@
-"""A watcher knows exactly the state at its cursor, never goes back without a rewind, and knows how old its state is."""
+"""A watcher knows exactly the state at its cursor, never leaves its history without a rewind, and knows how old its state is."""
 
 from collections.abc import Iterator
 
@@ -18,8 +18,10 @@ def no_watcher_goes_back(case: Case) -> Iterator[Violation]:
         last[seen.who] = seen
         if seen.problem:
             yield _violation(seen, f"got a message that makes no sense: {seen.problem}")
-        elif before is not None and not seen.is_rewound and _place(seen) < _place(before):
-            yield _violation(seen, f"went back from {before.cursor} to {seen.cursor} without a rewind")
+        elif before is not None and not seen.is_rewound and _leaves(case, before, seen):
+            yield _violation(
+                seen, f"went from {before.cursor} to {seen.cursor}, which does not follow it, without a rewind"
+            )
 
 
 def every_watcher_knows_the_state_at_its_cursor(case: Case) -> Iterator[Violation]:
@@ -51,8 +53,11 @@ def _entry(cursor: str) -> str:
     return cursor.rpartition("/")[2]
 
 
-def _place(seen: Watched) -> tuple[int, ...]:
-    return tuple(map(int, _entry(seen.cursor).split("-")))
+def _leaves(case: Case, before: Watched, seen: Watched) -> bool:
+    """Whether a watcher has gone to a state that does not come after the one before in the same history."""
+    nodes = case.histories.nodes
+    first, second = nodes.get(_entry(before.cursor)), nodes.get(_entry(seen.cursor))
+    return first is not None and second is not None and not second.descends_from(first)
 
 
 def _known(head: Node, component: str) -> Known:
