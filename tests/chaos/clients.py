@@ -21,7 +21,11 @@ LONE = "lone"
 """Only one writer raises this, and confirms nothing."""
 PLANNED = "planned"
 """Automation raises this."""
-COMPONENTS = (*CONTENDED, LONE, PLANNED)
+THAWED = "thawed"
+"""Only one client writes to this: it waits for the end of its freeze."""
+GUARDED = "guarded"
+"""Launchers report that each job of its next fails."""
+COMPONENTS = (*CONTENDED, LONE, PLANNED, THAWED, GUARDED)
 REPOS = ("acme/a", "acme/b", "acme/c", "acme/d", "zeta/e", "zeta/f")
 _PINNED = (*REPOS, "acme/*")
 _HEADED = ("Ramp", "Confirm", "Rollback", "Finalize", "Abandon")
@@ -132,7 +136,8 @@ class Writer:
             case "Finalize":
                 fields["force"] = chance.random() < 0.4
             case "Freeze" | "Unfreeze":
-                fields["all"] = chance.random() < 0.4
+                # While everything is frozen, little else happens.
+                fields["all"] = chance.random() < (0.06 if method == "Freeze" else 0.25)
                 if method == "Freeze" and chance.random() < 0.8:
                     fields["expire_time"] = _in(chance.choice([1, 1, 2]))
             case "Quarantine" | "Unquarantine":
@@ -209,6 +214,93 @@ class SwitchTester:
                 over.wait(self.PATIENCE_S)
             else:
                 over.wait(0.2)
+
+
+class ThawTester:
+    """Hands in a release while its component is frozen, so that only the end of the freeze starts it."""
+
+    FROZEN_S = 1
+    PATIENCE_S = 5.0
+
+    def __init__(self, caller: Caller, chance: random.Random) -> None:
+        self._caller = caller
+        self._chance = chance
+
+    def run(self, over: threading.Event) -> None:
+        for number in itertools.count():
+            if over.is_set():
+                return
+            server = self._chance.randrange(self._caller.servers)
+            about = {"component": THAWED}
+            request_id = f"{self._caller.who}-{number}"
+            freeze = self._caller.ask(
+                server, "Freeze", expire_time=_in(self.FROZEN_S), request_id=f"{request_id}-f", **about
+            )
+            self._caller.ask(server, "Abandon", request_id=f"{request_id}-a", **about)
+            self._caller.ask(server, "Release", tag=f"f{number}", request_id=f"{request_id}-r", **about)
+            over.wait(self.PATIENCE_S if freeze.response is not None else 0.2)
+
+
+class GuardTester:
+    """Reports that every job of next fails, so that automation must take it back. Sends some reports twice."""
+
+    JOBS = 40
+    PATIENCE_S = 3.0
+
+    def __init__(self, caller: Caller, chance: random.Random) -> None:
+        self._caller = caller
+        self._chance = chance
+        self._client_id = f"{caller.who}-{chance.randrange(10**9)}"
+
+    def run(self, over: threading.Event) -> None:
+        for number in itertools.count():
+            if over.is_set():
+                return
+            self._try_release(number, over)
+
+    def _try_release(self, number: int, over: threading.Event) -> None:
+        server = self._chance.randrange(self._caller.servers)
+        request_id = f"{self._caller.who}-{number}"
+        self._caller.ask(server, "Abandon", component=GUARDED, request_id=f"{request_id}-a")
+        self._caller.ask(server, "Release", component=GUARDED, tag=f"g{number}", request_id=f"{request_id}-r")
+        ramp = self._caller.ask(server, "Ramp", component=GUARDED, percent=50, request_id=f"{request_id}-p")
+        if ramp.response is None:
+            over.wait(0.3)
+            return
+        jobs = [f"acme/{number}-{job}" for job in range(self.JOBS)]
+        requests = [v1.ResolveRequest(component=GUARDED, repo=repo) for repo in jobs]
+        found = self._caller.ask(server, "BatchResolve", requests=requests)
+        if found.response is None:
+            return
+        outcomes = [
+            outcome_of(GUARDED, repo, result.response)
+            for repo, result in zip(jobs, found.response.results, strict=True)
+            if result.HasField("response")
+        ]
+        if not outcomes:
+            return
+        report = v1.ReportOutcomesRequest(client_id=self._client_id, sequence=number + 1, outcomes=outcomes)
+        for attempt in range(20):
+            call = self._caller.send((server + attempt) % self._caller.servers, "ReportOutcomes", report)
+            if call.response is not None and (attempt or self._chance.random() < 0.5):
+                break
+        over.wait(self.PATIENCE_S)
+        release = ramp.response.rollout.next.number
+        self._caller.ask(server, "GetRelease", component=GUARDED, release=release)
+
+
+def outcome_of(component: str, repo: str, answer: v1.ResolveResponse) -> v1.Outcome:
+    """Returns the outcome of a job that fails if it ran next."""
+    is_next = answer.channel == v1.CHANNEL_NEXT
+    return v1.Outcome(
+        component=component,
+        release=answer.release,
+        revision=answer.revision,
+        channel=answer.channel,
+        reason=answer.reason,
+        repo=repo,
+        result=v1.OUTCOME_RESULT_FAILED if is_next else v1.OUTCOME_RESULT_SUCCEEDED,
+    )
 
 
 class PlanTester:

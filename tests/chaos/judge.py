@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from tests.chaos.judging import Case, Violation
 from tests.chaos.record import Record
-from tests.chaos.rules import answers, ending, losing, once, reading, refusals, replay, timing, watching
+from tests.chaos.rules import answers, counting, ending, losing, once, reading, refusals, replay, timing, watching
 
 Rule: TypeAlias = Callable[[Case], Iterator[Violation]]
 PROMISES: Mapping[str, tuple[Rule, ...]] = {
@@ -32,11 +32,13 @@ PROMISES: Mapping[str, tuple[Rule, ...]] = {
         watching.every_watcher_knows_the_state_at_its_cursor,
         watching.no_watcher_takes_its_state_for_fresher_than_it_is,
     ),
-    "Automation acts in time": (
+    "Automation acts once and in time": (
         timing.every_dead_man_switch_fires_in_time,
         timing.every_freeze_ends_in_time,
         timing.every_step_follows_the_plan,
         timing.every_decision_is_of_its_time,
+        counting.every_outcome_counts_once,
+        counting.every_guard_acts_in_time,
     ),
     "What is lost is said": (
         losing.nothing_is_lost_without_a_loss,

@@ -17,7 +17,7 @@ from tests.chaos.requests import Asked, asked
 
 RECOVERY_S = 6.0
 """How long after a fault nothing is promised in time."""
-_BEFORE_S, _AFTER_S, _MOST_LINES, _WIDTH = 3.0, 0.3, 30, 400
+_BEFORE_S, _AFTER_S, _MOST_LINES, _WIDTH = 3.0, 0.3, 20, 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +106,18 @@ class Case:
             ]
             if not times or max(times) < began_s or min(times) > ended_s:
                 continue
-            if isinstance(event, Call) and event.code == "UNAVAILABLE" and not event.reason:
+            if isinstance(event, Call) and _is_noise(event, violation):
                 continue
             text = line_of(event)
             if not violation.component or violation.component in text or isinstance(event, Fault):
                 lines.append((max(times), text))
         yield from (text[:_WIDTH] for _, text in sorted(lines)[-_MOST_LINES:])
+
+
+def _is_noise(call: Call, violation: Violation) -> bool:
+    """Whether a call says nothing about a violation: it has reached no server, or only asked for a version."""
+    is_lost = call.code == "UNAVAILABLE" and not call.reason
+    return is_lost or (call.method == "Resolve" and call.ended_s != violation.at_s)
 
 
 def outcome_of(before: Rollout | Absent, asked: Asked, context: Context) -> Effect | RampdError:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.chaos.asking import UNANSWERED, Caller
-from tests.chaos.clients import COMPONENTS, Launcher, PlanTester, SwitchTester, Writer
+from tests.chaos.clients import COMPONENTS, GuardTester, Launcher, PlanTester, SwitchTester, ThawTester, Writer
 from tests.chaos.faults import KINDS, Faults
 from tests.chaos.fleet import Fleet
 from tests.chaos.record import End, Record
@@ -122,7 +122,8 @@ def _drive(
         return random.Random(f"{plan.seed} {who}")
 
     writers = [Writer(caller(f"writer{number}"), chance(f"writer{number}")) for number in range(_WRITERS)]
-    others = [SwitchTester(caller("switch"), chance("switch")), PlanTester(caller("plan"), chance("plan"))]
+    testers = (("switch", SwitchTester), ("thaw", ThawTester), ("guard", GuardTester), ("plan", PlanTester))
+    others = [tester(caller(who), chance(who)) for who, tester in testers]
     launchers = [Launcher(caller(f"launcher{number}"), number) for number in range(plan.servers)]
     watchers = [
         stack.enter_context(contextlib.closing(Watcher(f"watcher{number}", fleet, number, run.record)))

@@ -70,9 +70,7 @@ class Story:
         try:
             effect = transition(before, what.command, self._context(expected_revision=what.expected_revision))
         except RefusedError as error:
-            return self._answered(
-                method, request, code="FAILED_PRECONDITION", reason=error.reason, message=error.message
-            )
+            return self.answer(method, request, code="FAILED_PRECONDITION", reason=error.reason, message=error.message)
         if effect.changed:
             self._commit(component, effect.after, self._author(method, request.request_id))
         found: dict[str, Any] = {
@@ -86,7 +84,7 @@ class Story:
                 "release": effect.release,
                 "queue_position": effect.queue_position,
             }
-        return self._answered(method, request, self._response(method, component, **found))
+        return self.answer(method, request, self._response(method, component, **found))
 
     def repeat(self, call: Call) -> Call:
         """Sends a request again that was answered."""
@@ -94,11 +92,11 @@ class Story:
         response.CopyFrom(call.response)
         response.replayed = True
         response.message = "This request_id was already applied; this is its first result."
-        return self._answered(call.method, call.request, response)
+        return self.answer(call.method, call.request, response)
 
     def read(self, component: str = "restyler", server: int = 0) -> Call:
         response = v1.GetRolloutResponse(rollout=self._message(component))
-        return self._answered("GetRollout", v1.GetRolloutRequest(component=component), response, server=server)
+        return self.answer("GetRollout", v1.GetRolloutRequest(component=component), response, server=server)
 
     def resolve(self, component: str = "restyler", repo: str = "acme/a", server: int = 0, age_s: float = 0.05) -> Call:
         state, overrides = self.state(component), Overrides()
@@ -114,7 +112,7 @@ class Story:
             stale=found.stale,
         )
         response.snapshot_age.FromMilliseconds(round(age_s * 1000))
-        return self._answered("Resolve", v1.ResolveRequest(component=component, repo=repo), response, server=server)
+        return self.answer("Resolve", v1.ResolveRequest(component=component, repo=repo), response, server=server)
 
     # What others do.
 
@@ -216,13 +214,13 @@ class Story:
             if override is not None:
                 there[repo] = override
         found = {"changed": True, "revision": before.revision + 1}
-        return self._answered(method, request, self._response(method, component, **found))
+        return self.answer(method, request, self._response(method, component, **found))
 
     def _freeze_all(self, method: str, request: Any, what: Asked) -> Call:
         self.freeze = Freeze(WHO, "", self.now_ms, what.expire_ms) if what.freezes_all else None
         self._append({"namespace": write_namespace(Namespace(self.freeze))}, self._author(method, request.request_id))
         response = getattr(v1, f"{method}Response")(changed=True, frozen_all=bool(what.freezes_all))
-        return self._answered(method, request, response)
+        return self.answer(method, request, response)
 
     def _message(self, component: str) -> v1.Rollout | None:
         state = self.state(component)
@@ -231,7 +229,8 @@ class Story:
     def _response(self, method: str, component: str, **fields: Any) -> Any:
         return getattr(v1, f"{method}Response")(rollout=self._message(component), **fields)
 
-    def _answered(self, method: str, request: Any, response: Any = None, server: int = 0, **error: str) -> Call:
+    def answer(self, method: str, request: Any, response: Any = None, server: int = 0, **error: str) -> Call:
+        """Makes any call, with this answer."""
         call = Call(WHO, server, method, request, self.at_s, self.at_s + _TAKES_S, response, **error)
         self.record.add(call)
         self.at_s += _TAKES_S

@@ -242,6 +242,38 @@ def planned(story: Story, *percents: int, hold_s: float = 1.0) -> None:
         story.wait(hold_s)
 
 
+def reported(story: Story, *, counted: int, held: bool, seconds: float = 0.5) -> None:
+    """Half of 40 jobs run next and fail. `counted` jobs of next are in the store afterwards."""
+    begun(story)
+    story.call("Ramp", percent=50)
+    outcomes = [
+        v1.Outcome(
+            component="restyler",
+            release=2 if job % 2 else 1,
+            result=v1.OUTCOME_RESULT_FAILED if job % 2 else v1.OUTCOME_RESULT_SUCCEEDED,
+        )
+        for job in range(40)
+    ]
+    request = v1.ReportOutcomesRequest(client_id="c", sequence=1, outcomes=outcomes)
+    for _ in range(2):
+        story.answer("ReportOutcomes", request, v1.ReportOutcomesResponse(accepted=40))
+    story.wait(seconds)
+    if held:
+        story.rampd("Rollback", commands.Decide(rollout(story).progress, commands.Rollback("t1")))
+    release = v1.Release(number=2, jobs=counted)
+    request = v1.GetReleaseRequest(component="restyler", release=2)
+    story.answer("GetRelease", request, v1.GetReleaseResponse(release=release))
+
+
+def test_reports_that_count_once_and_a_guard_that_acts_break_no_rule() -> None:
+    story = Story()
+    reported(story, counted=20, held=True)
+
+    _, violations = judge(story.end())
+
+    assert not violations
+
+
 def decided_late(story: Story) -> None:
     planned(story, 5)
     found = story.record.entries[-1]
@@ -388,6 +420,10 @@ SPOILED: list[tuple[str, Spoil]] = [
     ("every_step_follows_the_plan", told_otherwise(lambda story: planned(story, 5, 20, hold_s=0.2))),
     ("every_decision_is_of_its_time", told_otherwise(decided_late)),
     ("every_decision_is_of_its_time", told_otherwise(decided_early)),
+    ("every_outcome_counts_once", told_otherwise(lambda story: reported(story, counted=40, held=True))),
+    ("every_outcome_counts_once", told_otherwise(lambda story: reported(story, counted=19, held=True))),
+    ("every_guard_acts_in_time", told_otherwise(lambda story: reported(story, counted=20, held=False, seconds=9))),
+    ("every_guard_acts_in_time", told_otherwise(lambda story: reported(story, counted=20, held=True, seconds=9))),
     ("nothing_is_lost_without_a_loss", unknown_life),
     ("nothing_is_lost_without_a_loss", other_fault),
     ("every_lost_change_is_named", told_otherwise(without_loss)),
