@@ -136,8 +136,8 @@ class Writer:
             case "Finalize":
                 fields["force"] = chance.random() < 0.4
             case "Freeze" | "Unfreeze":
-                # While everything is frozen, little else happens.
-                fields["all"] = chance.random() < (0.06 if method == "Freeze" else 0.25)
+                # While everything is frozen, little else happens. The end of that also ends what other freezes have left.
+                fields["all"] = chance.random() < 0.05
                 if method == "Freeze" and chance.random() < 0.8:
                     fields["expire_time"] = _in(chance.choice([1, 1, 2]))
             case "Quarantine" | "Unquarantine":
@@ -245,7 +245,7 @@ class GuardTester:
     """Reports that every job of next fails, so that automation must take it back. Sends some reports twice."""
 
     JOBS = 40
-    PATIENCE_S = 3.0
+    PATIENCE_S = 4.5
 
     def __init__(self, caller: Caller, chance: random.Random) -> None:
         self._caller = caller

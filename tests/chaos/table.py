@@ -9,7 +9,7 @@ from tests.chaos.judge import PROMISES, judge
 from tests.chaos.record import Call, Record
 from tests.chaos.running import Plan, running
 from tests.markdown import table
-from tests.stores import VALKEY
+from tests.stores import REDIS, VALKEY
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reliability.md"
 BEGIN, END = "<!-- begin: make chaos ARGS=--table -->", "<!-- end -->"
@@ -92,7 +92,7 @@ def measure(seconds: float, seed: int) -> list[Row]:
     """Lets each kind of fault happen alone, again and again for `seconds`."""
     rows = []
     for kind in KINDS:
-        store = VALKEY if kind == "clock" else ""
+        store = VALKEY if kind == "clock" else REDIS
         with running(Plan(seed, seconds, kinds=frozenset({kind}), kind=store)) as run:
             pass
         rows.append(row_of(kind, run.record))
