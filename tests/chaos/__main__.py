@@ -57,7 +57,7 @@ def look_for_planted(only: str, seed: int) -> int:
     for bug in planting.load():
         if only not in bug.name:
             continue
-        found = planting.find(bug, seed)
+        found = planting.find(bug, seed, FOLDER)
         missed += found.after_s < 0
         after = "NOT FOUND" if found.after_s < 0 else f"{found.after_s:7.1f} s"
         print(f"{after:9}  {bug.name}\n           {found.what[:200]}", flush=True)

@@ -37,6 +37,8 @@ class Bug:
     changes: tuple[Change, ...]
     rules: tuple[str, ...]
     kinds: frozenset[str]
+    writers: int
+    """How many clients write to the contended components meanwhile."""
 
     @contextlib.contextmanager
     def planted(self) -> Iterator[str]:
@@ -75,13 +77,14 @@ def load() -> list[Bug]:
             tuple(Change(**change) for change in row["change"]),
             tuple(row["rules"]),
             frozenset(row["kinds"]),
+            row.get("writers", 4),
         )
         for row in rows
     ]
 
 
-def find(bug: Bug, seed: int) -> Found:
-    """Lets the checker look for one bug for at most a minute."""
+def find(bug: Bug, seed: int, folder: Path) -> Found:
+    """Lets the checker look for one bug for at most a minute. The record is kept in the folder."""
     found: list[tuple[float, str]] = []
 
     def is_found(record: Record) -> bool:
@@ -93,8 +96,9 @@ def find(bug: Bug, seed: int) -> Found:
         return bool(right)
 
     with bug.planted() as tree:
-        plan = Plan(seed, WITHIN_S, kinds=bug.kinds, tree=tree, calm_s=1.0, settled_s=3.0)
+        plan = Plan(seed, WITHIN_S, kinds=bug.kinds, writers=bug.writers, tree=tree, calm_s=1.0, settled_s=3.0)
         with running(plan, until=is_found) as run:
+            run.record.save(folder / f"planted {bug.name}.jsonl")
             if not found:
                 is_found(run.record)
     return Found(bug, *found[0]) if found else Found(bug, -1.0)

@@ -19,7 +19,6 @@ from tests.chaos.witness import Witness
 from tests.servers import short_directory
 from tests.stores import REDIS, VALKEY
 
-_WRITERS = 4
 _JUDGED_EVERY_S = 4.0
 
 
@@ -31,6 +30,7 @@ class Plan:
     seconds: float
     kinds: frozenset[str] = frozenset(KINDS)
     servers: int = 2
+    writers: int = 4
     tree: str = ""
     """The root of the code that the servers run; empty: this code."""
     kind: str = ""
@@ -121,7 +121,7 @@ def _drive(
     def chance(who: str) -> random.Random:
         return random.Random(f"{plan.seed} {who}")
 
-    writers = [Writer(caller(f"writer{number}"), chance(f"writer{number}")) for number in range(_WRITERS)]
+    writers = [Writer(caller(f"writer{number}"), chance(f"writer{number}")) for number in range(plan.writers)]
     testers = (("switch", SwitchTester), ("thaw", ThawTester), ("guard", GuardTester), ("plan", PlanTester))
     others = [tester(caller(who), chance(who)) for who, tester in testers]
     launchers = [Launcher(caller(f"launcher{number}"), number) for number in range(plan.servers)]

@@ -1,5 +1,6 @@
 """What has to happen in time does, whatever else is going on: dead-man switches, ends of freezes, and steps of a plan."""
 
+import math
 from collections.abc import Iterator
 
 from rampd_server.domain.automation.decision import step_at
@@ -35,11 +36,11 @@ def every_freeze_ends_in_time(case: Case) -> Iterator[Violation]:
         for head, after in following(case.histories.branch_of(life)):
             ended_s = after.after_s if after else _end_of(case, head)
             for component in head.last:
-                began_s = _unsettled_s(case, head, component, ended_s)
-                if began_s >= ended_s:
+                found_s = _unsettled_s(case, head, component, ended_s)
+                if found_s is None:
                     waits.pop(component, None)
                     continue
-                began_s = waits.setdefault(component, began_s)
+                began_s = waits.setdefault(component, found_s)
                 if case.calm_s(began_s, ended_s, besides=("scripts",)) > SLACK_S:
                     what = (
                         f"a release of {component} waits since {began_s:.3f}, and nothing happened until {ended_s:.3f}"
@@ -106,19 +107,16 @@ def _end_of(case: Case, node: Node) -> float:
     return min([*later, case.end_s])
 
 
-def _unsettled_s(case: Case, head: Node, component: str, ended_s: float) -> float:
-    """Returns since when a component waited for nothing at a head; `ended_s` if it waited for something, or for nobody."""
+def _unsettled_s(case: Case, head: Node, component: str, ended_s: float) -> float | None:
+    """Returns since when a component waits for nothing at a head; None if until `ended_s` it waits for something, or for nobody."""
     state = head.state(component)
     if not isinstance(state, Rollout) or state.next is not None or not state.queue:
-        return ended_s
+        return None
     ends_ms = [freeze.expire_ms for freeze in (state.freeze, head.freeze) if freeze]
-    if None in ends_ms:
-        return ended_s
-    began_s = head.by_s
-    if ends_ms:
-        ahead_ms = case.histories.store_ms(head.by_s) - head.by_s * 1000
-        began_s = max(began_s, max(end for end in ends_ms if end is not None) / 1000 - ahead_ms / 1000)
-    if began_s >= ended_s or case.faults(head.by_s - 5, ended_s, "clock"):
-        return ended_s
+    ahead_ms = case.histories.store_ms(head.by_s) - head.by_s * 1000
+    ends_s = [math.inf if end_ms is None else (end_ms - ahead_ms) / 1000 for end_ms in ends_ms]
+    if any(end_s >= ended_s for end_s in ends_s) or case.faults(head.by_s - 5, ended_s, "clock"):
+        return None
+    began_s = max([head.by_s, *ends_s])
     now = Context(int(case.histories.store_ms(began_s)) + 1, freeze_all=head.freeze)
-    return began_s if settle(state, now) is not state else ended_s
+    return began_s if settle(state, now) is not state else None
