@@ -24,6 +24,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
     parser.add_argument("--seconds", type=float, default=20.0, help="how long there are faults (default: 20)")
     parser.add_argument("--seed", type=int, default=None, help="what faults and calls are drawn from (default: any)")
+    parser.add_argument(
+        "--tree", default="", metavar="FOLDER", help="the root of the code that the servers run (default: this)"
+    )
     parser.add_argument("--replay", type=Path, metavar="FILE", help="judges the record of an earlier run")
     parser.add_argument("--planted", action="store_true", help="looks for bugs that are put into copies of the server")
     parser.add_argument(
@@ -43,7 +46,7 @@ def main() -> int:
     if arguments.planted:
         return look_for_planted(arguments.only, seed)
     print(f"make chaos SECONDS={arguments.seconds:g} SEED={seed}", flush=True)
-    with running(Plan(seed, arguments.seconds)) as run:
+    with running(Plan(seed, arguments.seconds, tree=arguments.tree)) as run:
         record = run.record
     path = FOLDER / f"{seed}.jsonl"
     record.save(path)

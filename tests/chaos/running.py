@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.chaos.asking import UNANSWERED, Caller
-from tests.chaos.clients import COMPONENTS, GuardTester, Launcher, PlanTester, SwitchTester, ThawTester, Writer
+from tests.chaos.clients import COMPONENTS, Launcher, Writer
 from tests.chaos.faults import KINDS, Faults
 from tests.chaos.fleet import Fleet
 from tests.chaos.record import End, Record
 from tests.chaos.stores import SingleStore
+from tests.chaos.testers import GuardTester, PlanTester, SwitchTester, ThawTester
 from tests.chaos.watching import Watcher
 from tests.chaos.witness import Witness
 from tests.servers import short_directory
