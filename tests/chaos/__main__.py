@@ -12,9 +12,11 @@ from pathlib import Path
 
 from rampd._contract.wording import counted
 from tests.chaos import planting, table
+from tests.chaos.faults import KINDS
 from tests.chaos.judge import judge
 from tests.chaos.record import Record, load
 from tests.chaos.running import Plan, running
+from tests.stores import REDIS, VALKEY
 
 FOLDER = Path("build/chaos")
 _SHOWN = 3
@@ -27,6 +29,8 @@ def main() -> int:
     parser.add_argument(
         "--tree", default="", metavar="FOLDER", help="the root of the code that the servers run (default: this)"
     )
+    parser.add_argument("--kinds", default=",".join(KINDS), metavar="KIND,KIND", help="the faults (default: all)")
+    parser.add_argument("--store", default="", choices=["", REDIS, VALKEY], help="the kind of store (default: drawn)")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="judges the record of an earlier run")
     parser.add_argument("--planted", action="store_true", help="looks for bugs that are put into copies of the server")
     parser.add_argument(
@@ -40,13 +44,15 @@ def main() -> int:
     if arguments.replay:
         return report(load(arguments.replay), [])
     if arguments.table:
-        rows = table.measure(arguments.seconds, seed)
+        rows = table.measure(arguments.seconds, seed, FOLDER)
         table.write(rows)
         return 1 if any(any(row.broken) for row in rows) else 0
     if arguments.planted:
         return look_for_planted(arguments.only, seed)
     print(f"make chaos SECONDS={arguments.seconds:g} SEED={seed}", flush=True)
-    with running(Plan(seed, arguments.seconds, tree=arguments.tree)) as run:
+    kinds = frozenset(filter(None, arguments.kinds.split(",")))
+    plan = Plan(seed, arguments.seconds, kinds, tree=arguments.tree, kind=arguments.store)
+    with running(plan) as run:
         record = run.record
     path = FOLDER / f"{seed}.jsonl"
     record.save(path)
