@@ -10,6 +10,8 @@ PORT := 50051
 HTTP_PORT := 8080
 # More flags for pytest, such as PYTEST='-k embedded'.
 PYTEST ?=
+# How long `make chaos` breaks things.
+SECONDS := 20
 # The number of processes that run tests. It may be more than the cores, because many tests only wait.
 TESTERS ?= 4
 
@@ -23,7 +25,7 @@ PROTOS := $(sort $(wildcard proto/rampd/v1/*.proto))
 BASELINE := proto/baseline.binpb
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format lint gen docs baseline record-schema bench bench-rollout stats soak mutants nightly hooks clean python free linux h2load redis-server
+.PHONY: help run test check format lint gen docs baseline record-schema bench bench-rollout stats soak chaos mutants nightly hooks clean python free linux h2load redis-server
 
 # $(call need,program,package): stops a target whose program is missing, before anything is installed or started.
 need = @command -v $(1) >/dev/null || \
@@ -87,6 +89,9 @@ stats: .venv/.dev ## Simulates trials, and fails if the guards break their promi
 
 soak: linux redis-server .venv/.dev ## Puts load on a server and a client for 10 minutes, and fails if they leak. Needs Linux and redis-server.
 	$(BIN)/python -m tests.soak $(ARGS)
+
+chaos: linux redis-server .venv/.dev ## Lets clients call servers while things break, and checks every answer: make chaos SECONDS=60 SEED=1. ARGS=--planted tries bugs.
+	$(BIN)/python -m tests.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 mutants: .venv/.dev ## Puts a fault into one line at a time, and fails if no test notices. Takes 20 minutes. ARGS='--only freeze' tries some.
 	$(BIN)/python -m tests.mutants $(ARGS)

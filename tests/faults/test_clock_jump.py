@@ -14,37 +14,12 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from rampd import v1
-from tests.servers import rampd_server, require, stubs
+from tests.servers import rampd_server, stubs
+from tests.settable_clock import SettableClock
 from tests.stores import VALKEY, StoreServer, store_server
 
 C = "restyler"
 HOLD_S = 6
-PLACES = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib/faketime/libfaketimeMT.so.1")
-
-
-def library() -> Path:
-    """Returns the path of libfaketime. If it is not installed, the test is skipped; in CI, the test fails."""
-    require("faketime")
-    return next(path for place in PLACES for path in Path("/").glob(place.removeprefix("/")))
-
-
-class SettableClock:
-    """The store's clock: a file that libfaketime reads at each call."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.set_by_s(0)
-
-    def set_by_s(self, seconds: int) -> None:
-        self._path.write_text(f"{seconds:+d}")
-
-    def environment(self) -> dict[str, str]:
-        return {
-            "LD_PRELOAD": str(library()),
-            "FAKETIME_TIMESTAMP_FILE": str(self._path),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
 
 
 @pytest.fixture
@@ -54,7 +29,7 @@ def clock(directory: Path) -> SettableClock:
 
 @pytest.fixture
 def store(directory: Path, clock: SettableClock) -> Iterator[StoreServer]:
-    """Starts a Valkey. Redis does not start under libfaketime: its allocator asks for the time before the library is ready."""
+    """Starts a Valkey with a clock that the test sets."""
     # Only the store must get this environment. The store starts when its block is entered.
     running = store_server(VALKEY, directory=directory)
     with mock.patch.dict(os.environ, clock.environment()):

@@ -8,20 +8,15 @@ import contextlib
 import itertools
 import os
 import random
-import shutil
-import signal
-import socket
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-from redis import Redis
 
 from rampd import Resolver, v1
 from rampd._contract.component_state import MalformedStateError
@@ -29,9 +24,9 @@ from rampd._decision.resolution import Channel
 from rampd._watching.feed import Feed, is_before
 from rampd.errors import RampdError
 from rampd.v1 import resolver_service_pb2_grpc
-from tests.proxy import Proxy
+from tests.chaos.stores import SingleStore
 from tests.servers import ServerProcess, Stubs, rampd_server, reason_of, short_directory, stubs
-from tests.stores import REDIS, VALKEY, StoreServer, store_server
+from tests.stores import REDIS, VALKEY
 
 IS_NIGHTLY = os.environ.get("RAMPD_NIGHTLY") == "1"
 RUN_S = 60.0 if IS_NIGHTLY else 8.0
@@ -43,110 +38,6 @@ QUIET_S = 3.0
 SHOWN = 3
 
 pytestmark = pytest.mark.timeout(300)
-
-
-COPY = """
-local found = {}
-for _, key in ipairs(redis.call('KEYS', '*')) do
-  found[#found + 1] = key
-  found[#found + 1] = redis.call('PTTL', key)
-  found[#found + 1] = redis.call('DUMP', key)
-end
-return found
-"""
-"""A script, so that keys and data are of one moment: a list of keys that was read earlier may lack a key."""
-
-
-class OlderStore:
-    """A store behind a proxy. The proxy always leads to the current primary."""
-
-    def __init__(self, kind: str, chance: random.Random, folder: Path) -> None:
-        self._kind = kind
-        self._chance = chance
-        self._folder = folder
-        self._numbers = itertools.count()
-        self._running: list[contextlib.ExitStack] = []
-        self._primary, self._port = self._start()
-        self.proxy = Proxy(lambda: socket.create_connection(("127.0.0.1", self._port)))
-        self._copies: list[list[tuple[bytes, int, bytes]]] = []
-        self.faults = 0
-        """How many faults have begun plus how many have ended: an even number while there is no fault."""
-        self.done: list[str] = []
-
-    def _start(self, folder: Path | None = None) -> tuple[StoreServer, int]:
-        folder = folder or self._folder / str(next(self._numbers))
-        folder.mkdir(exist_ok=True)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        stack = contextlib.ExitStack()
-        options = {"port": str(port), "repl_diskless_sync_delay": "0", "save": ""}
-        store = stack.enter_context(store_server(self._kind, directory=folder, **options))
-        self._running.append(stack)
-        return store, port
-
-    def close(self) -> None:
-        self.proxy.close()
-        for stack in self._running:
-            stack.close()
-
-    def _client(self, port: int | None = None) -> "Redis[bytes]":
-        return Redis(port=port or self._port, socket_timeout=10)
-
-    def copy(self) -> None:
-        """Remembers the data as they are now, in one atomic read."""
-        with self._client() as client:
-            found = client.eval(COPY, 0)
-        parts = zip(found[::3], found[1::3], found[2::3], strict=True)
-        self._copies.append([(key, max(0, ttl), data) for key, ttl, data in parts])
-        del self._copies[:-4]
-
-    @contextlib.contextmanager
-    def _fault(self, name: str) -> Iterator[None]:
-        self.done.append(name)
-        self.faults += 1
-        yield
-        self.faults += 1
-
-    def restore(self) -> None:
-        """Replaces the data by an older copy, in one transaction. All connections stay open."""
-        place = self._chance.randrange(len(self._copies))
-        copy = self._copies[place]
-        del self._copies[place + 1 :]  # these copies are lost now
-        with self._fault("restore"), self._client() as client, client.pipeline(transaction=True) as pipe:
-            pipe.flushall()
-            for key, ttl, data in copy:
-                pipe.restore(key, ttl, data)
-            pipe.execute()
-
-    def restart(self) -> None:
-        """Ends the store, and starts it with a file that was written a moment before the end."""
-        with self._client() as client:
-            client.save()
-        time.sleep(self._chance.uniform(0.1, 0.6))
-        with self._fault("restart"):
-            folder = self._folder / str(next(self._numbers))
-            folder.mkdir()
-            shutil.copy(Path(self._primary.url.removeprefix("unix://")).parent / "dump.rdb", folder)
-            self._replace(*self._start(folder))
-
-    def fail_over(self) -> None:
-        """Makes a replica the primary. The replica does not have the last writes."""
-        replica, port = self._start()
-        with self._client(port) as client:
-            client.replicaof("127.0.0.1", str(self._port))
-            end = time.monotonic() + 20
-            while client.info("replication").get("master_link_status") != "up":
-                assert time.monotonic() < end
-                time.sleep(0.02)
-            client.replicaof("NO", "ONE")
-        time.sleep(self._chance.uniform(0.1, 0.6))
-        with self._fault("failover"):
-            self._replace(replica, port)
-
-    def _replace(self, store: StoreServer, port: int) -> None:
-        old, self._primary, self._port = self._primary, store, port
-        old.signal(signal.SIGKILL)
-        self.proxy.cut()
 
 
 @dataclass
@@ -165,7 +56,7 @@ class Ban:
 class Run:
     """What all threads share."""
 
-    store: OlderStore
+    store: SingleStore
     servers: list[ServerProcess]
     over: threading.Event = field(default_factory=threading.Event)
     bans: list[Ban] = field(default_factory=list)
@@ -435,9 +326,9 @@ def test_however_often_writes_are_lost_no_caller_gets_a_wrong_answer(kind: str) 
     chance = random.Random(seed)
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(short_directory())
-        store = OlderStore(kind, chance, folder)
+        store = SingleStore(kind, chance, folder)
         stack.callback(store.close)
-        url = f"redis://127.0.0.1:{store.proxy.port}"
+        url = f"redis://127.0.0.1:{store.proxy().port}"
         servers = [
             stack.enter_context(
                 rampd_server(stack.enter_context(short_directory()), "--insecure-admin", "--redis-url", url)
