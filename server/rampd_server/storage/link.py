@@ -19,8 +19,9 @@ from rampd_server.domain.errors import (
 from rampd_server.metrics.counting import Count, Counts, Histogram
 from rampd_server.ports import ConflictError, UntimelyError
 from rampd_server.storage.connection import connect
+from rampd_server.storage.exchange import Build, MayFail, exchange, none_may_fail
 from rampd_server.storage.keys import Keys
-from rampd_server.storage.redis_errors import BROKEN_LINK, redis_errors
+from rampd_server.storage.redis_errors import BROKEN_LINK, redis_errors, translated
 from rampd_server.storage.schema import is_known
 from rampd_server.storage.scripts import Code, script
 from rampd_server.storage.store_errors import newer_schema, refusal, store_reset
@@ -123,6 +124,21 @@ class Link:
                         return await do(*arguments)
             finally:
                 self.durations.observe(time.perf_counter() - began_s)
+
+    async def exchange(
+        self, build: Build, *, may_fail: MayFail = none_may_fail, key: str = "", command: str = ""
+    ) -> list[Any]:
+        """Sends the commands that `build` puts into a pipeline, as one call. Returns their replies, with an error of redis-py for
+        each command that failed and that `may_fail` lets fail.
+        """
+        replies: list[Any] = await self.call(exchange, self.client, build, may_fail, key=key, command=command)
+        return replies
+
+    def not_primary(self) -> Exception:
+        """Returns the error for a node that says that it is a replica."""
+        error = translated(exceptions.ReadOnlyError("You can't write against a read only replica."), "")
+        self.count_error(error)
+        return error
 
     @contextmanager
     def counted(self, command: str) -> Iterator[None]:
