@@ -119,6 +119,12 @@ STORE_DURATION = _service(
 STORE_RECONNECTS = _service(
     "rampd_store_reconnects_total", _COUNTER, (), "Connections to the store that were lost and opened again."
 )
+STORE_PRIMARY_CHANGES = _service(
+    "rampd_store_primary_changes_total",
+    _COUNTER,
+    (),
+    "Changes of the primary that the Sentinels name. Each one is a failover, and may have lost writes.",
+)
 FEED_LAG = _service(
     "rampd_feed_lag_seconds",
     _HISTOGRAM,
