@@ -56,7 +56,7 @@ class _Followed(Connection):
 
     async def read_response(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
         try:
-            return await super().read_response(*arguments, **options)  # type: ignore[no-untyped-call]
+            return await super().read_response(*arguments, **options)
         except (exceptions.RedisError, OSError, *BROKEN_LINK) as error:
             found = elsewhere(error, f"{self.host}:{self.port}")
             if found is None:
@@ -82,9 +82,9 @@ class _Pool(BlockingConnectionPool):
     async def leave(self) -> None:
         """Ends all connections, also those that are in use: their calls fail at once, and do not wait for a node that was replaced."""
         for connection in (*self._available_connections, *self._in_use_connections):
-            if connection.is_connected:
-                # Without waiting for the other side, which may be stopped.
-                connection._writer.transport.abort()
+            if (writer := connection._writer) is not None:
+                # The other side may be stopped, so nothing waits for it.
+                writer.transport.abort()
                 await connection.disconnect(nowait=True)
 
     async def get_connection(self, *_arguments: Any, **_options: Any) -> Any:  # noqa: ANN401 - as redis-py has it
