@@ -89,8 +89,11 @@ class SentinelFinder:
         return cls([RedisSentinel(name, each, url.service, timeout_s=timeout_s) for name, each in named])
 
     async def address(self) -> Node:
-        if self._known is None or (self._why and self._monotonic() - self._looked_s >= _AGAIN_S):
-            await self._look()
+        if self._is_due():
+            async with self._looking:
+                # Another caller may have looked meanwhile.
+                if self._is_due():
+                    await self._look()
         if self._known is None:
             raise self._trouble
         return self._known.node
@@ -100,7 +103,8 @@ class SentinelFinder:
 
     async def follow(self) -> None:
         while True:
-            await self._look()
+            async with self._looking:
+                await self._look()
             await asyncio.sleep(_EVERY_S)
 
     def subscribe(self, leave: Callable[[], Awaitable[None]]) -> None:
@@ -110,22 +114,21 @@ class SentinelFinder:
         for sentinel in self._sentinels:
             await sentinel.close()
 
+    def _is_due(self) -> bool:
+        is_in_doubt = self._known is None or bool(self._why)
+        return is_in_doubt and self._monotonic() - self._looked_s >= _AGAIN_S
+
     async def _look(self) -> None:
         """Asks all Sentinels. If none of them answers, what is known stays."""
-        wanted_s = self._monotonic()
-        async with self._looking:
-            if self._looked_s > wanted_s:
-                return  # the look of another caller, which has begun since
-            self._looked_s = self._monotonic()
-            answers = await asyncio.gather(*map(self._ask, self._sentinels))
-            why, self._why = self._why, ""
-            decisions = [each for each in answers if isinstance(each, Decision)]
-            if not decisions:
-                self._trouble = _none_answers([each for each in answers if isinstance(each, StoreUnavailableError)])
-                return
-            before, self._known = self._known, chosen(decisions, self._known, len(self._sentinels))
-            if before is not None and before.node != self._known.node:
-                await self._change(before.node, self._known.node, why)
+        answers = await asyncio.gather(*map(self._ask, self._sentinels))
+        why, self._why, self._looked_s = self._why, "", self._monotonic()
+        decisions = [each for each in answers if isinstance(each, Decision)]
+        if not decisions:
+            self._trouble = _none_answers([each for each in answers if isinstance(each, StoreUnavailableError)])
+            return
+        before, self._known = self._known, chosen(decisions, self._known, len(self._sentinels))
+        if before is not None and before.node != self._known.node:
+            await self._change(before.node, self._known.node, why)
 
     async def _change(self, before: Node, after: Node, why: str) -> None:
         self.changes.add()

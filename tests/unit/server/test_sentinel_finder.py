@@ -143,10 +143,10 @@ async def test_if_all_sentinels_refuse_waiting_does_not_help() -> None:
     three = Three()
     three.answer([StoreMisconfiguredError("wrong password")] * 3)
     with pytest.raises(StoreMisconfiguredError):
-        await three.finder.address()
+        await three.address()
     three.answer([StoreMisconfiguredError("wrong password"), AWAY, AWAY])
     with pytest.raises(StoreUnavailableError) as caught:
-        await three.finder.address()
+        await three.address()
     assert not isinstance(caught.value, StoreMisconfiguredError)
 
 
