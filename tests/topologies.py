@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from redis import Redis, exceptions
 
+from tests.certificates import make_certificate
 from tests.stores import program_of
 from tests.waiting import eventually
 
@@ -37,6 +38,7 @@ class Process:
     log: Path
     password: str
     user: str | None = None
+    certificate: Path | None = None
 
     def client(self) -> "Redis[str]":
         """A client for tests. The caller closes it."""
@@ -44,6 +46,8 @@ class Process:
             port=self.port,
             username=self.user,
             password=self.password,
+            ssl=self.certificate is not None,
+            ssl_ca_certs=self.certificate and str(self.certificate),
             decode_responses=True,
             protocol=2,
             socket_timeout=10,
@@ -74,8 +78,10 @@ class Sentinels:
     @property
     def url(self) -> str:
         """The URL for rampd, with the user and the password of rampd, and the password of the Sentinels."""
-        hosts = ",".join(f"127.0.0.1:{each.port}" for each in self.sentinels)
-        return f"redis+sentinel://rampd:{SECRET}@{hosts}/{SERVICE}?sentinel_password={SENTINEL_SECRET}"
+        certificate = self.sentinels[0].certificate
+        hosts = ",".join(f"{'localhost' if certificate else '127.0.0.1'}:{each.port}" for each in self.sentinels)
+        scheme, more = ("rediss", f"&ssl_ca_certs={certificate}") if certificate else ("redis", "")
+        return f"{scheme}+sentinel://rampd:{SECRET}@{hosts}/{SERVICE}?sentinel_password={SENTINEL_SECRET}{more}"
 
     def primary(self) -> Process:
         """The Redis that the Sentinels name."""
@@ -106,96 +112,102 @@ class Sentinels:
 
 
 @contextlib.contextmanager
-def sentinels(kind: str, folder: Path) -> Iterator[Sentinels]:
-    """Starts three Redis and three Sentinels. The first Redis is the primary."""
-    program = program_of(kind)
-    ports = _free_ports(6)
+def sentinels(kind: str, folder: Path, *, is_tls: bool = False) -> Iterator[Sentinels]:
+    """Starts three Redis and three Sentinels. The first Redis is the primary. With TLS, all have the name `localhost`."""
+    program, ports = program_of(kind), _free_ports(6)
+    certificate = make_certificate(folder) if is_tls else None
     with contextlib.ExitStack() as stack:
-        stores = [_store(stack, program, folder, port, ports[0]) for port in ports[:3]]
+        start = _Start(stack, program, folder, ports[:3], ports[3:], certificate)
+        stores = [start.store(port) for port in ports[:3]]
         for each in stores:
             _wait_until_ready(each)
         for each in stores[1:]:
             with each.client() as client:
                 eventually(lambda client=client: client.info("replication")["master_link_status"] == "up")
-        watching = [_sentinel(stack, program, folder, number, ports) for number in range(3)]
+        watching = [start.sentinel(number) for number in range(3)]
         for each in watching:
             _wait_until_ready(each)
             with each.client() as client:
-                eventually(lambda client=client: _is_ready(client))
+                eventually(lambda client=client: _is_ready(client), suppressed=exceptions.ResponseError)
         yield Sentinels(tuple(stores), tuple(watching))
 
 
 def _is_ready(client: "Redis[str]") -> bool:
-    """Whether a Sentinel reaches the others, and sees that all Redis are well."""
-    found = client.execute_command("SENTINEL", "CKQUORUM", SERVICE)
-    with contextlib.suppress(exceptions.ResponseError):
-        replicas = client.execute_command("SENTINEL", "REPLICAS", SERVICE)
-        flags = [dict(zip(each[::2], each[1::2], strict=True)) for each in replicas]
-        return "OK" in str(found) and all(
-            each["flags"] == "slave" and each["master-link-status"] == "ok" for each in flags
-        )
-    return False
+    """Whether a Sentinel reaches the others, and sees that all Redis are well. Raises ResponseError if it does not reach them."""
+    client.execute_command("SENTINEL", "CKQUORUM", SERVICE)
+    replicas = client.execute_command("SENTINEL", "REPLICAS", SERVICE)
+    found = [dict(zip(each[::2], each[1::2], strict=True)) for each in replicas]
+    return all(each["flags"] == "slave" and each["master-link-status"] == "ok" for each in found)
 
 
-def _store(stack: contextlib.ExitStack, program: str, folder: Path, port: int, primary: int) -> Process:
-    home = folder / str(port)
-    home.mkdir()
-    users = [f"user {name} on >{SECRET} allkeys allchannels +@all" for name in (*_USERS, "rampd", "tester")]
-    lines = [
-        *("bind 127.0.0.1", f"port {port}", f"dir {home}", 'save ""', "appendonly no", "maxmemory-policy noeviction"),
-        *("repl-diskless-sync-delay 0", "repl-ping-replica-period 1", "repl-timeout 5", "repl-backlog-size 16mb"),
-        *("masteruser replica", f"masterauth {SECRET}"),
-        *("user default off", *users),
-        *([] if port == primary else [f"replicaof 127.0.0.1 {primary}"]),
-    ]
-    return _start(stack, home, lines, [program], port=port, password=SECRET, user="tester")
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """Starts the processes. They end with `stack`."""
 
+    stack: contextlib.ExitStack
+    program: str
+    folder: Path
+    stores: list[int]
+    sentinels: list[int]
+    certificate: tuple[Path, Path] | None
+    """With its key; None without TLS."""
 
-def _sentinel(stack: contextlib.ExitStack, program: str, folder: Path, number: int, ports: list[int]) -> Process:
-    stores, sentinels = ports[:3], ports[3:]
-    port = sentinels[number]
-    home = folder / f"sentinel{number}"
-    home.mkdir()
-    lines = [
-        *("bind 127.0.0.1", f"port {port}", f"dir {home}", f"requirepass {SENTINEL_SECRET}"),
-        f"sentinel sentinel-pass {SENTINEL_SECRET}",
-        f"sentinel myid {_id(number)}",
-        f"sentinel monitor {SERVICE} 127.0.0.1 {stores[0]} 2",
-        f"sentinel auth-user {SERVICE} sentinel",
-        f"sentinel auth-pass {SERVICE} {SECRET}",
-        f"sentinel down-after-milliseconds {SERVICE} {_DOWN_AFTER_MS}",
-        f"sentinel failover-timeout {SERVICE} 10000",
-        *(f"sentinel known-replica {SERVICE} 127.0.0.1 {each}" for each in stores[1:]),
-        *(
-            f"sentinel known-sentinel {SERVICE} 127.0.0.1 {each} {_id(other)}"
-            for other, each in enumerate(sentinels)
-            if other != number
-        ),
-    ]
-    return _start(stack, home, lines, [program, "--sentinel"], port=port, password=SENTINEL_SECRET)
+    @property
+    def host(self) -> str:
+        return "127.0.0.1" if self.certificate is None else "localhost"
+
+    def store(self, port: int) -> Process:
+        primary = self.stores[0]
+        users = [f"user {name} on >{SECRET} allkeys allchannels +@all" for name in (*_USERS, "rampd", "tester")]
+        lines = [
+            *('save ""', "appendonly no", "maxmemory-policy noeviction", f"replica-announce-ip {self.host}"),
+            *("repl-diskless-sync-delay 0", "repl-ping-replica-period 1", "repl-timeout 5", "repl-backlog-size 16mb"),
+            *("masteruser replica", f"masterauth {SECRET}"),
+            *("user default off", *users),
+            *([] if port == primary else [f"replicaof {self.host} {primary}"]),
+        ]
+        return self._run(lines, [], port, "tester", SECRET)
+
+    def sentinel(self, number: int) -> Process:
+        others = [(place, port) for place, port in enumerate(self.sentinels) if place != number]
+        lines = [
+            f"requirepass {SENTINEL_SECRET}",
+            f"sentinel sentinel-pass {SENTINEL_SECRET}",
+            f"sentinel myid {_id(number)}",
+            *(["sentinel resolve-hostnames yes", "sentinel announce-hostnames yes"] if self.certificate else []),
+            f"sentinel announce-ip {self.host}",
+            f"sentinel monitor {SERVICE} {self.host} {self.stores[0]} 2",
+            f"sentinel auth-user {SERVICE} sentinel",
+            f"sentinel auth-pass {SERVICE} {SECRET}",
+            f"sentinel down-after-milliseconds {SERVICE} {_DOWN_AFTER_MS}",
+            f"sentinel failover-timeout {SERVICE} 10000",
+            *(f"sentinel known-replica {SERVICE} {self.host} {port}" for port in self.stores[1:]),
+            *(f"sentinel known-sentinel {SERVICE} {self.host} {port} {_id(place)}" for place, port in others),
+        ]
+        return self._run(lines, ["--sentinel"], self.sentinels[number], None, SENTINEL_SECRET)
+
+    def _run(self, lines: list[str], flags: list[str], port: int, user: str | None, password: str) -> Process:
+        home = self.folder / str(port)
+        home.mkdir()
+        path, log = home / "store.conf", home / "log"
+        path.write_text("\n".join(["bind 127.0.0.1 -::1", f"dir {home}", *self._port(port), *lines, ""]))
+        with log.open("wb") as output:
+            running = subprocess.Popen([self.program, str(path), *flags], stdout=output, stderr=output)
+        self.stack.callback(_end, running)
+        return Process(port, running, log, password, user, self.certificate and self.certificate[0])
+
+    def _port(self, port: int) -> list[str]:
+        if self.certificate is None:
+            return [f"port {port}"]
+        certificate, key = self.certificate
+        return [
+            *("port 0", f"tls-port {port}", f"tls-cert-file {certificate}", f"tls-key-file {key}"),
+            *(f"tls-ca-cert-file {certificate}", "tls-auth-clients no", "tls-replication yes"),
+        ]
 
 
 def _id(number: int) -> str:
     return f"{number + 1:040x}"
-
-
-def _start(
-    stack: contextlib.ExitStack,
-    home: Path,
-    settings: list[str],
-    command: list[str],
-    *,
-    port: int,
-    password: str,
-    user: str | None = None,
-) -> Process:
-    path, log = home / "store.conf", home / "log"
-    path.write_text("\n".join([*settings, ""]))
-    program, *flags = command
-    with log.open("wb") as output:
-        running = subprocess.Popen([program, str(path), *flags], stdout=output, stderr=output)
-    stack.callback(_end, running)
-    return Process(port, running, log, password, user)
 
 
 def _end(running: "subprocess.Popen[bytes]") -> None:

@@ -19,10 +19,13 @@ import grpc
 import pytest
 
 from rampd import Resolver
+from rampd_server.domain.errors import StoreUnavailableError
+from rampd_server.storage.link import Link
+from rampd_server.storage.store import RedisStore
 from tests.servers import ServerProcess, Stubs, rampd_server, short_directory, stubs
 from tests.stores import REDIS, VALKEY
 from tests.topologies import SENTINEL_SECRET, SERVICE, Process, Sentinels, sentinels
-from tests.waiting import eventually
+from tests.waiting import eventually, eventually_async
 
 IS_NIGHTLY = os.environ.get("RAMPD_NIGHTLY") == "1"
 C, REPO = "restyler", "acme/app"
@@ -263,3 +266,21 @@ def test_a_wrong_url_ends_the_start_with_a_sentence(
 def topology() -> Iterator[Sentinels]:
     with short_directory() as folder, sentinels(REDIS, folder) as found:
         yield found
+
+
+async def test_over_tls_the_names_that_sentinels_announce_are_followed() -> None:
+    """Given certificates for a name, expect that the primary and the one after it are reached by that name."""
+    with short_directory() as folder, sentinels(REDIS, folder, is_tls=True) as topology:
+        link = Link.connect(topology.url, deadline_s=10.0)
+        store = RedisStore(link)
+        store.set_epoch(await store.begin_epoch(adopted=False))
+        topology.primary().signal(signal.SIGKILL)
+
+        async def is_writable() -> bool:
+            with contextlib.suppress(StoreUnavailableError):
+                return bool(await store.begin_epoch(adopted=True))
+            return False
+
+        await eventually_async(is_writable)
+        assert link.primary_changes.value == 1
+        await store.close()
