@@ -72,12 +72,7 @@ def store_server(kind: str, *, directory: Path | None = None, **options: str) ->
     if kind == FAKEREDIS:
         yield StoreServer(kind, fake=fakeredis.FakeServer())
         return
-    program = _valkey_program() if kind == VALKEY else shutil.which("redis-server")
-    if program is None:
-        reason = f"no {kind} server on this machine"
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{reason}, and CI needs one")
-        pytest.skip(reason)
+    program = program_of(kind)
     # Not tmp_path: the path of a unix socket has a limit of about a hundred bytes.
     folder = str(directory) if directory else tempfile.mkdtemp(prefix="rampd-")
     try:
@@ -87,6 +82,17 @@ def store_server(kind: str, *, directory: Path | None = None, **options: str) ->
     finally:
         if directory is None:
             shutil.rmtree(folder)
+
+
+def program_of(kind: str) -> str:
+    """Returns the path of the program of REDIS or VALKEY. If it is not installed, the test is skipped; in CI, the test fails."""
+    program = _valkey_program() if kind == VALKEY else shutil.which("redis-server")
+    if program is None:
+        reason = f"no {kind} server on this machine"
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{reason}, and CI needs one")
+        pytest.skip(reason)
+    return program
 
 
 def _valkey_program() -> str | None:

@@ -164,14 +164,16 @@ async def running(
         await _begin(servers, http)
         try:
             async with asyncio.TaskGroup() as tasks:
-                keeping = tasks.create_task(_keep(start, replica, servers, *beside, is_prepared=is_prepared))
-                # Also while the server waits for the store: it answers launchers, and a token may be revoked.
-                following = tasks.create_task(doors.follow())
+                running_tasks = [
+                    tasks.create_task(_keep(start, replica, servers, *beside, is_prepared=is_prepared)),
+                    # Also while the server waits for the store: a token may be revoked, and the primary may change.
+                    *(tasks.create_task(follow()) for follow in (doors.follow, link.follow)),
+                ]
                 if not config.wait_for_store:
                     await (replica.loaded if is_prepared else replica.answers).wait()
                 yield listening
-                keeping.cancel()
-                following.cancel()
+                for task in running_tasks:
+                    task.cancel()
         finally:
             watches.close()
             release_watches.close()

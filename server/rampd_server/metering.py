@@ -80,6 +80,7 @@ class Metering:
         found.count(families.STORE_ERRORS, link.errors)
         found.histograms(families.STORE_DURATION, lambda: [((), link.durations)])
         found.count(families.STORE_RECONNECTS, link.reconnects)
+        found.count(families.STORE_PRIMARY_CHANGES, link.primary_changes)
         found.histograms(families.FEED_LAG, lambda: [((), self._feed_lag.seconds)])
         found.count(families.COMMIT_CONFLICTS, service.conflicts)
         found.count(families.OUTCOMES_ACCEPTED, self.outcomes.accepted)

@@ -190,6 +190,8 @@ RULES = (
             "rampd_server.storage",
             "rampd_server.domain",
             "rampd_server.ports",
+            "rampd_server.process.outage",
+            "rampd_server.process.sentinel_url",
             "rampd_server.tracing.switch",
             "rampd._decision",
             "rampd._evidence",

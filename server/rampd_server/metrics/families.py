@@ -119,6 +119,13 @@ STORE_DURATION = _service(
 STORE_RECONNECTS = _service(
     "rampd_store_reconnects_total", _COUNTER, (), "Connections to the store that were lost and opened again."
 )
+STORE_PRIMARY_CHANGES = _service(
+    "rampd_store_primary_changes_total",
+    _COUNTER,
+    (),
+    "Changes of the primary that the Sentinels name. Each one is a failover, and may have lost writes.",
+    _MAX,
+)
 FEED_LAG = _service(
     "rampd_feed_lag_seconds",
     _HISTOGRAM,
@@ -251,7 +258,8 @@ PROCESS = (
 
 SERVICE = (
     *(BUILD_INFO, RPC_CALLS, RPC_DURATION, RESOLVES, WATCHERS, SLOWEST_WATCHER, COPY_AGE, COPY_STALE),
-    *(STORE_COMMANDS, STORE_ERRORS, STORE_DURATION, STORE_RECONNECTS, FEED_LAG, COMMIT_CONFLICTS),
+    *(STORE_COMMANDS, STORE_ERRORS, STORE_DURATION, STORE_RECONNECTS, STORE_PRIMARY_CHANGES),
+    *(FEED_LAG, COMMIT_CONFLICTS),
     *(OUTCOMES_ACCEPTED, OUTCOMES_IGNORED, LOOP_LAG, FILE_RELOADS, FILE_REFUSED, CERTIFICATE_EXPIRE),
 )
 OF_COPY = (

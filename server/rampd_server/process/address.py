@@ -11,6 +11,8 @@ from pydantic import Secret
 from rampd._contract.loopback import is_loopback
 
 _MASK = "***"
+_SECRETS = frozenset({"password", "sentinel_password"})
+"""Options of a URL that are never shown."""
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
 _OWN_HEADERS = frozenset(
     [
@@ -143,6 +145,6 @@ def masked(parts: SplitResult) -> str:
     user, at, host = parts.netloc.rpartition("@")
     name, colon, _ = user.partition(":")
     netloc = f"{name}{colon and ':' + _MASK}{at}{host}"
-    pairs = [(key, _MASK if key == "password" else value) for key, value in parse_qsl(parts.query)]
+    pairs = [(key, _MASK if key in _SECRETS else value) for key, value in parse_qsl(parts.query)]
     query = urlencode(pairs, safe="*/")
     return f"{parts.scheme}://{netloc}{parts.path}{query and '?' + query}"

@@ -14,17 +14,22 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pydantic import Secret
 
+from rampd_server.process import sentinel_url
 from rampd_server.process.address import masked
+from rampd_server.process.sentinel_url import SentinelUrl, is_sentinel_url, split
 
-_SCHEMES: Final = ("redis", "rediss", "unix")
+_SCHEMES: Final = ("redis", "rediss", "unix", *sentinel_url.SCHEMES)
 _PORT: Final = 6379
 _TLS_FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _TLS_WORDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {"ssl_cert_reqs": ("required", "optional", "none"), "ssl_check_hostname": ("true", "false")}
 )
 _TLS: Final = (*_TLS_FILES, *_TLS_WORDS)
-OPTIONS: Final = ("db", "username", "password", *_TLS)
-"""The options allowed after the `?`. Options that begin with `ssl_` are allowed only with rediss://."""
+_ALWAYS: Final = ("db", "username", "password")
+OPTIONS: Final = (*_ALWAYS, *sentinel_url.OPTIONS, *_TLS)
+"""The options allowed after the `?`. Options that begin with `ssl_` are allowed only with TLS, and those that begin with
+`sentinel_` only with Sentinels.
+"""
 _ENCODE: Final = (
     "In a user and a password, write every character as % and its code, except letters, digits and . _ ~ -: "
     "%2F for /, %23 for #, %3F for ?, %40 for @, %25 for %"
@@ -41,7 +46,9 @@ class RedisUrl(Secret[str]):
         """Raises ValueError with a sentence that does not show the URL's user, password or options."""
         scheme, _, rest = text.partition("://")
         if scheme.lower() not in _SCHEMES:
-            raise ValueError("the URL must begin with redis://, rediss:// or unix://.")
+            raise ValueError(
+                "the URL must begin with redis://, rediss:// or unix://, or with redis+sentinel:// or rediss+sentinel://."
+            )
         if not text.isprintable():
             raise ValueError("the URL has a line end or another control character in it.")
         try:
@@ -56,11 +63,16 @@ class RedisUrl(Secret[str]):
         return cls(text)
 
     def _display(self) -> str:
-        return masked(urlsplit(self.get_secret_value()))
+        return masked(split(self.get_secret_value()))
 
 
 def place_of(url: str) -> str:
-    """Returns the store and the database that a URL names, without its user, its password and its other options."""
+    """Returns the store and the database that a URL names, without its user, its password and its other options. Sentinels are
+    not in it: with one more of them the store is the same.
+    """
+    if is_sentinel_url(url):
+        known = SentinelUrl.parse(url)
+        return f"sentinel:{known.service}/{place_of(known.primary).rpartition('/')[2]}"
     parts = urlsplit(url)
     options = dict(parse_qsl(parts.query, errors="surrogateescape"))
     if parts.scheme == "unix":
@@ -69,6 +81,29 @@ def place_of(url: str) -> str:
 
 
 def _check(text: str) -> None:
+    if is_sentinel_url(text):
+        _check_sentinels(text)
+    else:
+        _check_one(text, text.partition("://")[0].lower())
+
+
+def _check_sentinels(text: str) -> None:
+    if "#" in text:
+        raise ValueError(f"there is a # in it. {_ENCODE}.")
+    known = SentinelUrl.parse(text)
+    _check_one(known.primary, known.scheme)
+    own = [each for each in parse_qsl(split(text).query, keep_blank_values=True) if each[0] in sentinel_url.OPTIONS]
+    options = dict(own)
+    if len(options) < len(own):
+        raise ValueError("an option that begins with sentinel_ is in it twice.")
+    if "" in options.values():
+        raise ValueError("an option that begins with sentinel_ is empty.")
+    if "sentinel_username" in options and "sentinel_password" not in options:
+        raise ValueError("it has the option sentinel_username, but not sentinel_password.")
+
+
+def _check_one(text: str, scheme: str) -> None:
+    """Checks the URL of one Redis. `scheme` is the one that was typed."""
     try:
         parts = urlsplit(text)
         port = parts.port
@@ -81,7 +116,7 @@ def _check(text: str) -> None:
             "there is a space before the path, or a + after the ?, where + means a space: write %20 for a space, %2B for +."
         )
     options = _options(parts)
-    _check_credentials(parts, options)
+    _check_credentials(parts, options, scheme)
     if parts.scheme == "unix":
         if not parts.path.startswith("/") or parts.netloc.rpartition("@")[2]:
             raise ValueError("after unix:// must come an absolute path, such as unix:///run/redis/redis.sock.")
@@ -98,14 +133,18 @@ def _check(text: str) -> None:
 def _options(parts: SplitResult) -> dict[str, str]:
     options: dict[str, str] = {}
     for name, value in parse_qsl(parts.query, keep_blank_values=True, errors="surrogateescape"):
+        if name in sentinel_url.OPTIONS:
+            raise ValueError(f"the option {name} is allowed only with redis+sentinel://, which names Sentinels.")
         if name not in OPTIONS:
             shown = f"the option {name}" if re.fullmatch(r"[a-z_]{1,40}", name) else "an option"
             raise ValueError(
                 f"{shown} is not allowed, because rampd chooses the settings of its Redis client. Allowed are "
-                f"{', '.join(OPTIONS[:3])} and, with rediss://, {', '.join(_TLS)}."
+                f"{', '.join(_ALWAYS)}, with redis+sentinel:// {', '.join(sentinel_url.OPTIONS)}, and with rediss:// {', '.join(_TLS)}."
             )
         if name in _TLS and parts.scheme != "rediss":
-            raise ValueError(f"the option {name} is allowed only with rediss://, which is Redis with TLS.")
+            raise ValueError(
+                f"the option {name} is allowed only with rediss:// or rediss+sentinel://, which is Redis with TLS."
+            )
         if name in options:
             raise ValueError(f"the option {name} is in it twice.")
         if not value:
@@ -120,7 +159,7 @@ def _options(parts: SplitResult) -> dict[str, str]:
     return options
 
 
-def _check_credentials(parts: SplitResult, options: Mapping[str, str]) -> None:
+def _check_credentials(parts: SplitResult, options: Mapping[str, str], scheme: str) -> None:
     credentials, _, _ = parts.netloc.rpartition("@")
     if "@" in credentials:
         raise ValueError(f"there is an @ in the user or the password. {_ENCODE}.")
@@ -131,7 +170,7 @@ def _check_credentials(parts: SplitResult, options: Mapping[str, str]) -> None:
             raise ValueError(f"the {name} is in it twice, before the host and as an option.")
     if (parts.username or "username" in options) and not (parts.password or "password" in options):
         raise ValueError(
-            f"it has a user but no password. For a password without a user, type {parts.scheme}://:password@host. For a "
+            f"it has a user but no password. For a password without a user, type {scheme}://:password@host. For a "
             "user that Redis lets in without a password, type any password."
         )
 

@@ -6,14 +6,18 @@ from weakref import WeakSet
 
 from redis import exceptions
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
+from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from rampd_server.domain.errors import StoreUnavailableError
 from rampd_server.metrics.counting import Count
+from rampd_server.storage.finding import Finder
 from rampd_server.storage.other_protocol import speaks_plain_redis, speaks_tls, wants_certificate
 from rampd_server.storage.redis_errors import (
     BROKEN_LINK,
+    ElsewhereError,
+    elsewhere,
     explained,
     no_certificate,
     note_connection,
@@ -27,13 +31,76 @@ _CONNECT_SHARE: Final = 0.6
 _PROBE_EVERY_S: Final = 5.0
 
 
+class _Followed(Connection):
+    """A connection to the node that a finder names. A node that says that it is not the primary counts as lost."""
+
+    def __init__(self, *, finder: Finder, **options: Any) -> None:  # noqa: ANN401 - as redis-py has it
+        super().__init__(**options)
+        self._finder = finder
+
+    async def _connect(self) -> None:
+        self.host, self.port = await self._finder.address()
+        await super()._connect()  # type: ignore[no-untyped-call]
+
+    async def require_primary(self) -> None:
+        """Asks the node for its role. Raises ElsewhereError if it is a replica, or if the finder has found another node since this
+        connection was begun.
+        """
+        await self.send_command("ROLE", check_health=False)
+        role = await self.read_response()
+        if role[0] != "master":
+            self._finder.doubt(f"{self.host}:{self.port} is a replica")
+            raise ElsewhereError(f"{self.host}:{self.port} answers READONLY: its role is {role[0]}")
+        if await self._finder.address() != (self.host, self.port):
+            raise exceptions.ConnectionError(f"{self.host}:{self.port} is not the primary any more")
+
+    async def read_response(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+        try:
+            return await super().read_response(*arguments, **options)
+        except (exceptions.RedisError, OSError, *BROKEN_LINK) as error:
+            found = elsewhere(error, f"{self.host}:{self.port}")
+            if found is None:
+                if not isinstance(error, exceptions.ResponseError):
+                    self._finder.doubt(str(error))
+                raise
+            self._finder.doubt(str(found))
+            await self.disconnect(nowait=True)
+            raise found from error
+
+
+class _FollowedTls(_Followed, SSLConnection):
+    """The same over TLS."""
+
+
 class _Pool(BlockingConnectionPool):
     """Explains why it gets no connection, and records when a call has one: before that, nothing was sent."""
 
     _probed_s = float("-inf")
     _found: StoreUnavailableError | None = None
+    finder: Finder | None = None
+
+    async def leave(self) -> None:
+        """Ends all connections, also those that are in use: their calls fail at once, and do not wait for a node that was replaced."""
+        for connection in (*self._available_connections, *self._in_use_connections):
+            if (writer := connection._writer) is not None:
+                # The other side may be stopped, so nothing waits for it.
+                writer.transport.abort()
+                await connection.disconnect(nowait=True)
 
     async def get_connection(self, *_arguments: Any, **_options: Any) -> Any:  # noqa: ANN401 - as redis-py has it
+        if self.finder is None:
+            return await self._get_connection()
+        # Also before a connection that is open: it may lead to a node that was replaced.
+        node = await self.finder.address()
+        try:
+            return await self._get_connection()
+        except StoreUnavailableError as error:
+            self.finder.doubt(error.message)
+            if await self.finder.address() == node:
+                raise
+            return await self._get_connection()
+
+    async def _get_connection(self) -> Any:  # noqa: ANN401
         try:
             connection = await super().get_connection()  # type: ignore[no-untyped-call]
         except (exceptions.RedisError, OSError, *BROKEN_LINK) as error:
@@ -45,7 +112,7 @@ class _Pool(BlockingConnectionPool):
     async def _other_protocol(self) -> StoreUnavailableError | None:
         """Looks at most every `_PROBE_EVERY_S`, so that each call to a Redis that is away does not connect twice."""
         host, port = self.connection_kwargs.get("host", ""), self.connection_kwargs.get("port", 6379)
-        if not host or time.monotonic() - self._probed_s < _PROBE_EVERY_S:
+        if not host or self.finder is not None or time.monotonic() - self._probed_s < _PROBE_EVERY_S:
             return self._found
         self._probed_s, self._found = time.monotonic(), None
         if issubclass(self.connection_class, SSLConnection):
@@ -59,16 +126,26 @@ class _Pool(BlockingConnectionPool):
 
 
 def connect(
-    url: str, *, timeout_s: float, max_connections: int, name: str = "", reconnects: Count | None = None
+    url: str,
+    *,
+    timeout_s: float,
+    max_connections: int,
+    name: str = "",
+    reconnects: Count | None = None,
+    finder: Finder | None = None,
 ) -> Redis:
     """Returns a client for `redis://`, `rediss://` or `unix://`. It opens no connection yet.
 
-    `name` is the name of its connections in CLIENT LIST. `reconnects` counts connections that were lost and opened again. By default, redis-py 8 sends a command again up to ten times: a write
+    With a `finder`, the client is one for the node that the finder names at any time, in place of the host in the URL. `name` is the name of its connections in CLIENT LIST. `reconnects` counts connections that were lost and opened again. By default, redis-py 8 sends a command again up to ten times: a write
     whose reply was lost would be done twice, and a Redis that hangs would block a call for a minute. Here redis-py sends a command
     once, and `link.py` decides what is tried again.
     """
-    pool = _Pool.from_url(
-        url,
+    options: dict[str, Any] = {**parse_url(url)}
+    if finder is not None:
+        is_tls = options.pop("connection_class", Connection) is SSLConnection
+        options |= {"connection_class": _FollowedTls if is_tls else _Followed, "finder": finder}
+    pool = _Pool(
+        **options,
         max_connections=max_connections,
         timeout=timeout_s,
         socket_timeout=timeout_s,
@@ -80,6 +157,9 @@ def connect(
         encoding_errors="surrogateescape",
         redis_connect_func=_introduction(name, Count() if reconnects is None else reconnects),
     )
+    if finder is not None:
+        pool.finder = finder
+        finder.subscribe(pool.leave)
     return Redis.from_pool(pool)
 
 
@@ -92,6 +172,8 @@ def _introduction(name: str, reconnects: Count) -> Any:  # noqa: ANN401 - redis-
         if connection in known:
             reconnects.add()
         known.add(connection)
+        if isinstance(connection, _Followed):
+            await connection.require_primary()
         if not name:
             return
         await connection.send_command("CLIENT", "SETNAME", name, check_health=False)

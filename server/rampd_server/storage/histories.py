@@ -9,6 +9,7 @@ from rampd_server.domain.errors import StoreCorruptError
 from rampd_server.ports import AskedEvents, Event, EventsPiece, entry_order
 from rampd_server.storage.codec import history, texts
 from rampd_server.storage.codec.malformed import MalformedError
+from rampd_server.storage.exchange import wrong_type_may_fail
 from rampd_server.storage.link import Link
 from rampd_server.storage.store_errors import corrupt, wrong_type
 
@@ -30,19 +31,13 @@ async def read_events(link: Link, component: str, *, before: str, after: str, li
 async def read_events_of_many(link: Link, asked: Sequence[AskedEvents], *, after: str) -> list[EventsPiece]:
     """As `Store.events_of_many`."""
 
-    async def ask() -> list[Any]:
-        pipe = link.client.pipeline(transaction=False)
+    def build(pipe: Any) -> None:  # noqa: ANN401 - as redis-py has it
         for each in asked:
             pipe.xrevrange(_key(link, each.component), *_bounds(each.before, after), each.limit)
-        answers: list[Any] = await pipe.execute(raise_on_error=False)
-        for answer in answers:
-            # The other histories are read, whatever type a key has.
-            if isinstance(answer, Exception) and "WRONGTYPE" not in str(answer):
-                raise answer
-        return answers
 
     async with link.of_known_schema():
-        found = await link.call(ask, command="xrevrange")
+        # The other histories are read, whatever type a key has.
+        found = await link.exchange(build, may_fail=wrong_type_may_fail, command="xrevrange")
         if not any(found):
             await link.require_epoch()
         pieces = [_piece(link, each, entries) for each, entries in zip(asked, found, strict=True)]

@@ -18,11 +18,15 @@ from rampd_server.domain.errors import (
 )
 from rampd_server.metrics.counting import Count, Counts, Histogram
 from rampd_server.ports import ConflictError, UntimelyError
+from rampd_server.process.sentinel_url import SentinelUrl, is_sentinel_url
 from rampd_server.storage.connection import connect
+from rampd_server.storage.exchange import Build, MayFail, exchange, none_may_fail
+from rampd_server.storage.finding import Finder
 from rampd_server.storage.keys import Keys
-from rampd_server.storage.redis_errors import BROKEN_LINK, redis_errors
+from rampd_server.storage.redis_errors import BROKEN_LINK, ElsewhereError, redis_errors, translated
 from rampd_server.storage.schema import is_known
 from rampd_server.storage.scripts import Code, script
+from rampd_server.storage.sentinel import SentinelFinder
 from rampd_server.storage.store_errors import newer_schema, refusal, store_reset
 from rampd_server.tracing import switch
 
@@ -48,6 +52,7 @@ class Link:
         adopt_command: str = "",
         deadline_s: float = DEADLINE_S,
         reconnects: Count | None = None,
+        finder: Finder | None = None,
     ) -> None:
         self.client = client
         self.feed_client = feed_client
@@ -70,6 +75,9 @@ class Link:
         self.durations = Histogram()
         self.reconnects = reconnects or Count()
         """Connections that were lost and opened again."""
+        self._finder = finder
+        self.primary_changes = finder.changes if finder else Count()
+        """How often the store's primary has changed."""
         self._span = _spans()
 
     @classmethod
@@ -82,23 +90,42 @@ class Link:
         adopt_command: str = "",
         deadline_s: float = DEADLINE_S,
     ) -> Self:
-        """Returns a link to `redis://`, `rediss://` or `unix://`.
+        """Returns a link to `redis://`, `rediss://` or `unix://`, or to the primary that the Sentinels of `redis+sentinel://` or
+        `rediss+sentinel://` name.
 
         `name` is the name of its connections in CLIENT LIST. `adopt_command` is the command that messages tell an operator to type.
         Raises ValueError if the URL or the namespace is not valid.
         """
         reconnects = Count()
-        client = connect(url, timeout_s=deadline_s, max_connections=_MAX_CONNECTIONS, name=name, reconnects=reconnects)
+        finder = None
+        if is_sentinel_url(url):
+            known = SentinelUrl.parse(url)
+            url, finder = known.primary, SentinelFinder.of(known, deadline_s=deadline_s)
+        shared: dict[str, Any] = {"name": name, "reconnects": reconnects, "finder": finder}
+        client = connect(url, timeout_s=deadline_s, max_connections=_MAX_CONNECTIONS, **shared)
         # A blocking read keeps its connection, and waits longer than the deadline of other calls.
-        feed_client = connect(url, timeout_s=2 * deadline_s, max_connections=2, name=name, reconnects=reconnects)
+        feed_client = connect(url, timeout_s=2 * deadline_s, max_connections=2, **shared)
         return cls(
-            client, feed_client, namespace, adopt_command=adopt_command, deadline_s=deadline_s, reconnects=reconnects
+            client,
+            feed_client,
+            namespace,
+            adopt_command=adopt_command,
+            deadline_s=deadline_s,
+            reconnects=reconnects,
+            finder=finder,
         )
+
+    async def follow(self) -> None:
+        """Follows the store to its primary, for ever. Ends at once for a store whose address does not change."""
+        if self._finder is not None:
+            await self._finder.follow()
 
     async def close(self) -> None:
         """Closes all connections."""
         await self.client.aclose()
         await self.feed_client.aclose()
+        if self._finder is not None:
+            await self._finder.close()
 
     async def call(
         self,
@@ -123,6 +150,25 @@ class Link:
                         return await do(*arguments)
             finally:
                 self.durations.observe(time.perf_counter() - began_s)
+
+    async def exchange(
+        self, build: Build, *, may_fail: MayFail = none_may_fail, key: str = "", command: str = ""
+    ) -> list[Any]:
+        """Sends the commands that `build` puts into a pipeline, as one call. Returns their replies, with an error of redis-py for
+        each command that failed and that `may_fail` lets fail.
+        """
+        replies: list[Any] = await self.call(exchange, self.client, build, may_fail, key=key, command=command)
+        return replies
+
+    def not_primary(self) -> Exception:
+        """Returns the error for a node that says that it is a replica."""
+        refusal: Exception = exceptions.ReadOnlyError("You can't write against a read only replica.")
+        if self._finder is not None:
+            self._finder.doubt("the primary has become a replica")
+            refusal = ElsewhereError("it answers READONLY: its role is slave")
+        error = translated(refusal, "")
+        self.count_error(error)
+        return error
 
     @contextmanager
     def counted(self, command: str) -> Iterator[None]:

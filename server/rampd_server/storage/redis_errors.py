@@ -77,6 +77,22 @@ raises AttributeError or EOFError for a stream that is gone.
 """
 
 
+_ELSEWHERE = frozenset({"READONLY", "UNBLOCKED", "LOADING", "MASTERDOWN", "CLUSTERDOWN"})
+"""Answers of a node that is not, or not yet, the primary. Where a finder knows the nodes, another node may be it by now."""
+
+
+class ElsewhereError(exceptions.ConnectionError):
+    """Raised by a connection to a node that a finder has named, when the node says that it is not the primary. It counts as a
+    connection that was lost: it is closed, and the call is made once more, on a connection to the primary of then.
+    """
+
+
+def elsewhere(error: Exception, node: str) -> ElsewhereError | None:
+    """Returns the error for an answer that says that `node` is not the primary; None if the answer says something else."""
+    code = code_of(error)
+    return ElsewhereError(f"{node} answers {code}: {_said(error)}") if code in _ELSEWHERE else None
+
+
 class _Sending:
     """Whether a call had a connection, so that its command may have reached Redis."""
 
@@ -248,7 +264,13 @@ def _said(error: Exception) -> str:
 
 
 def _refused(error: Exception) -> StoreUnavailableError | None:
-    code = _code(error)
+    code = code_of(error)
+    if isinstance(error, ElsewhereError):
+        return StoreUnavailableError(
+            f"The node that was the primary of Redis is not, or not yet, its primary now, and no other one is known: {_said(error)} "
+            "A failover may be under way: try again in a moment.",
+            code=code,
+        )
     if code in _PERMANENT:
         sentence = _PERMANENT[code]
         return StoreMisconfiguredError(f"{sentence[0].upper()}{sentence[1:]}. It says: {_said(error)}", code=code)
@@ -257,7 +279,8 @@ def _refused(error: Exception) -> StoreUnavailableError | None:
     return None
 
 
-def _code(error: Exception) -> str | None:
+def code_of(error: Exception) -> str | None:
+    """Returns the code with which Redis refuses, such as NOAUTH; None if the error has no code that this module knows."""
     for kind, code in _CLASSES.items():
         if isinstance(error, kind):
             return code

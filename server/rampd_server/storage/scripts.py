@@ -16,6 +16,7 @@ from typing import Any, Final
 from redis import exceptions
 
 from rampd_server.storage import limits
+from rampd_server.storage.exchange import exchange
 from rampd_server.storage.keys import Keys
 from rampd_server.storage.schema import SCHEMA
 
@@ -119,11 +120,11 @@ class Script:
         return replies
 
     async def _exchange(self, client: Any, calls: Sequence[Sequence[Any]]) -> list[Any]:  # noqa: ANN401
-        pipe = client.pipeline(transaction=False)
-        for given in calls:
-            pipe.evalsha(self.sha, *given)
-        replies: list[Any] = await pipe.execute(raise_on_error=False)
-        return replies
+        def build(pipe: Any) -> None:  # noqa: ANN401
+            for given in calls:
+                pipe.evalsha(self.sha, *given)
+
+        return await exchange(client, build, lambda _place, _error: True)
 
 
 @cache

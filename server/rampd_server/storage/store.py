@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from redis import exceptions
@@ -34,6 +35,7 @@ from rampd_server.storage.codec import feed_entry, history, texts
 from rampd_server.storage.codec.malformed import MalformedError
 from rampd_server.storage.codec.patch import diff
 from rampd_server.storage.codec.request_record import Request, StoredRecord, read_record, write_result
+from rampd_server.storage.exchange import wrong_type_may_fail
 from rampd_server.storage.histories import read_events, read_events_of_many
 from rampd_server.storage.keys import ComponentKeys
 from rampd_server.storage.limits import MAX_FEED_BYTES, MAX_FEED_ENTRIES
@@ -56,6 +58,7 @@ MAX_BLOCK_MS: Final = 1_000
 
 _FEED_COUNT: Final = 100
 _SCAN_COUNT: Final = 1_000
+_ROLE_PLACE: Final = 2
 
 
 class RedisStore:
@@ -87,23 +90,16 @@ class RedisStore:
         await self.link.write("raise_schema", schema=SCHEMA)
 
     async def head(self) -> Head | None:
-        async def ask() -> Any:  # noqa: ANN401
-            pipe = self.client.pipeline(transaction=False)
-            fields = ("epoch", "adopted_ms", "freeze", "head", "schema")
-            pipe.hmget(self.keys.meta, *fields).time().role()
-            meta, time, role = await pipe.execute(raise_on_error=False)
-            # A replica that has lost its primary still answers, so only a primary counts. A store without ROLE is a test double.
-            is_denied = isinstance(role, exceptions.NoPermissionError)
-            for reply in (meta, time, role if is_denied else None):
-                if isinstance(reply, Exception):
-                    raise reply
-            if isinstance(role, list) and role[0] not in {"master", b"master"}:
-                raise exceptions.ReadOnlyError("You can't write against a read only replica.")
-            return meta, time
-
-        (epoch, adopted_ms, freeze, entry_id, schema), time = await self.link.call(
-            ask, key=self.keys.meta, command="hmget"
+        fields = ("epoch", "adopted_ms", "freeze", "head", "schema")
+        (epoch, adopted_ms, freeze, entry_id, schema), time, role = await self.link.exchange(
+            lambda pipe: pipe.hmget(self.keys.meta, *fields).time().role(),
+            may_fail=_is_test_double,
+            key=self.keys.meta,
+            command="hmget",
         )
+        # A replica that has lost its primary still answers, so only a primary counts.
+        if isinstance(role, list) and role[0] not in {"master", b"master"}:
+            raise self.link.not_primary()
         self.link.schema = schema
         self.link.require_schema()
         if not epoch:
@@ -153,8 +149,9 @@ class RedisStore:
         cursor = 0
         while True:
             async with self.link.of_known_schema():
-                found, entry = await self.link.call(
-                    self._scan_overrides, keys, cursor, key=keys.overrides, command="hscan"
+                # The component's last entry is read right after the overrides.
+                found, entry = await self.link.exchange(
+                    partial(_scan_overrides, keys, cursor), key=keys.overrides, command="hscan"
                 )
                 cursor, by_repo = found
                 overrides = {repo: _override(keys.overrides, repo, text) for repo, text in by_repo.items()}
@@ -163,17 +160,6 @@ class RedisStore:
                 break
         async with self.link.of_known_schema():
             await self._require_whole_overrides(component)
-
-    async def _scan_overrides(self, keys: ComponentKeys, cursor: int) -> list[Any]:
-        """Some overrides, and the component's last entry right after they were read."""
-        pipe = self.client.pipeline(transaction=False)
-        pipe.hscan(keys.overrides, cursor, None, _SCAN_COUNT)
-        pipe.hget(keys.rollout, "entry")
-        replies: list[Any] = await pipe.execute(raise_on_error=False)
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise reply
-        return replies
 
     async def _require_whole_overrides(self, component: str) -> None:
         """Raises StoreCorruptError if the keys of the overrides, or the count in the rollout, do not agree."""
@@ -268,7 +254,7 @@ class RedisStore:
         asked = list(entries)
         for first in range(0, len(asked), _SCAN_COUNT):
             chunk = asked[first : first + _SCAN_COUNT]
-            found = await self.link.call(self._ask_histories, chunk, command="xrange")
+            found = await self._ask_histories(chunk)
             for (component, entry_id), (this, oldest) in zip(chunk, found, strict=True):
                 if not this and not (oldest and entry_order(entry_id) < entry_order(oldest[0][0])):
                     missing.add(component)
@@ -279,15 +265,14 @@ class RedisStore:
 
         A key of the wrong type does not show whether something is lost, so it counts as if it has the entry.
         """
-        pipe = self.client.pipeline(transaction=False)
-        for component, entry_id in entries:
-            key = self.keys.component(component).history
-            pipe.xrange(key, entry_id, entry_id, 1)
-            pipe.xrange(key, "-", "+", 1)
-        replies = await pipe.execute(raise_on_error=False)
-        for reply in replies:
-            if isinstance(reply, Exception) and "WRONGTYPE" not in str(reply):
-                raise reply
+
+        def build(pipe: Any) -> None:  # noqa: ANN401 - as redis-py has it
+            for component, entry_id in entries:
+                key = self.keys.component(component).history
+                pipe.xrange(key, entry_id, entry_id, 1)
+                pipe.xrange(key, "-", "+", 1)
+
+        replies = await self.link.exchange(build, may_fail=wrong_type_may_fail, command="xrange")
         return list(zip(replies[::2], replies[1::2], strict=True))
 
     def apply(self, rollout: Rollout | Absent, entry: FeedEntry) -> Rollout | Absent:
@@ -524,6 +509,16 @@ class RedisStore:
             return feed_entry.read_entry(entry_id, fields)
         except MalformedError as exc:
             raise corrupt(self.keys.feed, exc.field, exc.problem) from exc
+
+
+def _is_test_double(place: int, error: Exception) -> bool:
+    """Whether a look at the head failed because the store does not have ROLE, the last of its commands."""
+    return place == _ROLE_PLACE and not isinstance(error, exceptions.NoPermissionError)
+
+
+def _scan_overrides(keys: ComponentKeys, cursor: int, pipe: Any) -> None:  # noqa: ANN401 - as redis-py has it
+    pipe.hscan(keys.overrides, cursor, None, _SCAN_COUNT)
+    pipe.hget(keys.rollout, "entry")
 
 
 def _request_of(author: Author) -> Request:

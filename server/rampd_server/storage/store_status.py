@@ -21,7 +21,7 @@ class RedisStatus:
 
     async def status(self) -> StoreStatus:
         began_s = self._clock()
-        (seconds, microseconds), info, settings = await self._link.call(self._ask, command="info")
+        (seconds, microseconds), info, settings = await self._ask()
         # The store has looked at its clock at some time in between.
         here_ms = (began_s + self._clock()) / 2 * 1000
         return StoreStatus(
@@ -46,11 +46,11 @@ class RedisStatus:
         """Returns the time, INFO and CONFIG GET. The last two are empty if Redis denies them: not every user may use them, and
         a managed service may not have them.
         """
-        pipe = self._link.client.pipeline(transaction=False)
-        pipe.time().info(*_SECTIONS).config_get(*_SETTINGS)
-        moment, *found = await pipe.execute(raise_on_error=False)
-        if isinstance(moment, Exception):
-            raise moment
+        moment, *found = await self._link.exchange(
+            lambda pipe: pipe.time().info(*_SECTIONS).config_get(*_SETTINGS),
+            may_fail=lambda place, _error: place > 0,
+            command="info",
+        )
         info, settings = ({} if isinstance(each, Exception) else each for each in found)
         return moment, info, settings
 

@@ -409,6 +409,12 @@ def test_an_invalid_address_is_refused(text):
         ("unix:///run/a b/ä.sock", "unix:///run/a b/ä.sock"),
         ("unix:///run/redis.sock?db=1", "unix:///run/redis.sock?db=1"),
         ("unix://u:pw@/run/redis.sock", "unix://u:***@/run/redis.sock"),
+        ("redis+sentinel://a:26379,b/main", "redis+sentinel://a:26379,b/main"),
+        ("redis+sentinel://u:p%2Fw@a,[::1]:1/main/2", "redis+sentinel://u:***@a,[::1]:1/main/2"),
+        (
+            "rediss+sentinel://:pw@a/main?sentinel_username=s&sentinel_password=pw",
+            "rediss+sentinel://:***@a/main?sentinel_username=s&sentinel_password=***",
+        ),
     ],
 )
 def test_a_redis_url_is_kept_complete_and_shown_without_its_password(url, shown):
@@ -430,6 +436,9 @@ def test_a_redis_url_is_kept_complete_and_shown_without_its_password(url, shown)
         "redis://u:pw@h/db",
         "redis://u:pw@[h",
         "unix://u:pw@",
+        "redis+sentinel://u:pw@a",
+        "redis+sentinel://u:pw@a,/main",
+        "redis+sentinel://u:pw@a:0/main?sentinel_password=pw",
     ],
 )
 def test_a_wrong_redis_url_is_refused_and_not_shown(url, monkeypatch):
@@ -442,7 +451,14 @@ def test_a_wrong_redis_url_is_refused_and_not_shown(url, monkeypatch):
 
 @pytest.mark.parametrize("sign", ["/", "?", "#", "@", "/@", "%", "%2", "%zz", "["])
 @pytest.mark.parametrize(
-    "url", ["redis://ada:pw{}pw@h:6379/0", "redis://:7{}pw@h", "rediss://:pw{}@h", "unix://:pw{}pw@/run/r"]
+    "url",
+    [
+        "redis://ada:pw{}pw@h:6379/0",
+        "redis://:7{}pw@h",
+        "rediss://:pw{}@h",
+        "unix://:pw{}pw@/run/r",
+        "redis+sentinel://ada:pw{}pw@a,b/main",
+    ],
 )
 def test_the_error_for_a_special_character_in_a_password_says_to_percent_encode_it(url, sign):
     [sentence] = mistakes("--redis-url", url.format(sign))
@@ -476,6 +492,21 @@ def test_the_error_for_a_special_character_in_a_password_says_to_percent_encode_
         ("redis://h\n", "a line end or another control character"),
         ("redis://h#", "there is a # in it"),
         ("unix://run/redis.sock", "after unix:// must come an absolute path"),
+        ("redis+sentinel://a,b", "must come the name of the service that they watch"),
+        ("redis+sentinel://a,b/main/x", "must come the name of the service that they watch"),
+        ("redis+sentinel://a,,b/main", "each Sentinel is a host, or host:port, with commas between them"),
+        ("redis+sentinel://a:70000/main", "each Sentinel is a host, or host:port, with commas between them"),
+        ("redis+sentinel://a,a:26379/main", "a Sentinel is in it twice"),
+        ("redis+sentinel://ada@a/main", "For a password without a user, type redis+sentinel://:password@host."),
+        ("redis+sentinel://a/main/1?db=2", "the database is in it twice"),
+        ("redis+sentinel://a/main?foo=bar", "the option foo is not allowed"),
+        ("redis+sentinel://a/main?ssl_cert_reqs=none", "the option ssl_cert_reqs is allowed only with rediss://"),
+        ("rediss+sentinel://a/main?ssl_ca_certs=/none.pem", "the file of ssl_ca_certs can't be read"),
+        ("redis+sentinel://a/main?sentinel_username=s", "the option sentinel_username, but not sentinel_password"),
+        ("redis+sentinel://a/main?sentinel_password=", "an option that begins with sentinel_ is empty"),
+        ("redis+sentinel://a/main?sentinel_password=pw&sentinel_password=pw", "begins with sentinel_ is in it twice"),
+        ("redis+sentinel://a/main#", "there is a # in it"),
+        ("redis://h?sentinel_password=pw", "the option sentinel_password is allowed only with redis+sentinel://"),
     ],
 )
 def test_the_error_says_what_is_wrong_with_a_redis_url(url, words):

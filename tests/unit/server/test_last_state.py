@@ -274,6 +274,9 @@ def test_a_kill_during_a_write_leaves_a_whole_file_and_its_remains_are_soon_dele
         ("redis://redis?db=3&username=ada&password=s3cr3t", "redis:6379/3"),
         ("unix://ada:s3cr3t@/run/redis.sock?db=1", "/run/redis.sock 1"),
         ("unix:///run/redis.sock", "/run/redis.sock 0"),
+        ("redis+sentinel://ada:s3cr3t@a:1,b/main", "sentinel:main/0"),
+        ("rediss+sentinel://b,c,a/main/2?sentinel_password=s3cr3t", "sentinel:main/2"),
+        ("redis+sentinel://a/main?db=3", "sentinel:main/3"),
     ],
 )
 def test_a_store_is_identified_by_its_address_without_secrets(url: str, place: str) -> None:

@@ -1,0 +1,90 @@
+"""A URL that names Sentinels in place of a Redis: `redis+sentinel://user:password@host:port,host:port/service/db`.
+
+User and password are those of the Redis. Those of the Sentinels are the options `sentinel_username` and `sentinel_password`.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final, Self
+from urllib.parse import SplitResult, parse_qsl, quote, urlencode
+
+SCHEMES: Final = ("redis+sentinel", "rediss+sentinel")
+OPTIONS: Final = ("sentinel_username", "sentinel_password")
+_PORT: Final = 26379
+_HOST: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:,@\[\]]+)(?::([0-9]{1,5}))?", re.ASCII)
+_PATH: Final = re.compile(r"/([A-Za-z0-9._-]+)(?:/[0-9]*)?", re.ASCII)
+
+
+def is_sentinel_url(text: str) -> bool:
+    """Whether a URL names Sentinels."""
+    return text.partition("://")[0].lower() in SCHEMES
+
+
+def split(text: str) -> SplitResult:
+    """As `urlsplit`, which does not take several hosts, and takes a fragment."""
+    scheme, _, rest = text.partition("://")
+    place, _, query = rest.partition("?")
+    authority, slash, path = place.partition("/")
+    return SplitResult(scheme.lower(), authority, slash + path, query, "")
+
+
+@dataclass(frozen=True, slots=True)
+class SentinelUrl:
+    """The parts of the URL. Those that are URLs themselves are `redis://` or `rediss://`, as redis-py takes them."""
+
+    scheme: str
+    hosts: tuple[str, ...]
+    """`host:port` of each Sentinel."""
+    sentinels: tuple[str, ...]
+    """The URL of each Sentinel."""
+    service: str
+    """The name of the primary at the Sentinels."""
+    primary: str
+    """The URL of the primary. Its host is not known yet, and stands there as `primary`."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises ValueError, with a sentence, if the hosts or the service are wrong. User, database and options are those of
+        `primary`, and are not checked here.
+        """
+        scheme, authority, path, query, _ = split(text)
+        credentials, at, names = authority.rpartition("@")
+        hosts = tuple(_host(scheme, name) for name in names.split(","))
+        if len(set(hosts)) < len(hosts):
+            raise ValueError("a Sentinel is in it twice.")
+        found = _PATH.fullmatch(path)
+        if found is None:
+            raise ValueError(
+                f"after the Sentinels must come the name of the service that they watch, and may come the number of a database: "
+                f"{_example(scheme)}. The name is that of `sentinel monitor` in sentinel.conf."
+            )
+        options = parse_qsl(query, keep_blank_values=True, errors="surrogateescape")
+        own = {name: quote(value, safe="", errors="surrogateescape") for name, value in options if name in OPTIONS}
+        user, password = (own.get(name, "") for name in OPTIONS)
+        base = scheme.removesuffix("+sentinel")
+        shared = urlencode([each for each in options if each[0].startswith("ssl_")])
+        introduced = f"{user}:{password}@" if password else ""
+        return cls(
+            scheme,
+            hosts,
+            tuple(f"{base}://{introduced}{host}/0?{shared}" for host in hosts),
+            found[1],
+            f"{base}://{credentials}{at}primary{path.removeprefix(f'/{found[1]}')}{_without_own(query)}",
+        )
+
+
+def _host(scheme: str, name: str) -> str:
+    found = _HOST.fullmatch(name)
+    if found is None or (found[1] is not None and not 0 < int(found[1]) <= 65535):
+        raise ValueError(f"each Sentinel is a host, or host:port, with commas between them: {_example(scheme)}.")
+    return name if found[1] else f"{name}:{_PORT}"
+
+
+def _example(scheme: str) -> str:
+    return f"{scheme}://user:password@host:26379,host:26379/service/0"
+
+
+def _without_own(query: str) -> str:
+    """The options of the primary. They are left as they were typed, so that a mistake in them is found."""
+    kept = [pair for pair in query.split("&") if pair.partition("=")[0] not in OPTIONS]
+    return f"?{'&'.join(kept)}" if any(kept) else ""

@@ -1,0 +1,38 @@
+"""What finds the node of Redis that takes writes, where that node may change."""
+
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, Protocol
+
+from rampd_server.metrics.counting import Count
+
+
+class Node(NamedTuple):
+    """Where a node of Redis listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Finder(Protocol):
+    """Knows the node. Connections ask it each time they connect. A store whose address never changes needs no finder."""
+
+    changes: Count
+    """How often the node has changed."""
+
+    async def address(self) -> Node:
+        """Returns the node. If it is in doubt, looks for it first. Raises StoreUnavailableError if it was never found."""
+
+    def doubt(self, why: str) -> None:
+        """Notes that the node may be another one by now, so that the next call of `address` looks."""
+
+    async def follow(self) -> None:
+        """Looks for the node for ever, also while nothing fails: a node that was replaced may still take writes, which are lost."""
+
+    def subscribe(self, leave: Callable[[], Awaitable[None]]) -> None:
+        """Calls `leave` each time the node has changed."""
+
+    async def close(self) -> None:
+        """Closes the connections of the finder itself."""

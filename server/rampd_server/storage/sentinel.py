@@ -1,0 +1,222 @@
+"""Finds the primary by Sentinels: all of them are asked at once, and the latest decision counts.
+
+A Sentinel numbers the decisions that it knows (`config-epoch`). One that is cut off from the others still names the old primary,
+so a single answer is not believed. redis-py's own Sentinel support believes the first answer, and leaves connections that are
+in use on the old primary.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Any, Final, NamedTuple, Protocol
+
+import structlog
+from redis import exceptions
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from rampd_server.domain.errors import StoreMisconfiguredError, StoreUnavailableError
+from rampd_server.domain.wording import ended
+from rampd_server.metrics.counting import Count
+from rampd_server.process.outage import Outages
+from rampd_server.process.sentinel_url import SentinelUrl
+from rampd_server.storage.exchange import exchange
+from rampd_server.storage.finding import Node
+from rampd_server.storage.redis_errors import BROKEN_LINK, URL, code_of, explained
+
+_EVERY_S: Final = 1.0
+_AGAIN_S: Final = 0.1
+"""How soon a doubt may cause another look, so that many failing calls do not ask the Sentinels for each of them."""
+_ASK_SHARE: Final = 0.3
+"""The share of a call's time for the Sentinels. The rest is for the primary."""
+
+_REFUSALS: Final = {
+    "NOAUTH": f"wants a password: give it as the option sentinel_password in {URL}",
+    "WRONGPASS": f"refuses the options sentinel_username and sentinel_password of {URL}: correct them",
+    "NOPASS": f"has no password: take the option sentinel_password out of {URL}, or set requirepass in sentinel.conf",
+    "NOPERM": f"does not let its user in {URL} (sentinel_username) ask for a primary: allow +sentinel with ACL SETUSER",
+    "No such master": f"watches no service of the name that {URL} has: correct the name. SENTINEL MASTERS lists the names",
+    "unknown command": f"is a Redis and no Sentinel: name the Sentinels in {URL}, or write redis:// in place of redis+sentinel://",
+}
+
+log = structlog.get_logger()
+
+
+class Decision(NamedTuple):
+    """What a Sentinel answers: the primary, and the number of the decision that made it the primary."""
+
+    number: int
+    node: Node
+
+
+class Sentinel(Protocol):
+    """One Sentinel. It is identified by its address."""
+
+    name: str
+
+    async def ask(self) -> Decision:
+        """Raises StoreUnavailableError, which names the Sentinel."""
+
+    async def close(self) -> None:
+        """Closes its connection."""
+
+
+class SentinelFinder:
+    """A `Finder` of the primary that Sentinels name."""
+
+    def __init__(self, sentinels: Sequence[Sentinel], *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self.changes = Count()
+        self._sentinels = sentinels
+        self._monotonic = monotonic
+        self._known: Decision | None = None
+        self._trouble = StoreUnavailableError("No Sentinel was asked yet. Try again.")
+        """Why the primary is not known."""
+        self._why = ""
+        """Why the known primary is in doubt; empty if it is not."""
+        self._looked_s = float("-inf")
+        self._looking = asyncio.Lock()
+        self._listeners: list[Callable[[], Awaitable[None]]] = []
+        self._outages = Outages("sentinel_lost", "sentinel_found", ("sentinel",))
+
+    @classmethod
+    def of(cls, url: SentinelUrl, *, deadline_s: float) -> "SentinelFinder":
+        """Returns a finder for the Sentinels of a URL. `deadline_s` is how long a call of the store may take."""
+        timeout_s = deadline_s * _ASK_SHARE
+        named = zip(url.hosts, url.sentinels, strict=True)
+        return cls([RedisSentinel(name, each, url.service, timeout_s=timeout_s) for name, each in named])
+
+    async def address(self) -> Node:
+        if self._is_due():
+            async with self._looking:
+                # Another caller may have looked meanwhile.
+                if self._is_due():
+                    await self._look()
+        if self._known is None:
+            raise self._trouble
+        return self._known.node
+
+    def doubt(self, why: str) -> None:
+        self._why = self._why or why
+
+    async def follow(self) -> None:
+        while True:
+            async with self._looking:
+                await self._look()
+            await asyncio.sleep(_EVERY_S)
+
+    def subscribe(self, leave: Callable[[], Awaitable[None]]) -> None:
+        self._listeners.append(leave)
+
+    async def close(self) -> None:
+        for sentinel in self._sentinels:
+            await sentinel.close()
+
+    def _is_due(self) -> bool:
+        is_in_doubt = self._known is None or bool(self._why)
+        return is_in_doubt and self._monotonic() - self._looked_s >= _AGAIN_S
+
+    async def _look(self) -> None:
+        """Asks all Sentinels. If none of them answers, what is known stays."""
+        answers = await asyncio.gather(*map(self._ask, self._sentinels))
+        why, self._why, self._looked_s = self._why, "", self._monotonic()
+        decisions = [each for each in answers if isinstance(each, Decision)]
+        if not decisions:
+            self._trouble = _none_answers([each for each in answers if isinstance(each, StoreUnavailableError)])
+            return
+        before, self._known = self._known, chosen(decisions, self._known, len(self._sentinels))
+        if before is not None and before.node != self._known.node:
+            await self._change(before.node, self._known.node, why)
+
+    async def _change(self, before: Node, after: Node, why: str) -> None:
+        self.changes.add()
+        log.warning(
+            "store_primary_changed",
+            before=str(before),
+            after=str(after),
+            why=why or "the Sentinels name another primary",
+            what_it_means="there was a failover. What the old primary had not sent to its replicas yet is lost",
+            what_to_do="look at the lines writes_lost and freeze_lost, here or in another server's log. If there are none, "
+            "nothing was lost",
+        )
+        for leave in self._listeners:
+            await leave()
+
+    async def _ask(self, sentinel: Sentinel) -> Decision | StoreUnavailableError:
+        try:
+            answer = await sentinel.ask()
+        except StoreUnavailableError as error:
+            self._outages.tell(sentinel.name, error=error.message)
+            return error
+        self._outages.end(sentinel.name)
+        return answer
+
+
+def chosen(decisions: Sequence[Decision], known: Decision | None, number: int) -> Decision:
+    """Returns the decision that counts, of those that some of `number` Sentinels have named.
+
+    The latest one counts. If two have the same number, the known primary stays, or otherwise what most have named. An earlier
+    one than the known one counts only if most of all Sentinels name it: somebody has made them anew. Otherwise those that
+    answer are cut off from the others, or have not heard yet.
+    """
+    votes = Counter(decisions)
+    best = max(votes, key=lambda each: (each.number, known is not None and each.node == known.node, votes[each]))
+    if known is not None and best.number < known.number and votes[best] * 2 <= number:
+        return known
+    return best
+
+
+def _none_answers(errors: Sequence[StoreUnavailableError]) -> StoreUnavailableError:
+    if all(isinstance(error, StoreMisconfiguredError) for error in errors):
+        return errors[0]
+    return StoreUnavailableError(
+        f"Nobody tells rampd which Redis is the primary. {' '.join(error.message for error in errors)}"
+    )
+
+
+class RedisSentinel:
+    """A `Sentinel` over the network. Its connection stays open."""
+
+    def __init__(self, name: str, url: str, service: str, *, timeout_s: float) -> None:
+        self.name = name
+        self._service = service
+        self._timeout_s = timeout_s
+        self._client: Redis = Redis.from_url(
+            url,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,
+            decode_responses=True,
+            encoding_errors="surrogateescape",
+        )
+
+    async def ask(self) -> Decision:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                fields, address = await exchange(self._client, self._build)
+        except (exceptions.RedisError, OSError, *BROKEN_LINK) as error:
+            raise self._trouble(error) from error
+        numbers = dict(zip(fields[::2], fields[1::2], strict=True))
+        return Decision(int(numbers["config-epoch"]), Node(address[0], int(address[1])))
+
+    def _build(self, pipe: Any) -> None:  # noqa: ANN401 - as redis-py has it
+        # Right after a decision, SENTINEL MASTER has its number already, and the address still of before.
+        pipe.execute_command("SENTINEL", "MASTER", self._service)
+        pipe.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service)
+
+    def _trouble(self, error: Exception) -> StoreUnavailableError:
+        text, code = str(error), code_of(error)
+        for sign, refusal in _REFUSALS.items():
+            if sign == code or sign in text:
+                return StoreMisconfiguredError(f"Sentinel {self.name} {refusal}.")
+        if found := explained(error, is_tcp=True):
+            return type(found)(f"Sentinel {self.name}: {found.message}")
+        said = "it does not answer in time" if isinstance(error, TimeoutError) and not text else text
+        return StoreUnavailableError(f"Sentinel {self.name} can't be asked: {ended(said)}")
+
+    async def close(self) -> None:
+        with suppress(exceptions.RedisError, OSError):
+            await self._client.aclose()
