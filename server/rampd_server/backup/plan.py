@@ -11,7 +11,7 @@ from rampd_server.domain.rollout.progress import Progress
 from rampd_server.domain.wording import counted, percent
 from rampd_server.ports import FieldChange, Override, Stored
 from rampd_server.replica.projection import override_of
-from rampd_server.replica.reading import load
+from rampd_server.replica.reading import with_overrides
 from rampd_server.storage.codec import history, texts
 from rampd_server.storage.codec.history_words import in_words
 from rampd_server.storage.codec.patch import diff
@@ -127,9 +127,7 @@ def _compared(rollout: Rollout) -> Rollout:
 
 
 async def _overrides(store: RedisStore, stored: Stored) -> Mapping[str, Override]:
-    if isinstance(stored.rollout, Absent):
-        return {}
-    component = await load(store, stored.rollout.component, set())
+    component = await with_overrides(store, stored, set())
     if component is None:
         return {}
     return {repo: override_of(choice) for repo, choice in component.overrides.items()}
