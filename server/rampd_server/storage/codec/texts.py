@@ -272,7 +272,9 @@ def policy_fields(policy: Policy) -> dict[str, str]:
     return {"queue_mode": policy.queue_mode, "unit": policy.unit, **write_automation(policy.automation)}
 
 
+@lru_cache(maxsize=256)
 def read_policy(text: str) -> Policy:
+    # Most components have the same policy, or one of a few.
     fields = read_object(text)
     return Policy(
         _member(QueueMode, _text(fields, "queue_mode")),
