@@ -1,8 +1,8 @@
 """The kinds of arguments: components, tags, repos, durations and times, each with its completion."""
 
 import re
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, time, timedelta
 from typing import Any, Final
 
 import click
@@ -12,6 +12,9 @@ _UNITS: Final = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _DURATION: Final = re.compile(
     r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", re.ASCII
 )
+_CLOCK: Final = re.compile(r"\d{1,2}:\d{2}", re.ASCII)
+_AHEAD: Final = timedelta(minutes=1)
+"""How far the clock of a server may be ahead of this machine's: a time that the server told is no time to come."""
 
 
 class Name(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
@@ -68,7 +71,8 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic only in ne
 
 class Time(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
     """A moment: `2026-12-01T09:00`, with a zone (`Z`, `+01:00`) or in the zone of this machine; `09:00` is the next 09:00.
-    Becomes a datetime with a zone.
+    Where the clocks are set back, a time comes twice: with its date it is the first one. Where they are set forward, a time is
+    skipped: if 03:00 follows 01:59, 02:30 is taken as 03:30. Becomes a datetime with a zone.
     """
 
     name = "time"
@@ -76,10 +80,11 @@ class Time(click.ParamType):  # type: ignore[type-arg]  # generic only in newer 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         if isinstance(value, datetime):
             return value
+        now = _now()
         try:
-            if re.fullmatch(r"\d{1,2}:\d{2}", value, re.ASCII):
-                return _next(*map(int, value.split(":")))
-            return datetime.fromisoformat(value).astimezone()
+            if _CLOCK.fullmatch(value):
+                return min(each for each in _moments(value, now) if each > now)
+            return _moment(datetime.fromisoformat(value))
         except (ValueError, OverflowError, OSError):
             self.fail(f"{value!r} is not a time. Write 2026-12-01T09:00, or 09:00 for the next 09:00.", param, ctx)
 
@@ -112,22 +117,28 @@ class End(click.ParamType):  # type: ignore[type-arg]  # generic only in newer v
 
 
 class Past(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
-    """A moment that is over: `2h` ago, `2026-12-01T09:00`, or `09:00` for the last 09:00. Becomes a datetime with a zone."""
+    """A moment that is over: `2h` ago, `2026-12-01T09:00`, or `09:00` for the last 09:00. Becomes a datetime with a zone. Where the
+    clocks change, it is as for `Time`.
+    """
 
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         if isinstance(value, datetime):
             return value
+        now = _now()
+        wanted = "Write 2h, 7d, 2026-12-01T09:00, or 09:00 for the last 09:00"
         try:
             if value and _DURATION.fullmatch(value):
-                return datetime.now(UTC) - DURATION.convert(value, param, ctx)
-            if re.fullmatch(r"\d{1,2}:\d{2}", value, re.ASCII):
-                return _last(*map(int, value.split(":")))
-            return datetime.fromisoformat(value).astimezone()
+                return now - DURATION.convert(value, param, ctx)
+            if _CLOCK.fullmatch(value):
+                return max(each for each in _moments(value, now) if each <= now)
+            found = _moment(datetime.fromisoformat(value))
         except (ValueError, OverflowError, OSError):
-            wanted = "Write 2h, 7d, 2026-12-01T09:00, or 09:00 for the last 09:00"
             self.fail(f"{value!r} is not a time in the past. {wanted}.", param, ctx)
+        if found > now + _AHEAD:
+            self.fail(f"{value!r} is still to come. {wanted}.", param, ctx)
+        return found
 
 
 def one_or_all(component: str, *, is_all: bool) -> str:
@@ -140,22 +151,34 @@ def one_or_all(component: str, *, is_all: bool) -> str:
 def in_future(duration: timedelta) -> datetime:
     """Returns the moment after a duration, by the clock of this machine. Raises UsageError if the calendar ends before."""
     try:
-        return datetime.now(UTC) + duration
+        return _now() + duration
     except OverflowError:
         raise click.UsageError("The duration is too long. Write 90s, 10m, 1h30m or 7d.") from None
 
 
-def _next(hour: int, minute: int) -> datetime:
-    now = datetime.now().astimezone()
-    today = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
-    # By the calendar, not by 24 hours, because a day may have 23.
-    return today if today > now else (today.replace(tzinfo=None) + timedelta(days=1)).astimezone()
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
-def _last(hour: int, minute: int) -> datetime:
-    now = datetime.now().astimezone()
-    today = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
-    return today if today <= now else (today.replace(tzinfo=None) - timedelta(days=1)).astimezone()
+def _moment(found: datetime) -> datetime:
+    """Returns a datetime with a zone. Without one, it is in the zone of this machine."""
+    # Not by astimezone, which takes a time that is skipped for one before the change.
+    return found if found.tzinfo else datetime.fromtimestamp(found.timestamp(), UTC)
+
+
+def _moments(clock: str, now: datetime) -> Iterator[datetime]:
+    """Yields when it is `HH:MM` in the zone of this machine, from yesterday to tomorrow. A time that comes twice is there twice. One
+    that is skipped is as `Time` says.
+    """
+    hour, minute = map(int, clock.split(":"))
+    today = now.astimezone().date()
+    for days in (-1, 0, 1):
+        # Without a zone, so that each gets the offset that is in force then. It is not always that of now.
+        local = datetime.combine(today + timedelta(days=days), time(hour, minute))
+        first = _moment(local)
+        yield first
+        # The second one of two. Of a time that is skipped this is one before the change, which nobody has typed.
+        yield max(first, _moment(local.replace(fold=1)))
 
 
 COMPONENT: Final = Name("component")

@@ -7,7 +7,11 @@ from datetime import UTC, datetime, timedelta
 import click
 import pytest
 
-from rampd_cli.arguments import DURATION, END, PERCENT, TIME
+from rampd_cli import arguments
+from rampd_cli.arguments import DURATION, END, PAST, PERCENT, TIME
+
+BERLIN = "CET-1CEST,M3.5.0,M10.5.0/3"
+"""In 2026 the clocks go from 02:00 to 03:00 on 29 March, and from 03:00 back to 02:00 on 25 October."""
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +54,89 @@ def test_a_time_of_day_is_the_next_one_in_the_zone_of_this_machine() -> None:
         found = TIME.convert(f"{hour}:00", None, None)
         assert (found.hour, found.minute) == (hour, 0)
         assert timedelta(0) < found - datetime.now(UTC) <= timedelta(hours=25)
+
+
+@pytest.mark.parametrize(
+    ("now", "text", "expected"),
+    [
+        ("2026-03-28T20:00", "09:00", "2026-03-29T07:00"),
+        ("2026-03-29T00:30", "09:00", "2026-03-29T07:00"),
+        ("2026-03-28T20:00", "02:30", "2026-03-29T01:30"),
+        ("2026-03-29T00:30", "02:30", "2026-03-29T01:30"),
+        ("2026-03-29T02:00", "02:30", "2026-03-30T00:30"),
+        ("2026-10-24T23:30", "09:00", "2026-10-25T08:00"),
+        ("2026-10-24T23:30", "02:30", "2026-10-25T00:30"),
+        ("2026-10-25T00:45", "02:30", "2026-10-25T01:30"),
+        ("2026-10-25T01:45", "02:30", "2026-10-26T01:30"),
+    ],
+)
+def test_the_next_time_of_day_is_right_where_the_clocks_change(
+    monkeypatch: pytest.MonkeyPatch, now: str, text: str, expected: str
+) -> None:
+    in_berlin(monkeypatch, now)
+
+    assert TIME.convert(text, None, None) == END.convert(text, None, None) == in_utc(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-03-29T02:30", "2026-03-29T01:30"),
+        ("2026-03-29T09:00", "2026-03-29T07:00"),
+        ("2026-10-25T02:30", "2026-10-25T00:30"),
+        ("2026-10-25T02:30+01:00", "2026-10-25T01:30"),
+    ],
+    ids=["skipped", "after it", "the first of two", "the second of two"],
+)
+def test_a_time_with_its_date_is_right_where_the_clocks_change(
+    monkeypatch: pytest.MonkeyPatch, text: str, expected: str
+) -> None:
+    in_berlin(monkeypatch, "2026-11-27T00:00")
+
+    assert TIME.convert(text, None, None) == PAST.convert(text, None, None) == in_utc(expected)
+
+
+@pytest.mark.parametrize(
+    ("now", "text", "expected"),
+    [
+        ("2026-03-29T08:00", "01:00", "2026-03-29T00:00"),
+        ("2026-03-29T08:00", "02:30", "2026-03-29T01:30"),
+        ("2026-03-29T08:00", "11:00", "2026-03-28T10:00"),
+        ("2026-10-25T00:45", "02:30", "2026-10-25T00:30"),
+        ("2026-10-25T01:45", "02:30", "2026-10-25T01:30"),
+        ("2026-10-25T09:00", "01:00", "2026-10-24T23:00"),
+        ("2026-10-25T09:00", "11:00", "2026-10-24T09:00"),
+    ],
+)
+def test_the_last_time_of_day_is_right_where_the_clocks_change(
+    monkeypatch: pytest.MonkeyPatch, now: str, text: str, expected: str
+) -> None:
+    in_berlin(monkeypatch, now)
+
+    assert PAST.convert(text, None, None) == in_utc(expected)
+
+
+def in_berlin(monkeypatch: pytest.MonkeyPatch, now: str) -> None:
+    """This machine is in Berlin, at a time of UTC."""
+    monkeypatch.setenv("TZ", BERLIN)
+    time.tzset()
+    monkeypatch.setattr(arguments, "_now", lambda: in_utc(now))
+
+
+def in_utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize("text", ["2099-12-01T09:00", "2099-12-01"])
+def test_a_time_to_come_is_not_in_the_past(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="is still to come"):
+        PAST.convert(text, None, None)
+
+
+def test_a_time_that_the_clock_of_a_server_told_may_be_a_bit_ahead() -> None:
+    told = datetime.now(UTC) + timedelta(seconds=20)
+
+    assert PAST.convert(told.isoformat(), None, None) == told
 
 
 @pytest.mark.parametrize("text", ["", "25:00", "tomorrow", "2099-13-01", "09:0"])
