@@ -13,6 +13,8 @@ _DURATION: Final = re.compile(
     r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", re.ASCII
 )
 _CLOCK: Final = re.compile(r"\d{1,2}:\d{2}", re.ASCII)
+LONGEST_WAIT: Final = timedelta(days=10_000)
+"""A bit less than the longest time-out of a call. A test compares them."""
 _AHEAD: Final = timedelta(minutes=1)
 """How far the clock of a server may be ahead of this machine's: a time that the server told is no time to come."""
 
@@ -66,6 +68,16 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic only in ne
         found = duration_of(value)
         if found is None:
             self.fail(f"{value!r} is not a duration, or is too long. Write 90s, 10m, 1h30m or 7d.", param, ctx)
+        return found
+
+
+class Timeout(Duration):
+    """How long to wait: a duration that a call may take. What the client refuses is refused here, before anything is sent."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        found = super().convert(value, param, ctx)
+        if not timedelta() < found <= LONGEST_WAIT:
+            self.fail(f"{value!r} is not over 0, or is too long to wait. Write 90s, 10m, 1h30m or 7d.", param, ctx)
         return found
 
 
@@ -192,6 +204,7 @@ SERVER: Final = Name("server")
 FILE: Final = File()
 PERCENT: Final = Percent()
 DURATION: Final = Duration()
+TIMEOUT: Final = Timeout()
 TIME: Final = Time()
 END: Final = End()
 PAST: Final = Past()

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 import click
 import pytest
 
+from rampd._calls.timeout import checked_timeout
 from rampd_cli import arguments
-from rampd_cli.arguments import DURATION, END, PAST, PERCENT, TIME
+from rampd_cli.arguments import DURATION, END, LONGEST_WAIT, PAST, PERCENT, TIME, TIMEOUT
 
 BERLIN = "CET-1CEST,M3.5.0,M10.5.0/3"
 """In 2026 the clocks go from 02:00 to 03:00 on 29 March, and from 03:00 back to 02:00 on 25 October."""
@@ -137,6 +138,19 @@ def test_a_time_that_the_clock_of_a_server_told_may_be_a_bit_ahead() -> None:
     told = datetime.now(UTC) + timedelta(seconds=20)
 
     assert PAST.convert(told.isoformat(), None, None) == told
+
+
+@pytest.mark.parametrize("text", ["0s", "20000d", "soon"])
+def test_a_timeout_is_a_time_that_one_can_wait(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="Write 90s, 10m, 1h30m or 7d"):
+        TIMEOUT.convert(text, None, None)
+    assert TIMEOUT.convert("10m", None, None) == timedelta(minutes=10)
+
+
+def test_the_client_takes_each_timeout_of_the_command_line() -> None:
+    for found in (timedelta(microseconds=1), LONGEST_WAIT):
+        assert TIMEOUT.convert(found, None, None) == found
+        assert checked_timeout(found.total_seconds()) == found.total_seconds()
 
 
 @pytest.mark.parametrize("text", ["", "25:00", "tomorrow", "2099-13-01", "09:0"])
