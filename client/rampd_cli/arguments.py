@@ -1,4 +1,4 @@
-"""The kinds of arguments: components, tags, repos, durations and times, each with its completion."""
+"""The kinds of arguments: components, tags, repos, numbers, durations and times, each with its completion."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -13,6 +13,7 @@ _DURATION: Final = re.compile(
     r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", re.ASCII
 )
 _CLOCK: Final = re.compile(r"\d{1,2}:\d{2}", re.ASCII)
+_NUMBER: Final = re.compile(r"-?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
 LONGEST_WAIT: Final = timedelta(days=10_000)
 """A bit less than the longest time-out of a call. A test compares them."""
 _AHEAD: Final = timedelta(minutes=1)
@@ -45,16 +46,42 @@ class File(click.ParamType):  # type: ignore[type-arg]  # generic only in newer 
         return [CompletionItem(incomplete, type="file")]
 
 
+def is_number(text: str) -> bool:
+    """Whether a text is a number in decimal digits. Python also takes `1_5` for 15, digits of other scripts, and `nan`."""
+    return _NUMBER.fullmatch(text) is not None
+
+
+class _Decimal(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
+    """A number in decimal digits."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and not is_number(value):
+            self.fail(f"{value!r} is not a number. Write it in the digits 0 to 9, such as 10.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class Whole(_Decimal, click.types.IntParamType):
+    """A whole number, as a person writes it."""
+
+
+class WholeRange(_Decimal, click.IntRange):
+    """A whole number in a range."""
+
+
+class NumberRange(_Decimal, click.FloatRange):
+    """A number in a range."""
+
+
 class Percent(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
     """A share, as a person writes it: `10`, `0.25` or `10%`. Becomes a float."""
 
     name = "percent"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            return float(str(value).removesuffix("%"))
-        except ValueError:
+        share = str(value).removesuffix("%")
+        if not is_number(share):
             self.fail(f"{value!r} is not a percent. Write 10 or 0.25.", param, ctx)
+        return float(share)
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from rampd_cli.advice import after_change
+from rampd_cli.arguments import Whole
 from rampd_cli.failures import Exit
 from rampd_cli.session import Session
 from rampd_cli.shown import Shown, as_dry_run
@@ -52,7 +53,7 @@ _OPTIONS: Final = {
         "--dry-run", is_flag=True, default=False, help="Show what would happen, and change nothing."
     ),
     "expect_revision": click.option(
-        "--expect-revision", type=int, default=None, metavar="N", help="Only if the component is at this revision."
+        "--expect-revision", type=Whole(), default=None, metavar="N", help="Only if the component is at this revision."
     ),
     "request_id": click.option(
         "--request-id", default="", metavar="ID", help="A repeat with the same ID within 24 hours changes nothing."
@@ -172,12 +173,11 @@ def _confirmed(
         if not would.changed:
             return expected
     session.confirm(asks if answer else f"{asks} Go on?", answer=answer)
-    return expected
     if looks and expected is None:
         _require_damaged(session, component)
+    return expected
 
 
-def _made(session: Session, method: Callable[..., Any], component: str, call: Mapping[str, Any], also: str) -> Any:
 def _revision(session: Session, component: str) -> int | None:
     """Returns the revision of a component: 0 if there is none, None if its data is damaged."""
     from rampd.errors import InternalError, NotFoundError  # noqa: PLC0415 - only for a command that asks
@@ -220,6 +220,7 @@ def _require_damaged(session: Session, component: str) -> None:
         )
 
 
+def _made(session: Session, method: Callable[..., Any], component: str, call: Mapping[str, Any], also: str) -> Any:
     """Makes a change. If nobody knows whether it was made, the person reads how to repeat it, and that nothing is done twice.
 
     `also`: the options that the same request needs besides the request id.

@@ -1,4 +1,4 @@
-"""Percents, durations and times, as people write them."""
+"""Numbers, percents, durations and times, as people write them."""
 
 import time
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ import pytest
 from rampd._calls.timeout import checked_timeout
 from rampd_cli import arguments
 from rampd_cli.arguments import DURATION, END, LONGEST_WAIT, PAST, PERCENT, TIME, TIMEOUT
+from tests.cli.conftest import Run
 
 BERLIN = "CET-1CEST,M3.5.0,M10.5.0/3"
 """In 2026 the clocks go from 02:00 to 03:00 on 29 March, and from 03:00 back to 02:00 on 25 October."""
@@ -151,6 +152,31 @@ def test_the_client_takes_each_timeout_of_the_command_line() -> None:
     for found in (timedelta(microseconds=1), LONGEST_WAIT):
         assert TIMEOUT.convert(found, None, None) == found
         assert checked_timeout(found.total_seconds()) == found.total_seconds()
+
+
+@pytest.mark.parametrize("text", ["1_5", "٣", "nan", "inf", "+5", "ten", "", "1%%", " 5"])
+def test_what_is_no_percent_is_refused_with_what_is_one(text: str) -> None:
+    with pytest.raises(click.BadParameter, match=r"is not a percent\. Write 10 or 0\.25\."):
+        PERCENT.convert(text, None, None)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ramp c 1_5",
+        "pause c --expect-revision {}",
+        "history -n {}",
+        "wait c --until percent={}",
+        "plan c --jobs-per-hour {}",
+        "plan c --jobs-per-hour 1 --repos {}",
+        "plan c --jobs-per-hour 1 --current-failure-rate {}",
+    ],
+)
+def test_a_number_has_only_the_digits_0_to_9(run: Run, line: str) -> None:
+    for text in ("1_5", "٣"):
+        ran = run(*line.format(text).split())
+
+        assert (ran.code, "Write" in ran.err) == (2, True)
 
 
 @pytest.mark.parametrize("text", ["", "25:00", "tomorrow", "2099-13-01", "09:0"])
