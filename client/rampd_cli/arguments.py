@@ -46,6 +46,10 @@ class File(click.ParamType):  # type: ignore[type-arg]  # generic only in newer 
         return [CompletionItem(incomplete, type="file")]
 
 
+class Text(click.types.StringParamType):
+    """A text that may be empty. Where another option or argument is empty, the command line is wrong."""
+
+
 def is_number(text: str) -> bool:
     """Whether a text is a number in decimal digits. Python also takes `1_5` for 15, digits of other scripts, and `nan`."""
     return _NUMBER.fullmatch(text) is not None
@@ -230,6 +234,7 @@ PROFILE: Final = Name("profile")
 SERVER: Final = Name("server")
 FILE: Final = File()
 PERCENT: Final = Percent()
+TEXT: Final = Text()
 DURATION: Final = Duration()
 TIMEOUT: Final = Timeout()
 TIME: Final = Time()

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from rampd_cli.advice import after_change
-from rampd_cli.arguments import Whole
+from rampd_cli.arguments import TEXT, Whole
 from rampd_cli.failures import Exit
 from rampd_cli.session import Session
 from rampd_cli.shown import Shown, as_dry_run
@@ -48,7 +48,7 @@ class How:
 
 
 _OPTIONS: Final = {
-    "note": click.option("--note", default="", metavar="TEXT", help="Why. The history keeps it."),
+    "note": click.option("--note", type=TEXT, default="", metavar="TEXT", help="Why. The history keeps it."),
     "dry_run": click.option(
         "--dry-run", is_flag=True, default=False, help="Show what would happen, and change nothing."
     ),

@@ -1,15 +1,18 @@
-"""Numbers, percents, durations and times, as people write them."""
+"""Numbers, percents, durations and times, as people write them, and what is empty."""
 
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import click
 import pytest
 
 from rampd._calls.timeout import checked_timeout
 from rampd_cli import arguments
+from rampd_cli.app import root
 from rampd_cli.arguments import DURATION, END, LONGEST_WAIT, PAST, PERCENT, TIME, TIMEOUT
+from rampd_cli.command import Group
 from tests.cli.conftest import Run
 
 BERLIN = "CET-1CEST,M3.5.0,M10.5.0/3"
@@ -177,6 +180,66 @@ def test_a_number_has_only_the_digits_0_to_9(run: Run, line: str) -> None:
         ran = run(*line.format(text).split())
 
         assert (ran.code, "Write" in ran.err) == (2, True)
+
+
+def lines_with_an_empty_value() -> Iterator[tuple[list[str], bool]]:
+    """Yields for each option and argument of each command a line in which it is empty, and whether it may be."""
+    may_be_empty = {"note", "job_id"}
+    for words, command in commands(root, []):
+        values = {each.name: value_of(each.type) for each in command.params if isinstance(each, click.Argument)}
+        needed = [
+            word
+            for each in command.params
+            if isinstance(each, click.Option) and each.required
+            for word in (each.opts[0], value_of(each.type))
+        ]
+        for param in command.params:
+            if isinstance(param, click.Argument):
+                changed = {**values, param.name: ""}
+                yield [*words, *needed, *changed.values()], False
+            elif not getattr(param, "is_flag", False):
+                for option in param.opts:
+                    yield [*words, *needed, *values.values(), option, ""], param.name in may_be_empty
+
+
+def commands(group: click.Group, words: list[str]) -> Iterator[tuple[list[str], click.Command]]:
+    """Yields each command with its words, also those that have commands of their own."""
+    ctx = click.Context(group)
+    for name in group.list_commands(ctx):
+        command = group.get_command(ctx, name)
+        assert command is not None
+        if isinstance(command, Group):
+            yield from commands(command, [*words, name])
+        else:
+            yield [*words, name], command
+
+
+def value_of(kind: Any) -> str:
+    return kind.choices[0] if isinstance(kind, click.Choice) else {"setting": "server"}.get(kind.name, "10")
+
+
+def test_an_empty_value_is_wrong_use_unless_it_has_a_meaning(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAMPD_SERVER", "no address")  # so that no line asks a server
+
+    for words, may_be in lines_with_an_empty_value():
+        ran = run(*words)
+
+        says = any(text in ran.err for text in (" is empty: ", "'' is n", "needs a value"))
+        assert (ran.code, ran.out, says) == (2, "", not may_be), (words, ran.err)
+
+
+@pytest.mark.parametrize("line", [["--server", "", "status"], ["queue", "--profile=", "list", "c"]])
+def test_an_empty_value_before_a_command_is_wrong_use_too(run: Run, line: list[str]) -> None:
+    ran = run(*line)
+
+    assert (ran.code, " is empty: Give it a value, or leave it out." in ran.err) == (2, True)
+
+
+def test_a_variable_without_a_value_is_as_not_set(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RAMPD_SERVER", "RAMPD_PROFILE"):
+        monkeypatch.setenv(name, "")
+
+    assert run("config", "list").code == 0
 
 
 @pytest.mark.parametrize("text", ["", "25:00", "tomorrow", "2099-13-01", "09:0"])
