@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any, Final, TypeVar
 
 import click
 
 from rampd_cli.advice import after_change
+from rampd_cli.arguments import TEXT, Whole
 from rampd_cli.failures import Exit
 from rampd_cli.session import Session
 from rampd_cli.shown import Shown, as_dry_run
@@ -47,12 +48,12 @@ class How:
 
 
 _OPTIONS: Final = {
-    "note": click.option("--note", default="", metavar="TEXT", help="Why. The history keeps it."),
+    "note": click.option("--note", type=TEXT, default="", metavar="TEXT", help="Why. The history keeps it."),
     "dry_run": click.option(
         "--dry-run", is_flag=True, default=False, help="Show what would happen, and change nothing."
     ),
     "expect_revision": click.option(
-        "--expect-revision", type=int, default=None, metavar="N", help="Only if the component is at this revision."
+        "--expect-revision", type=Whole(), default=None, metavar="N", help="Only if the component is at this revision."
     ),
     "request_id": click.option(
         "--request-id", default="", metavar="ID", help="A repeat with the same ID within 24 hours changes nothing."
@@ -153,19 +154,18 @@ def before_the_change(session: Session) -> Iterator[None]:
 def _confirmed(
     session: Session, method: Callable[..., Any], component: str, call: Mapping[str, Any], asks: str, answer: str
 ) -> int | None:
-    """Shows a person what will happen, and asks. Returns the revision that was shown, None if there is none. Raises as
-    `Session.confirm`, and RampdError if the server would refuse the change.
+    """Shows a person what will happen, and asks. Returns the revision that was shown: 0 before the first release, None if the data is
+    damaged. Raises as `Session.confirm`, and RampdError if the server would refuse the change.
     """
-    from rampd.errors import InternalError, NotFoundError, UnimplementedError  # noqa: PLC0415 - only for a command that asks
+    from rampd.errors import UnimplementedError  # noqa: PLC0415 - only for a command that asks
 
     expected: int | None = call["expected_revision"]
-    if session.is_interactive and expected is None and component:
-        # There is no revision to show before the first release of a component, nor of one whose data is damaged.
-        with suppress(NotFoundError, InternalError):
-            expected = session.admin().get_rollout(component).revision
+    looks = session.is_interactive and expected is None and bool(component)
+    if looks:
+        expected = _revision(session, component)
     # Also without a terminal, because the server may refuse the change, and its refusal says why.
     try:
-        would = method(component, dry_run=True, **{**call, "expected_revision": expected})
+        would, expected = _dry_run(method, component, call, expected)
     except UnimplementedError:
         session.tell("This server can't say what would happen: it is older than --dry-run.")
     else:
@@ -173,7 +173,51 @@ def _confirmed(
         if not would.changed:
             return expected
     session.confirm(asks if answer else f"{asks} Go on?", answer=answer)
+    if looks and expected is None:
+        _require_damaged(session, component)
     return expected
+
+
+def _revision(session: Session, component: str) -> int | None:
+    """Returns the revision of a component: 0 if there is none, None if its data is damaged."""
+    from rampd.errors import InternalError, NotFoundError  # noqa: PLC0415 - only for a command that asks
+
+    try:
+        return session.admin().get_rollout(component).revision
+    except NotFoundError:
+        return 0
+    except InternalError:
+        return None
+
+
+def _dry_run(
+    method: Callable[..., Any], component: str, call: Mapping[str, Any], expected: int | None
+) -> tuple[Any, int | None]:
+    """Returns what would happen, and at which revision of the component."""
+    from rampd.errors import AbortedError  # noqa: PLC0415 - only for a command that asks
+
+    try:
+        return method(component, dry_run=True, **{**call, "expected_revision": expected}), expected
+    except AbortedError as error:
+        # A component that was deleted keeps its revision. Only this refusal tells it.
+        if expected != 0 or call["expected_revision"] == 0 or error.reason != "REVISION_MISMATCH":
+            raise
+        return _dry_run(method, component, call, int(error.metadata["actual"]))
+
+
+def _require_damaged(session: Session, component: str) -> None:
+    """Raises AbortedError if the data of a component is not damaged any more. A server compares no revision of damaged data, so a
+    change of it has no other guard.
+    """
+    if _revision(session, component):
+        from rampd.errors import AbortedError  # noqa: PLC0415 - only for a refusal
+
+        raise AbortedError(
+            f"The data of {component} was damaged when you were asked, and is not any more. Nothing was changed. Look at it, and "
+            "decide again.",
+            reason="REVISION_MISMATCH",
+            metadata={"component": component},
+        )
 
 
 def _made(session: Session, method: Callable[..., Any], component: str, call: Mapping[str, Any], also: str) -> Any:

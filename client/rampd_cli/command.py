@@ -6,10 +6,11 @@ from importlib import import_module
 from typing import Any, Final
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from rampd_cli.advice import after_refusal, command_of_verb
-from rampd_cli.arguments import PROFILE, SERVER
+from rampd_cli.arguments import PROFILE, SERVER, Text
 from rampd_cli.failures import Exit, defect, is_failure, tell
 from rampd_cli.session import OUTPUTS, Session, Settings
 from rampd_cli.streams import throw_away
@@ -55,17 +56,35 @@ SHARED: Final = tuple(str(option.name) for option in _shared_options())
 
 
 class _Reading(click.Command):
-    """A command that says of an option that it does not have what to type instead."""
+    """A command that says of an option that it does not have what to type instead, and refuses empty values."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         words = [*args]
         try:
-            return super().parse_args(ctx, args)
+            left = super().parse_args(ctx, args)
         except click.UsageError as error:
             from rampd_cli.mistyped import with_advice  # noqa: PLC0415 - only for a mistake
 
             error.ctx = error.ctx or ctx
             raise with_advice(error, ctx, words) from None
+        _require_values(self, ctx)
+        return left
+
+
+def _require_values(command: click.Command, ctx: click.Context) -> None:
+    """Raises UsageError for an empty value on the command line, such as that of a variable that is not set. It would be taken for
+    none, and so switch a guard off, or an address.
+    """
+    if ctx.resilient_parsing:
+        return
+    for param in command.params:
+        value = ctx.params.get(str(param.name))
+        is_typed = ctx.get_parameter_source(str(param.name)) is ParameterSource.COMMANDLINE
+        if is_typed and "" in (value if isinstance(value, tuple) else (value,)) and not isinstance(param.type, Text):
+            is_option = isinstance(param, click.Option)
+            name = max(param.opts, key=len) if is_option else param.human_readable_name.strip("[].")
+            wanted = f"Give it a value{'' if param.required else ', or leave it out'}"
+            raise click.UsageError(f"{name} is empty: {wanted}. A variable that is not set is empty, too.", ctx)
 
 
 class Command(_Reading):

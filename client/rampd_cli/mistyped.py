@@ -1,11 +1,15 @@
 """What a person may have meant by an option that a command does not have: `-fo` for `-o`, `-note` for `--note`."""
 
+import re
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
+from typing import Final
 
 import click
 
 from rampd_cli.session import OUTPUTS
+
+_BELOW_0: Final = re.compile(r"-[\d.]+%?", re.ASCII)
 
 
 def with_advice(error: click.UsageError, ctx: click.Context, words: Sequence[str]) -> click.UsageError:
@@ -15,6 +19,9 @@ def with_advice(error: click.UsageError, ctx: click.Context, words: Sequence[str
     if isinstance(error, click.NoSuchOption) and not error.option_name.startswith("--"):
         name = error.option_name
         word = next((each for each in _clusters(words) if name[1] in each), name)
+        if _BELOW_0.fullmatch(word):
+            wanted = f"No number here is below 0. Write the number that is to be in force, such as {word[1:]}."
+            return click.NoSuchOption(name, f"No such option {word!r}. {wanted}", ctx=error.ctx)
         place = "" if word == name else f" in {word!r}"
         return click.NoSuchOption(name, f"No such option {name!r}{place}.{_instead(word, name, known)}", ctx=error.ctx)
     if isinstance(error, click.BadParameter) and error.param is not None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from click.shell_completion import CompletionItem
 
-from rampd_cli.arguments import FILE, SERVER, starting
+from rampd_cli.arguments import FILE, SERVER, Text, starting
 from rampd_cli.failures import WrongUseError
 from rampd_cli.profiles import SETTINGS, Profiles, read_profiles
 from rampd_cli.session import OUTPUTS, Session
@@ -36,8 +36,8 @@ class SettingName(click.ParamType):  # type: ignore[type-arg]  # generic only in
         return starting(incomplete, SETTINGS)
 
 
-class SettingValue(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
-    """The value of the setting before it on the line, which a shell can complete."""
+class SettingValue(Text):
+    """The value of the setting before it on the line, which a shell can complete. `checked_setting` says what to type if it is empty."""
 
     name = "value"
 

@@ -1,13 +1,22 @@
-"""Percents, durations and times, as people write them."""
+"""Numbers, percents, durations and times, as people write them, and what is empty."""
 
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import click
 import pytest
 
-from rampd_cli.arguments import DURATION, END, PERCENT, TIME
+from rampd._calls.timeout import checked_timeout
+from rampd_cli import arguments
+from rampd_cli.app import root
+from rampd_cli.arguments import DURATION, END, LONGEST_WAIT, PAST, PERCENT, TIME, TIMEOUT
+from rampd_cli.command import Group
+from tests.cli.conftest import Run
+
+BERLIN = "CET-1CEST,M3.5.0,M10.5.0/3"
+"""In 2026 the clocks go from 02:00 to 03:00 on 29 March, and from 03:00 back to 02:00 on 25 October."""
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +59,187 @@ def test_a_time_of_day_is_the_next_one_in_the_zone_of_this_machine() -> None:
         found = TIME.convert(f"{hour}:00", None, None)
         assert (found.hour, found.minute) == (hour, 0)
         assert timedelta(0) < found - datetime.now(UTC) <= timedelta(hours=25)
+
+
+@pytest.mark.parametrize(
+    ("now", "text", "expected"),
+    [
+        ("2026-03-28T20:00", "09:00", "2026-03-29T07:00"),
+        ("2026-03-29T00:30", "09:00", "2026-03-29T07:00"),
+        ("2026-03-28T20:00", "02:30", "2026-03-29T01:30"),
+        ("2026-03-29T00:30", "02:30", "2026-03-29T01:30"),
+        ("2026-03-29T02:00", "02:30", "2026-03-30T00:30"),
+        ("2026-10-24T23:30", "09:00", "2026-10-25T08:00"),
+        ("2026-10-24T23:30", "02:30", "2026-10-25T00:30"),
+        ("2026-10-25T00:45", "02:30", "2026-10-25T01:30"),
+        ("2026-10-25T01:45", "02:30", "2026-10-26T01:30"),
+    ],
+)
+def test_the_next_time_of_day_is_right_where_the_clocks_change(
+    monkeypatch: pytest.MonkeyPatch, now: str, text: str, expected: str
+) -> None:
+    in_berlin(monkeypatch, now)
+
+    assert TIME.convert(text, None, None) == END.convert(text, None, None) == in_utc(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-03-29T02:30", "2026-03-29T01:30"),
+        ("2026-03-29T09:00", "2026-03-29T07:00"),
+        ("2026-10-25T02:30", "2026-10-25T00:30"),
+        ("2026-10-25T02:30+01:00", "2026-10-25T01:30"),
+    ],
+    ids=["skipped", "after it", "the first of two", "the second of two"],
+)
+def test_a_time_with_its_date_is_right_where_the_clocks_change(
+    monkeypatch: pytest.MonkeyPatch, text: str, expected: str
+) -> None:
+    in_berlin(monkeypatch, "2026-11-27T00:00")
+
+    assert TIME.convert(text, None, None) == PAST.convert(text, None, None) == in_utc(expected)
+
+
+@pytest.mark.parametrize(
+    ("now", "text", "expected"),
+    [
+        ("2026-03-29T08:00", "01:00", "2026-03-29T00:00"),
+        ("2026-03-29T08:00", "02:30", "2026-03-29T01:30"),
+        ("2026-03-29T08:00", "11:00", "2026-03-28T10:00"),
+        ("2026-10-25T00:45", "02:30", "2026-10-25T00:30"),
+        ("2026-10-25T01:45", "02:30", "2026-10-25T01:30"),
+        ("2026-10-25T09:00", "01:00", "2026-10-24T23:00"),
+        ("2026-10-25T09:00", "11:00", "2026-10-24T09:00"),
+    ],
+)
+def test_the_last_time_of_day_is_right_where_the_clocks_change(
+    monkeypatch: pytest.MonkeyPatch, now: str, text: str, expected: str
+) -> None:
+    in_berlin(monkeypatch, now)
+
+    assert PAST.convert(text, None, None) == in_utc(expected)
+
+
+def in_berlin(monkeypatch: pytest.MonkeyPatch, now: str) -> None:
+    """This machine is in Berlin, at a time of UTC."""
+    monkeypatch.setenv("TZ", BERLIN)
+    time.tzset()
+    monkeypatch.setattr(arguments, "_now", lambda: in_utc(now))
+
+
+def in_utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize("text", ["2099-12-01T09:00", "2099-12-01"])
+def test_a_time_to_come_is_not_in_the_past(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="is still to come"):
+        PAST.convert(text, None, None)
+
+
+def test_a_time_that_the_clock_of_a_server_told_may_be_a_bit_ahead() -> None:
+    told = datetime.now(UTC) + timedelta(seconds=20)
+
+    assert PAST.convert(told.isoformat(), None, None) == told
+
+
+@pytest.mark.parametrize("text", ["0s", "20000d", "soon"])
+def test_a_timeout_is_a_time_that_one_can_wait(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="Write 90s, 10m, 1h30m or 7d"):
+        TIMEOUT.convert(text, None, None)
+    assert TIMEOUT.convert("10m", None, None) == timedelta(minutes=10)
+
+
+def test_the_client_takes_each_timeout_of_the_command_line() -> None:
+    for found in (timedelta(microseconds=1), LONGEST_WAIT):
+        assert TIMEOUT.convert(found, None, None) == found
+        assert checked_timeout(found.total_seconds()) == found.total_seconds()
+
+
+@pytest.mark.parametrize("text", ["1_5", "٣", "nan", "inf", "+5", "ten", "", "1%%", " 5"])
+def test_what_is_no_percent_is_refused_with_what_is_one(text: str) -> None:
+    with pytest.raises(click.BadParameter, match=r"is not a percent\. Write 10 or 0\.25\."):
+        PERCENT.convert(text, None, None)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ramp c 1_5",
+        "pause c --expect-revision {}",
+        "history -n {}",
+        "wait c --until percent={}",
+        "plan c --jobs-per-hour {}",
+        "plan c --jobs-per-hour 1 --repos {}",
+        "plan c --jobs-per-hour 1 --current-failure-rate {}",
+    ],
+)
+def test_a_number_has_only_the_digits_0_to_9(run: Run, line: str) -> None:
+    for text in ("1_5", "٣"):
+        ran = run(*line.format(text).split())
+
+        assert (ran.code, "Write" in ran.err) == (2, True)
+
+
+def lines_with_an_empty_value() -> Iterator[tuple[list[str], bool]]:
+    """Yields for each option and argument of each command a line in which it is empty, and whether it may be."""
+    may_be_empty = {"note", "job_id"}
+    for words, command in commands(root, []):
+        values = {each.name: value_of(each.type) for each in command.params if isinstance(each, click.Argument)}
+        needed = [
+            word
+            for each in command.params
+            if isinstance(each, click.Option) and each.required
+            for word in (each.opts[0], value_of(each.type))
+        ]
+        for param in command.params:
+            if isinstance(param, click.Argument):
+                changed = {**values, param.name: ""}
+                yield [*words, *needed, *changed.values()], False
+            elif not getattr(param, "is_flag", False):
+                for option in param.opts:
+                    yield [*words, *needed, *values.values(), option, ""], param.name in may_be_empty
+
+
+def commands(group: click.Group, words: list[str]) -> Iterator[tuple[list[str], click.Command]]:
+    """Yields each command with its words, also those that have commands of their own."""
+    ctx = click.Context(group)
+    for name in group.list_commands(ctx):
+        command = group.get_command(ctx, name)
+        assert command is not None
+        if isinstance(command, Group):
+            yield from commands(command, [*words, name])
+        else:
+            yield [*words, name], command
+
+
+def value_of(kind: Any) -> str:
+    return kind.choices[0] if isinstance(kind, click.Choice) else {"setting": "server"}.get(kind.name, "10")
+
+
+def test_an_empty_value_is_wrong_use_unless_it_has_a_meaning(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAMPD_SERVER", "no address")  # so that no line asks a server
+
+    for words, may_be in lines_with_an_empty_value():
+        ran = run(*words)
+
+        says = any(text in ran.err for text in (" is empty: ", "'' is n", "needs a value"))
+        assert (ran.code, ran.out, says) == (2, "", not may_be), (words, ran.err)
+
+
+@pytest.mark.parametrize("line", [["--server", "", "status"], ["queue", "--profile=", "list", "c"]])
+def test_an_empty_value_before_a_command_is_wrong_use_too(run: Run, line: list[str]) -> None:
+    ran = run(*line)
+
+    assert (ran.code, " is empty: Give it a value, or leave it out." in ran.err) == (2, True)
+
+
+def test_a_variable_without_a_value_is_as_not_set(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RAMPD_SERVER", "RAMPD_PROFILE"):
+        monkeypatch.setenv(name, "")
+
+    assert run("config", "list").code == 0
 
 
 @pytest.mark.parametrize("text", ["", "25:00", "tomorrow", "2099-13-01", "09:0"])

@@ -270,6 +270,14 @@ def test_a_release_can_be_waited_for(cli: Run, admin: Admin, component: str) -> 
     assert cli("release", component, "5.0", "--timeout", "1s").code == 2
 
 
+@pytest.mark.parametrize("timeout", ["0s", "20000d"])
+def test_a_release_with_a_wrong_timeout_is_not_handed_in(cli: Run, admin: Admin, component: str, timeout: str) -> None:
+    ran = cli("release", component, "1.0", "--wait", "--timeout", timeout)
+
+    assert (ran.code, "is too long to wait" in ran.err) == (2, True)
+    assert component not in {each.component for each in admin.list_rollouts()}
+
+
 def test_what_is_frozen_is_thawed_by_the_command_that_the_refusal_names(cli: Run, ramping: str) -> None:
     cli("freeze", ramping)
 

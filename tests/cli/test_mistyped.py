@@ -27,7 +27,11 @@ from tests.cli.conftest import Run
         ("pause c -dryrun", "No such option '-d' in '-dryrun'. Did you mean '--dry-run'?"),
         ("pause c -n why", "No such option '-n'. Did you mean '--note'?"),
         ("pause c -x", "No such option '-x'."),
-        ("ramp c -5", "No such option '-5'."),
+        (
+            "ramp c -5",
+            "No such option '-5'. No number here is below 0. Write the number that is to be in force, such as 5.",
+        ),
+        ("ramp c -0.5%", "in force, such as 0.5%."),
         ("pause c --dryrun", "No such option '--dryrun'. Did you mean '--dry-run'?"),
         ("history -fo", "Option '-o' requires an argument."),
         ("status -o jsn", "'jsn' is not one of 'table', 'plain', 'json', 'yaml'."),

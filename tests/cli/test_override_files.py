@@ -198,6 +198,20 @@ def test_replace_deletes_what_the_file_does_not_have_but_not_without_a_yes(rampd
     assert overrides(admin) == [("acme/app", 0, "1.0")]
 
 
+def test_replace_deletes_what_has_expired_in_the_file(rampd: Run, admin: Any, file: Any) -> None:
+    for repo in ("acme/app", "acme/past"):
+        admin.set_override("restyler", repo, channel="NEXT")
+    past = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    name = file(f"{HEADER}acme/app,next,,,\nacme/past,next,,{past},\nacme/none,next,,{past},\n")
+
+    asked = rampd("override", "import", "restyler", name, "--replace")
+    ran = rampd("override", "import", "restyler", name, "--replace", "--yes")
+
+    assert (asked.code, f"acme/past is not in {name}, or has expired there." in asked.err) == (2, True)
+    assert ran.rows[0][:5] == ["restyler", "0", "1", "1", "2"]
+    assert overrides(admin) == [("acme/app", v1.CHANNEL_NEXT, "")]
+
+
 @pytest.mark.parametrize(
     ("text", "form", "line", "problem"),
     [

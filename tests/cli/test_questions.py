@@ -9,11 +9,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import grpc
 import pytest
 
 from rampd import Admin, v1
 from rampd.testing import RampdServer
 from tests.cli.conftest import RAMPD, AtTerminal, Run
+from tests.rpc.scripted_server import scripted_server, status
 
 
 @pytest.fixture
@@ -107,6 +109,54 @@ def test_what_changed_since_it_was_shown_is_not_changed_again(
 
     assert (screen.code, "(REVISION_MISMATCH)" in screen.text) == (1, True)
     assert admin.get_rollout(released).current.tag == "1.0"
+
+
+@pytest.mark.parametrize("was_deleted", [False, True], ids=["new", "deleted before"])
+@pytest.mark.parametrize("is_overtaken", [False, True], ids=["alone", "overtaken"])
+def test_the_first_release_overtakes_none_that_came_since_the_question(  # noqa: PLR0917
+    person: AtTerminal,
+    admin: Admin,
+    component: str,
+    monkeypatch: pytest.MonkeyPatch,
+    was_deleted: bool,
+    is_overtaken: bool,
+) -> None:
+    """Given somebody else's first release while the question stands, expect a refusal."""
+    from rampd_cli.session import Session
+
+    if was_deleted:
+        admin.release(component, "0.1")
+        admin.delete_component(component, confirm=component)
+    confirm = Session.confirm
+
+    def late(self: Session, question: str, *, answer: str = "") -> None:
+        confirm(self, question, answer=answer)
+        if is_overtaken:
+            admin.release(component, "0.9")
+
+    monkeypatch.setattr(Session, "confirm", late)
+    screen = person("release", component, "1.0", "--expedite", typed="y\n")
+
+    assert (screen.code, ": somebody changed it." in screen.text) == (int(is_overtaken), is_overtaken)
+    assert admin.get_rollout(component).current.tag == ("0.9" if is_overtaken else "1.0")
+
+
+@pytest.mark.parametrize("is_mended", [False, True], ids=["still damaged", "restored"])
+def test_what_was_damaged_at_the_question_is_deleted_only_if_it_still_is(
+    at_terminal: AtTerminal, is_mended: bool
+) -> None:
+    """Given data that somebody restores while the question stands, expect a refusal: no revision guards damaged data."""
+    damaged = status(grpc.StatusCode.INTERNAL, "STORE_CORRUPT", "c is damaged.", key="c")
+    with scripted_server() as server:
+        server.answers["GetRollout"] = [damaged, v1.GetRolloutResponse(rollout=v1.Rollout(component="c", revision=7))]
+        if not is_mended:
+            del server.answers["GetRollout"][1:]
+        server.answers["DeleteComponent"] = [v1.DeleteComponentResponse(message="c is deleted.", changed=True)]
+
+        screen = at_terminal("delete", "c", "--server", server.target, typed="c\n")
+
+        assert (screen.code, "was damaged when you were asked" in screen.text) == (int(is_mended), is_mended)
+        assert bool(server.requests("DeleteComponent")) is not is_mended
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import click
 
-from rampd_cli.arguments import COMPONENT, REPO
+from rampd_cli.arguments import COMPONENT, REPO, TEXT
 from rampd_cli.command import command as make_command
 from rampd_cli.failures import Exit, exit_of
 from rampd_cli.session import Session
@@ -14,7 +14,11 @@ COLUMNS = ("source", "tag", "channel", "reason", "release", "bucket", "revision"
 @click.argument("component", type=COMPONENT)
 @click.argument("repo", type=REPO)
 @click.option(
-    "--job-id", default="", metavar="ID", help="The id of the job. It matters only if each job draws a bucket."
+    "--job-id",
+    type=TEXT,
+    default="",
+    metavar="ID",
+    help="The id of the job. It matters only if each job draws a bucket.",
 )
 def command(session: Session, component: str, repo: str, job_id: str) -> int:
     """Shows which version a repo gets, by which rule, and what would change it.

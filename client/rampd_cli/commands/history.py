@@ -4,7 +4,7 @@ from datetime import datetime
 
 import click
 
-from rampd_cli.arguments import COMPONENT, PAST
+from rampd_cli.arguments import COMPONENT, PAST, WholeRange
 from rampd_cli.command import command as make_command
 from rampd_cli.failures import Exit
 from rampd_cli.session import Session
@@ -33,7 +33,7 @@ _MOST = 1_000_000_000
 @click.option(
     "-n",
     "--limit",
-    type=click.IntRange(min=0, max=_MOST),
+    type=WholeRange(min=0, max=_MOST),
     default=None,
     metavar="N",
     help=f"At most the N newest events. Default: {_NEWEST}; with --since all.",

@@ -41,7 +41,10 @@ _MOVES: Final = 10
     help="Leave out the rows that are wrong. Default: import nothing. Not with --replace, nor if the header is wrong.",
 )
 @click.option(
-    "--replace", is_flag=True, default=False, help="Also delete every override that the file does not have. Asks first."
+    "--replace",
+    is_flag=True,
+    default=False,
+    help="Also delete every override that the file does not have, or that has expired there. Asks first.",
 )
 @options_of_many_changes
 def command(
@@ -56,7 +59,7 @@ def command(
       acme/old,,,,true
 
     Every row is checked before the first is sent. Only rows that change something are sent, a thousand at a time. If the import is
-    interrupted, type it again: it continues where it ended.
+    interrupted, type it again: it continues where it ended. A row that has expired sets nothing.
 
     Others may change overrides meanwhile. If two imports set one repo, the later one wins, as with `rampd override set`.
     --replace deletes no override that was set or changed after the import began: it ends with REVISION_MISMATCH.
@@ -87,10 +90,10 @@ def _question(component: str, file: str, removed: Sequence[Any]) -> str:
     from rampd._contract.wording import counted  # noqa: PLC0415 - it is slow to import
 
     if len(removed) == 1:
-        return f"The override of {removed[0].repo} is not in {file}. It is deleted. Go on?"
+        return f"The override of {removed[0].repo} is not in {file}, or has expired there. It is deleted. Go on?"
     return (
-        f"{counted(len(removed), 'override')} of {component} are not in {file}, such as that of {removed[0].repo}. They are deleted. "
-        "Go on?"
+        f"{counted(len(removed), 'override')} of {component} are not in {file}, or have expired there, such as that of "
+        f"{removed[0].repo}. They are deleted. Go on?"
     )
 
 

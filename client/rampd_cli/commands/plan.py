@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from rampd_cli.arguments import COMPONENT, FILE
+from rampd_cli.arguments import COMPONENT, FILE, NumberRange, WholeRange
 from rampd_cli.command import command as make_command
 from rampd_cli.failures import WrongUseError
 from rampd_cli.planning.view import COLUMNS, MANY, RATES, Plan, shown
@@ -25,14 +25,14 @@ _DEFAULTS: Final = {"alpha": 0.01, "tolerance": 1.0, "max_failure_rate": 0.0}
 @click.argument("component", type=COMPONENT)
 @click.option(
     "--jobs-per-hour",
-    type=click.FloatRange(min=0.01, max=_MOST),
+    type=NumberRange(min=0.01, max=_MOST),
     required=True,
     metavar="N",
     help="How many jobs of this component run, for all repos together.",
 )
 @click.option(
     "--repos",
-    type=click.IntRange(min=1, max=int(_MOST)),
+    type=WholeRange(min=1, max=int(_MOST)),
     default=None,
     metavar="N",
     help="How many repos have these jobs. A repo counts once in a rollout. Default: each job has a repo of its own.",
@@ -42,7 +42,7 @@ _DEFAULTS: Final = {"alpha": 0.01, "tolerance": 1.0, "max_failure_rate": 0.0}
 )
 @click.option(
     "--current-failure-rate",
-    type=click.FloatRange(min=0, max=100),
+    type=NumberRange(min=0, max=100),
     default=None,
     metavar="PERCENT",
     help="How many of 100 jobs of current fail. Default: as reported.",

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from rampd_cli.arguments import COMPONENT, DURATION, TAG
+from rampd_cli.arguments import COMPONENT, TAG, TIMEOUT
 from rampd_cli.changing import COLUMNS, attributes_of, change, change_options
 from rampd_cli.command import command as make_command
 from rampd_cli.failures import Exit
@@ -29,7 +29,7 @@ from rampd_cli.session import Session
 @click.option("--force", is_flag=True, default=False, help="End a quarantine of the tag.")
 @click.option("--wait", "waits", is_flag=True, default=False, help="Wait until it is current, as `rampd wait` does.")
 @click.option(
-    "--timeout", type=DURATION, default=None, metavar="DURATION", help="How long --wait waits. Default: without end."
+    "--timeout", type=TIMEOUT, default=None, metavar="DURATION", help="How long --wait waits. Default: without end."
 )
 @change_options
 def command(

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import click
 
-from rampd_cli.arguments import COMPONENT, DURATION, TAG
+from rampd_cli.arguments import COMPONENT, TAG, TIMEOUT
 from rampd_cli.command import command as make_command
 from rampd_cli.failures import Exit
 from rampd_cli.session import Session
@@ -24,7 +24,7 @@ COLUMNS = ("time", "component", "release", "tag", "state", "percent", "message")
     help="What to wait for. Default: current.",
 )
 @click.option(
-    "--timeout", type=DURATION, default=None, metavar="DURATION", help="How long to wait. Default: without end."
+    "--timeout", type=TIMEOUT, default=None, metavar="DURATION", help="How long to wait. Default: without end."
 )
 @click.option(
     "--keep-waiting",

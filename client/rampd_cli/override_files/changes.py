@@ -20,7 +20,9 @@ class Changes:
     expired: int
     """Rows whose time is over."""
     removed: Sequence["v1.Override"]
-    """The overrides that the file does not have, by repo. Empty unless the file is to replace all overrides."""
+    """The overrides that the file does not have, or whose time in the file is over, by repo. Empty unless the file is to replace all
+    overrides.
+    """
 
 
 def changes(rows: Iterable[Row], overrides: Iterable["v1.Override"], now_s: float, *, replace: bool) -> Changes:
@@ -32,10 +34,11 @@ def changes(rows: Iterable[Row], overrides: Iterable["v1.Override"], now_s: floa
     named = set()
     for row in rows:
         change = row.change
-        named.add(change.repo)
         if change.HasField("expire_time") and change.expire_time.ToNanoseconds() <= now_s * 1e9:
             expired += 1
-        elif has.get(change.repo) == (None if change.delete else _choice(change)):
+            continue
+        named.add(change.repo)
+        if has.get(change.repo) == (None if change.delete else _choice(change)):
             same += 1
         else:
             differing.append(row)

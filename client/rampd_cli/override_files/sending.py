@@ -30,7 +30,7 @@ class Wanted:
     file: str
     rows: Sequence[Row]
     replace: bool
-    """Whether the overrides are deleted that the file does not have."""
+    """Whether the overrides are deleted that the file does not have, or that have expired there."""
     how: "How"
 
 

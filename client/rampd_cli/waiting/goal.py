@@ -6,7 +6,7 @@ from typing import Any, Final
 import click
 from click.shell_completion import CompletionItem
 
-from rampd_cli.arguments import starting
+from rampd_cli.arguments import is_number, starting
 
 NAMES: Final = ("current", "next", "held", "ended", "percent")
 
@@ -38,11 +38,7 @@ class GoalType(click.ParamType):  # type: ignore[type-arg]  # generic only in ne
             return value
         name, _, share = value.partition("=")
         if name == "percent":
-            try:
-                percent = float(share)
-            except ValueError:
-                percent = -1.0
-            if 0 < percent <= 100:
+            if is_number(share) and 0 < (percent := float(share)) <= 100:
                 return Goal(name, percent)
             self.fail("Write percent=50: a number over 0, at most 100.", param, ctx)
         if value not in NAMES:
