@@ -1,5 +1,6 @@
 """The faults of a run, drawn at random from a seed: what happens to the store, to the links and to the servers."""
 
+import contextlib
 import random
 import signal
 import threading
@@ -111,7 +112,8 @@ class Faults:
             link.cuts_new = True
             link.cut()
             fleet.restart(server, 0.0, chance.choice([signal.SIGTERM, signal.SIGKILL]))
-            fleet.wait_until_answering(server)
+            with contextlib.suppress(AssertionError):
+                fleet.wait_until_answering(server)
             time.sleep(seconds)
             link.cuts_new = False
 

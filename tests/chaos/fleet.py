@@ -64,11 +64,19 @@ class Fleet:
             eventually(lambda: stub.ListRollouts(v1.ListRolloutsRequest(), timeout=5), suppressed=grpc.RpcError)
 
     def wait_until_answering(self, number: int) -> None:
-        """Waits until a server answers Resolve, from whatever it has."""
+        """Waits until a server answers Resolve from whatever it has, if only that there is no such component."""
+
+        def answers() -> bool:
+            try:
+                stub.Resolve(request, timeout=5)
+            except grpc.RpcError as error:
+                return error.code() is grpc.StatusCode.NOT_FOUND
+            return True
+
         with self.channel(number) as channel:
             stub = resolver_service_pb2_grpc.ResolverServiceStub(channel)
             request = v1.ResolveRequest(component="lone", repo="acme/a")
-            eventually(lambda: stub.Resolve(request, timeout=5), suppressed=grpc.RpcError)
+            eventually(answers, 10)
 
     def send(self, number: int, what: signal.Signals) -> None:
         process = self.servers[number].process

@@ -60,7 +60,7 @@ def every_step_follows_the_plan(case: Case) -> Iterator[Violation]:
         automation, at = before.policy.automation, before.basis_points
         held_ms = after.update_ms - before.progress.hold_since_ms if before.progress.hold_since_ms else None
         hold_ms = step_at(automation, at).hold_ms
-        is_certain = not case.faults(node.after_s - hold_ms / 1000 - 10, node.by_s, "clock")
+        is_certain = not case.faults(_hold_began_s(node) - 10, node.by_s, "clock")
         problem = ""
         if before.progress.driver is Driver.PLAN and held_ms is not None and held_ms < hold_ms and is_certain:
             problem = f"it held at {at} basis points for {held_ms} ms, and not for {hold_ms}"
@@ -74,6 +74,18 @@ def every_step_follows_the_plan(case: Case) -> Iterator[Violation]:
             yield Violation(
                 f"{node.action} of {node.component} at {node.entry.revision}: {problem}", node.by_s, node.component
             )
+
+
+def _hold_began_s(node: Node) -> float:
+    """Returns when the hold began that a step has ended."""
+    assert isinstance(node.before, Rollout)
+    assert node.parent is not None
+    since_ms, at = node.before.progress.hold_since_ms, node.parent.last[node.component]
+    while at.parent is not None and (earlier := at.parent.last.get(node.component)) is not None:
+        if not isinstance(earlier.own, Rollout) or earlier.own.progress.hold_since_ms != since_ms:
+            break
+        at = earlier
+    return at.after_s
 
 
 def every_decision_is_of_its_time(case: Case) -> Iterator[Violation]:
