@@ -32,6 +32,7 @@ _OF_KUBERNETES = re.compile(
 is called `rampd` must not keep a server from starting. RAMPD_PORT as a mistaken setting has a number, and not `tcp://`.
 """
 MAX_WORKERS = 64
+MAX_WAIT_REPLICAS = 9
 MAX_METRICS_COMPONENTS = 10_000
 """As many as one namespace may have."""
 _DIGITS = 10
@@ -94,6 +95,13 @@ def _workers(value: object) -> int:
     text = str(value)
     if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= MAX_WORKERS:
         raise ValueError(f"{text!r} is not a whole number from 1 to {MAX_WORKERS}.")
+    return int(text)
+
+
+def _wait_replicas(value: object) -> int:
+    text = str(value)
+    if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS) or int(text) > MAX_WAIT_REPLICAS:
+        raise ValueError(f"{text!r} is not a whole number from 0 to {MAX_WAIT_REPLICAS}.")
     return int(text)
 
 
@@ -264,6 +272,11 @@ class Config(BaseSettings):
     wait_for_store: Switch = Field(
         default=True,
         description="wait for Redis if it does not answer at the start; off: end with an error",
+    )
+    wait_replicas: Annotated[int, BeforeValidator(_wait_replicas)] = Field(
+        default=0,
+        description="how many replicas of your Redis a change waits for, half a second at most, so that its answer says how many "
+        "have it (docs/store.md)",
     )
     namespace: Annotated[str, BeforeValidator(_namespace)] = Field(
         default="default",
