@@ -89,7 +89,7 @@ def test_a_change_that_no_replica_has_is_made_and_says_so_and_the_next_ones_wait
         assert WAIT_S * 0.9 < first_s < WAIT_S * 1.9
         began_s = time.monotonic()
         assert run.call("SetOverride", component=C, repo="acme/app", tag="x2").replicas == 0
-        assert time.monotonic() - began_s < first_s
+        assert time.monotonic() - began_s < first_s / 2
     finally:
         run.replica.signal(signal.SIGCONT)
     eventually(lambda: run.replica_has(confirmed.revision + 2))

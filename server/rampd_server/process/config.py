@@ -396,6 +396,10 @@ def _what_does_not_fit(config: Config) -> list[str]:
         mistakes.append(f"{_names('tls_cert')} and {_names('tls_key')} go together: give both.")
     if config.tls_client_ca is not None and config.tls_cert is None:
         mistakes.append(f"{_names('tls_client_ca')} needs {_names('tls_cert')}.")
+    if config.wait_replicas and config.redis_url is None:
+        mistakes.append(
+            f"{_names('wait_replicas')} needs {_names('redis_url')}: the Valkey that rampd starts has no replicas."
+        )
     if config.access_file is not None and config.insecure_admin:
         mistakes.append(
             f"{_names('insecure_admin')} lets everybody in, and {_names('access_file')} says who gets in: leave one of them out."

@@ -474,7 +474,12 @@ class RedisStore:
         return int(reply[1])
 
     async def _commit(
-        self, name: str, request: Request, keys: ComponentKeys | None = None, /, **named: Any
+        self,
+        name: str,
+        request: Request,
+        keys: ComponentKeys | None = None,
+        /,
+        **named: Any,  # noqa: ANN401
     ) -> tuple[list[Any], int | None]:
         """Calls `Link.commit` with the arguments that make a write happen once for each request, or never for a dry run."""
         return await self.link.commit(name, keys, is_write=not request.is_dry_run, **self._once(request), **named)
