@@ -291,7 +291,6 @@ class RedisStore:
         request = _request_of(author)
         reply = await self.link.write(
             "remember_request",
-            is_write=not request.is_dry_run,
             revision=result.revision,
             result=write_result(result, author),
             **self._once(request),
@@ -481,11 +480,12 @@ class RedisStore:
         /,
         **named: Any,  # noqa: ANN401
     ) -> tuple[list[Any], int | None]:
-        """Calls `Link.commit` with the arguments that make a write happen once for each request, or never for a dry run."""
-        return await self.link.commit(name, keys, is_write=not request.is_dry_run, **self._once(request), **named)
+        return await self.link.commit(name, keys, **self._once(request), **named)
 
     def _once(self, request: Request) -> dict[str, Any]:
+        """The arguments of `Link.write` that make a write happen once for each request, or never for a dry run."""
         return {
+            "is_write": not request.is_dry_run,
             "request_id": request.id,
             "request": self.keys.request(request.id),
             "epoch": self.link.epoch,
