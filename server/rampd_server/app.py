@@ -105,13 +105,14 @@ async def running(
         name=name_of_server(config.namespace),
         adopt_command=adopt_command(config, redis_url),
         deadline_s=store_deadline_s,
+        wait_replicas=config.wait_replicas,
     )
     store, counted = RedisStore(link), RedisOutcomes(link)
     replica = Replica(store, count_error=link.count_error, max_loss_s=max_loss_s)
     watches = Watches(replica)
     # Without the HTTP port nobody could read the metrics.
     metering = None if config.http is None else Metering(replica, components=config.metrics_components)
-    service = Service(store, replica)
+    service = Service(store, replica, wait_replicas=config.wait_replicas)
     seen = SeenRepos(RedisSeen(link), replica)
     preview = SeenPreviewer(replica, seen)
     outcomes = Outcomes(counted, replica, metering and metering.outcomes, seen.note, marking=Marking(RedisMarks(link)))

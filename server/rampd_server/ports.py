@@ -169,6 +169,8 @@ class FeedEntry:
     """The previous entry of the same component; empty if there is none."""
     problem: str = ""
     """Why this is not an entry that rampd wrote. Such an entry has only its id, and follows no other entry."""
+    replicas: int | None = field(default=None, compare=False)
+    """How many replicas of the store had the entry when the store answered the change; None: the store was not asked."""
 
     @property
     def is_of_overrides_only(self) -> bool:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from rampd.v1 import rollout_pb2 as rampd_dot_v1_dot_rollout__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1erampd/v1/release_service.proto\x12\x08rampd.v1\x1a\x16rampd/v1/rollout.proto\"\xab\x02\n\x0eReleaseRequest\x12\x11\n\tcomponent\x18\x01 \x01(\t\x12\x0b\n\x03tag\x18\x02 \x01(\t\x12<\n\nattributes\x18\x03 \x03(\x0b\x32(.rampd.v1.ReleaseRequest.AttributesEntry\x12\x10\n\x08\x65xpedite\x18\x04 \x01(\x08\x12\r\n\x05\x66orce\x18\x05 \x01(\x08\x12\x12\n\nrequest_id\x18\x14 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x15 \x01(\x03H\x00\x88\x01\x01\x12\x0c\n\x04note\x18\x16 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x17 \x01(\x08\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x14\n\x12_expected_revision\"\xf4\x01\n\x0fReleaseResponse\x12\x0f\n\x07message\x18\x01 \x01(\t\x12\x0f\n\x07\x63hanged\x18\x02 \x01(\x08\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12*\n\x0b\x64isposition\x18\x05 \x01(\x0e\x32\x15.rampd.v1.Disposition\x12\x16\n\x0equeue_position\x18\x06 \x01(\x05\x12\x0f\n\x07release\x18\x07 \x01(\x03\x12\x10\n\x08revision\x18\x08 \x01(\x03\x12\"\n\x07preview\x18\x0e \x01(\x0b\x32\x11.rampd.v1.Preview\x12\"\n\x07rollout\x18\x0f \x01(\x0b\x32\x11.rampd.v1.Rollout\"\xb4\x01\n\x14\x43\x61ncelReleaseRequest\x12\x11\n\tcomponent\x18\x01 \x01(\t\x12\x14\n\x07release\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\nrequest_id\x18\x14 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x15 \x01(\x03H\x01\x88\x01\x01\x12\x0c\n\x04note\x18\x16 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x17 \x01(\x08\x42\n\n\x08_releaseB\x14\n\x12_expected_revision\"\xa5\x01\n\x15\x43\x61ncelReleaseResponse\x12\x0f\n\x07message\x18\x01 \x01(\t\x12\x0f\n\x07\x63hanged\x18\x02 \x01(\x08\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12\x10\n\x08revision\x18\x08 \x01(\x03\x12\"\n\x07preview\x18\x0e \x01(\x0b\x32\x11.rampd.v1.Preview\x12\"\n\x07rollout\x18\x0f \x01(\x0b\x32\x11.rampd.v1.Rollout\"H\n\x11GetReleaseRequest\x12\x11\n\tcomponent\x18\x01 \x01(\t\x12\x14\n\x07release\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\n\n\x08_release\"8\n\x12GetReleaseResponse\x12\"\n\x07release\x18\x01 \x01(\x0b\x32\x11.rampd.v1.Release\"O\n\x13ListReleasesRequest\x12\x11\n\tcomponent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"T\n\x14ListReleasesResponse\x12#\n\x08releases\x18\x01 \x03(\x0b\x32\x11.rampd.v1.Release\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x9e\x01\n\x13WatchReleaseRequest\x12\x11\n\tcomponent\x18\x01 \x01(\t\x12\x14\n\x07release\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x17\n\nuntil_held\x18\x03 \x01(\x08H\x01\x88\x01\x01\x12\x19\n\x0cuntil_paused\x18\x04 \x01(\x08H\x02\x88\x01\x01\x42\n\n\x08_releaseB\r\n\x0b_until_heldB\x0f\n\r_until_paused\"o\n\x14WatchReleaseResponse\x12\x0f\n\x07message\x18\x01 \x01(\t\x12\"\n\x07release\x18\x02 \x01(\x0b\x32\x11.rampd.v1.Release\x12\"\n\x07rollout\x18\x03 \x01(\x0b\x32\x11.rampd.v1.Rollout*\xae\x01\n\x0b\x44isposition\x12\x1b\n\x17\x44ISPOSITION_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x44ISPOSITION_BOOTSTRAPPED\x10\x01\x12\x17\n\x13\x44ISPOSITION_STARTED\x10\x02\x12\x16\n\x12\x44ISPOSITION_QUEUED\x10\x03\x12\x19\n\x15\x44ISPOSITION_UNCHANGED\x10\x04\x12\x18\n\x14\x44ISPOSITION_PROMOTED\x10\x05\x32\x9a\x03\n\x0eReleaseService\x12>\n\x07Release\x12\x18.rampd.v1.ReleaseRequest\x1a\x19.rampd.v1.ReleaseResponse\x12P\n\rCancelRelease\x12\x1e.rampd.v1.CancelReleaseRequest\x1a\x1f.rampd.v1.CancelReleaseResponse\x12L\n\nGetRelease\x12\x1b.rampd.v1.GetReleaseRequest\x1a\x1c.rampd.v1.GetReleaseResponse\"\x03\x90\x02\x01\x12R\n\x0cListReleases\x12\x1d.rampd.v1.ListReleasesRequest\x1a\x1e.rampd.v1.ListReleasesResponse\"\x03\x90\x02\x01\x12T\n\x0cWatchRelease\x12\x1d.rampd.v1.WatchReleaseRequest\x1a\x1e.rampd.v1.WatchReleaseResponse\"\x03\x90\x02\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1erampd/v1/release_service.proto\x12\x08rampd.v1\x1a\x16rampd/v1/rollout.proto\"\xab\x02\n\x0eReleaseRequest\x12\x11\n\tcomponent\x18\x01 \x01(\t\x12\x0b\n\x03tag\x18\x02 \x01(\t\x12<\n\nattributes\x18\x03 \x03(\x0b\x32(.rampd.v1.ReleaseRequest.AttributesEntry\x12\x10\n\x08\x65xpedite\x18\x04 \x01(\x08\x12\r\n\x05\x66orce\x18\x05 \x01(\x08\x12\x12\n\nrequest_id\x18\x14 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x15 \x01(\x03H\x00\x88\x01\x01\x12\x0c\n\x04note\x18\x16 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x17 \x01(\x08\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x14\n\x12_expected_revision\"\x98\x02\n\x0fReleaseResponse\x12\x0f\n\x07message\x18\x01 \x01(\t\x12\x0f\n\x07\x63hanged\x18\x02 \x01(\x08\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12*\n\x0b\x64isposition\x18\x05 \x01(\x0e\x32\x15.rampd.v1.Disposition\x12\x16\n\x0equeue_position\x18\x06 \x01(\x05\x12\x0f\n\x07release\x18\x07 \x01(\x03\x12\x10\n\x08revision\x18\x08 \x01(\x03\x12\x15\n\x08replicas\x18\t \x01(\x05H\x00\x88\x01\x01\x12\"\n\x07preview\x18\x0e \x01(\x0b\x32\x11.rampd.v1.Preview\x12\"\n\x07rollout\x18\x0f \x01(\x0b\x32\x11.rampd.v1.RolloutB\x0b\n\t_replicas\"\xb4\x01\n\x14\x43\x61ncelReleaseRequest\x12\x11\n\tcomponent\x18\x01 \x01(\t\x12\x14\n\x07release\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\nrequest_id\x18\x14 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x15 \x01(\x03H\x01\x88\x01\x01\x12\x0c\n\x04note\x18\x16 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x17 \x01(\x08\x42\n\n\x08_releaseB\x14\n\x12_expected_revision\"\xc9\x01\n\x15\x43\x61ncelReleaseResponse\x12\x0f\n\x07message\x18\x01 \x01(\t\x12\x0f\n\x07\x63hanged\x18\x02 \x01(\x08\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12\x10\n\x08revision\x18\x08 \x01(\x03\x12\x15\n\x08replicas\x18\t \x01(\x05H\x00\x88\x01\x01\x12\"\n\x07preview\x18\x0e \x01(\x0b\x32\x11.rampd.v1.Preview\x12\"\n\x07rollout\x18\x0f \x01(\x0b\x32\x11.rampd.v1.RolloutB\x0b\n\t_replicas\"H\n\x11GetReleaseRequest\x12\x11\n\tcomponent\x18\x01 \x01(\t\x12\x14\n\x07release\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\n\n\x08_release\"8\n\x12GetReleaseResponse\x12\"\n\x07release\x18\x01 \x01(\x0b\x32\x11.rampd.v1.Release\"O\n\x13ListReleasesRequest\x12\x11\n\tcomponent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"T\n\x14ListReleasesResponse\x12#\n\x08releases\x18\x01 \x03(\x0b\x32\x11.rampd.v1.Release\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x9e\x01\n\x13WatchReleaseRequest\x12\x11\n\tcomponent\x18\x01 \x01(\t\x12\x14\n\x07release\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x17\n\nuntil_held\x18\x03 \x01(\x08H\x01\x88\x01\x01\x12\x19\n\x0cuntil_paused\x18\x04 \x01(\x08H\x02\x88\x01\x01\x42\n\n\x08_releaseB\r\n\x0b_until_heldB\x0f\n\r_until_paused\"o\n\x14WatchReleaseResponse\x12\x0f\n\x07message\x18\x01 \x01(\t\x12\"\n\x07release\x18\x02 \x01(\x0b\x32\x11.rampd.v1.Release\x12\"\n\x07rollout\x18\x03 \x01(\x0b\x32\x11.rampd.v1.Rollout*\xae\x01\n\x0b\x44isposition\x12\x1b\n\x17\x44ISPOSITION_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x44ISPOSITION_BOOTSTRAPPED\x10\x01\x12\x17\n\x13\x44ISPOSITION_STARTED\x10\x02\x12\x16\n\x12\x44ISPOSITION_QUEUED\x10\x03\x12\x19\n\x15\x44ISPOSITION_UNCHANGED\x10\x04\x12\x18\n\x14\x44ISPOSITION_PROMOTED\x10\x05\x32\x9a\x03\n\x0eReleaseService\x12>\n\x07Release\x12\x18.rampd.v1.ReleaseRequest\x1a\x19.rampd.v1.ReleaseResponse\x12P\n\rCancelRelease\x12\x1e.rampd.v1.CancelReleaseRequest\x1a\x1f.rampd.v1.CancelReleaseResponse\x12L\n\nGetRelease\x12\x1b.rampd.v1.GetReleaseRequest\x1a\x1c.rampd.v1.GetReleaseResponse\"\x03\x90\x02\x01\x12R\n\x0cListReleases\x12\x1d.rampd.v1.ListReleasesRequest\x1a\x1e.rampd.v1.ListReleasesResponse\"\x03\x90\x02\x01\x12T\n\x0cWatchRelease\x12\x1d.rampd.v1.WatchReleaseRequest\x1a\x1e.rampd.v1.WatchReleaseResponse\"\x03\x90\x02\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,30 +40,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RELEASESERVICE'].methods_by_name['ListReleases']._serialized_options = b'\220\002\001'
   _globals['_RELEASESERVICE'].methods_by_name['WatchRelease']._loaded_options = None
   _globals['_RELEASESERVICE'].methods_by_name['WatchRelease']._serialized_options = b'\220\002\001'
-  _globals['_DISPOSITION']._serialized_start=1542
-  _globals['_DISPOSITION']._serialized_end=1716
+  _globals['_DISPOSITION']._serialized_start=1614
+  _globals['_DISPOSITION']._serialized_end=1788
   _globals['_RELEASEREQUEST']._serialized_start=69
   _globals['_RELEASEREQUEST']._serialized_end=368
   _globals['_RELEASEREQUEST_ATTRIBUTESENTRY']._serialized_start=297
   _globals['_RELEASEREQUEST_ATTRIBUTESENTRY']._serialized_end=346
   _globals['_RELEASERESPONSE']._serialized_start=371
-  _globals['_RELEASERESPONSE']._serialized_end=615
-  _globals['_CANCELRELEASEREQUEST']._serialized_start=618
-  _globals['_CANCELRELEASEREQUEST']._serialized_end=798
-  _globals['_CANCELRELEASERESPONSE']._serialized_start=801
-  _globals['_CANCELRELEASERESPONSE']._serialized_end=966
-  _globals['_GETRELEASEREQUEST']._serialized_start=968
-  _globals['_GETRELEASEREQUEST']._serialized_end=1040
-  _globals['_GETRELEASERESPONSE']._serialized_start=1042
-  _globals['_GETRELEASERESPONSE']._serialized_end=1098
-  _globals['_LISTRELEASESREQUEST']._serialized_start=1100
-  _globals['_LISTRELEASESREQUEST']._serialized_end=1179
-  _globals['_LISTRELEASESRESPONSE']._serialized_start=1181
-  _globals['_LISTRELEASESRESPONSE']._serialized_end=1265
-  _globals['_WATCHRELEASEREQUEST']._serialized_start=1268
-  _globals['_WATCHRELEASEREQUEST']._serialized_end=1426
-  _globals['_WATCHRELEASERESPONSE']._serialized_start=1428
-  _globals['_WATCHRELEASERESPONSE']._serialized_end=1539
-  _globals['_RELEASESERVICE']._serialized_start=1719
-  _globals['_RELEASESERVICE']._serialized_end=2129
+  _globals['_RELEASERESPONSE']._serialized_end=651
+  _globals['_CANCELRELEASEREQUEST']._serialized_start=654
+  _globals['_CANCELRELEASEREQUEST']._serialized_end=834
+  _globals['_CANCELRELEASERESPONSE']._serialized_start=837
+  _globals['_CANCELRELEASERESPONSE']._serialized_end=1038
+  _globals['_GETRELEASEREQUEST']._serialized_start=1040
+  _globals['_GETRELEASEREQUEST']._serialized_end=1112
+  _globals['_GETRELEASERESPONSE']._serialized_start=1114
+  _globals['_GETRELEASERESPONSE']._serialized_end=1170
+  _globals['_LISTRELEASESREQUEST']._serialized_start=1172
+  _globals['_LISTRELEASESREQUEST']._serialized_end=1251
+  _globals['_LISTRELEASESRESPONSE']._serialized_start=1253
+  _globals['_LISTRELEASESRESPONSE']._serialized_end=1337
+  _globals['_WATCHRELEASEREQUEST']._serialized_start=1340
+  _globals['_WATCHRELEASEREQUEST']._serialized_end=1498
+  _globals['_WATCHRELEASERESPONSE']._serialized_start=1500
+  _globals['_WATCHRELEASERESPONSE']._serialized_end=1611
+  _globals['_RELEASESERVICE']._serialized_start=1791
+  _globals['_RELEASESERVICE']._serialized_end=2201
 # @@protoc_insertion_point(module_scope)

@@ -52,7 +52,7 @@ class ReleaseRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., tag: _Optional[str] = ..., attributes: _Optional[_Mapping[str, str]] = ..., expedite: bool = ..., force: bool = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class ReleaseResponse(_message.Message):
-    __slots__ = ("message", "changed", "replayed", "disposition", "queue_position", "release", "revision", "preview", "rollout")
+    __slots__ = ("message", "changed", "replayed", "disposition", "queue_position", "release", "revision", "replicas", "preview", "rollout")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
@@ -60,6 +60,7 @@ class ReleaseResponse(_message.Message):
     QUEUE_POSITION_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
     ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     message: str
@@ -69,9 +70,10 @@ class ReleaseResponse(_message.Message):
     queue_position: int
     release: int
     revision: int
+    replicas: int
     preview: _rollout_pb2.Preview
     rollout: _rollout_pb2.Rollout
-    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., disposition: _Optional[_Union[Disposition, str]] = ..., queue_position: _Optional[int] = ..., release: _Optional[int] = ..., revision: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., disposition: _Optional[_Union[Disposition, str]] = ..., queue_position: _Optional[int] = ..., release: _Optional[int] = ..., revision: _Optional[int] = ..., replicas: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class CancelReleaseRequest(_message.Message):
     __slots__ = ("component", "release", "request_id", "expected_revision", "note", "dry_run")
@@ -90,20 +92,22 @@ class CancelReleaseRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., release: _Optional[int] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class CancelReleaseResponse(_message.Message):
-    __slots__ = ("message", "changed", "replayed", "revision", "preview", "rollout")
+    __slots__ = ("message", "changed", "replayed", "revision", "replicas", "preview", "rollout")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
     ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     message: str
     changed: bool
     replayed: bool
     revision: int
+    replicas: int
     preview: _rollout_pb2.Preview
     rollout: _rollout_pb2.Rollout
-    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., replicas: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class GetReleaseRequest(_message.Message):
     __slots__ = ("component", "release")

@@ -60,20 +60,22 @@ class RampRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., tag: _Optional[str] = ..., percent: _Optional[float] = ..., confirm_within: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class RampResponse(_message.Message):
-    __slots__ = ("message", "changed", "replayed", "revision", "preview", "rollout")
+    __slots__ = ("message", "changed", "replayed", "revision", "replicas", "preview", "rollout")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
     ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     message: str
     changed: bool
     replayed: bool
     revision: int
+    replicas: int
     preview: _rollout_pb2.Preview
     rollout: _rollout_pb2.Rollout
-    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., replicas: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class ConfirmRequest(_message.Message):
     __slots__ = ("component", "tag", "request_id", "expected_revision", "note", "dry_run")
@@ -92,20 +94,22 @@ class ConfirmRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., tag: _Optional[str] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class ConfirmResponse(_message.Message):
-    __slots__ = ("message", "changed", "replayed", "revision", "preview", "rollout")
+    __slots__ = ("message", "changed", "replayed", "revision", "replicas", "preview", "rollout")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
     ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     message: str
     changed: bool
     replayed: bool
     revision: int
+    replicas: int
     preview: _rollout_pb2.Preview
     rollout: _rollout_pb2.Rollout
-    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., replicas: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class RollbackRequest(_message.Message):
     __slots__ = ("component", "tag", "quarantine", "request_id", "expected_revision", "note", "dry_run")
@@ -126,20 +130,22 @@ class RollbackRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., tag: _Optional[str] = ..., quarantine: bool = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class RollbackResponse(_message.Message):
-    __slots__ = ("message", "changed", "replayed", "revision", "preview", "rollout")
+    __slots__ = ("message", "changed", "replayed", "revision", "replicas", "preview", "rollout")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
     ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     message: str
     changed: bool
     replayed: bool
     revision: int
+    replicas: int
     preview: _rollout_pb2.Preview
     rollout: _rollout_pb2.Rollout
-    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., replicas: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class FinalizeRequest(_message.Message):
     __slots__ = ("component", "tag", "force", "request_id", "expected_revision", "note", "dry_run")
@@ -160,20 +166,22 @@ class FinalizeRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., tag: _Optional[str] = ..., force: bool = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class FinalizeResponse(_message.Message):
-    __slots__ = ("message", "changed", "replayed", "revision", "preview", "rollout")
+    __slots__ = ("message", "changed", "replayed", "revision", "replicas", "preview", "rollout")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
     ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     message: str
     changed: bool
     replayed: bool
     revision: int
+    replicas: int
     preview: _rollout_pb2.Preview
     rollout: _rollout_pb2.Rollout
-    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., replicas: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class AbandonRequest(_message.Message):
     __slots__ = ("component", "tag", "quarantine", "request_id", "expected_revision", "note", "dry_run")
@@ -194,20 +202,22 @@ class AbandonRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., tag: _Optional[str] = ..., quarantine: bool = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class AbandonResponse(_message.Message):
-    __slots__ = ("message", "changed", "replayed", "revision", "preview", "rollout")
+    __slots__ = ("message", "changed", "replayed", "revision", "replicas", "preview", "rollout")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
     ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     message: str
     changed: bool
     replayed: bool
     revision: int
+    replicas: int
     preview: _rollout_pb2.Preview
     rollout: _rollout_pb2.Rollout
-    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., replicas: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class RevertRequest(_message.Message):
     __slots__ = ("component", "tag", "quarantine", "request_id", "expected_revision", "note", "dry_run")
@@ -228,20 +238,22 @@ class RevertRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., tag: _Optional[str] = ..., quarantine: bool = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class RevertResponse(_message.Message):
-    __slots__ = ("message", "changed", "replayed", "revision", "preview", "rollout")
+    __slots__ = ("message", "changed", "replayed", "revision", "replicas", "preview", "rollout")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
     ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     message: str
     changed: bool
     replayed: bool
     revision: int
+    replicas: int
     preview: _rollout_pb2.Preview
     rollout: _rollout_pb2.Rollout
-    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., replicas: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class PauseRequest(_message.Message):
     __slots__ = ("component", "request_id", "expected_revision", "note", "dry_run")
@@ -258,20 +270,22 @@ class PauseRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class PauseResponse(_message.Message):
-    __slots__ = ("message", "changed", "replayed", "revision", "preview", "rollout")
+    __slots__ = ("message", "changed", "replayed", "revision", "replicas", "preview", "rollout")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
     ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     message: str
     changed: bool
     replayed: bool
     revision: int
+    replicas: int
     preview: _rollout_pb2.Preview
     rollout: _rollout_pb2.Rollout
-    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., replicas: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class ResumeRequest(_message.Message):
     __slots__ = ("component", "request_id", "expected_revision", "note", "dry_run")
@@ -288,20 +302,22 @@ class ResumeRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class ResumeResponse(_message.Message):
-    __slots__ = ("message", "changed", "replayed", "revision", "preview", "rollout")
+    __slots__ = ("message", "changed", "replayed", "revision", "replicas", "preview", "rollout")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
     ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     message: str
     changed: bool
     replayed: bool
     revision: int
+    replicas: int
     preview: _rollout_pb2.Preview
     rollout: _rollout_pb2.Rollout
-    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., replicas: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class FreezeRequest(_message.Message):
     __slots__ = ("component", "all", "expire_time", "request_id", "expected_revision", "note", "dry_run")
@@ -322,12 +338,13 @@ class FreezeRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., all: bool = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class FreezeResponse(_message.Message):
-    __slots__ = ("message", "changed", "replayed", "frozen_all", "revision", "preview", "rollout")
+    __slots__ = ("message", "changed", "replayed", "frozen_all", "revision", "replicas", "preview", "rollout")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     FROZEN_ALL_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
     ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     message: str
@@ -335,9 +352,10 @@ class FreezeResponse(_message.Message):
     replayed: bool
     frozen_all: bool
     revision: int
+    replicas: int
     preview: _rollout_pb2.Preview
     rollout: _rollout_pb2.Rollout
-    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., frozen_all: bool = ..., revision: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., frozen_all: bool = ..., revision: _Optional[int] = ..., replicas: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class UnfreezeRequest(_message.Message):
     __slots__ = ("component", "all", "request_id", "expected_revision", "note", "dry_run")
@@ -356,12 +374,13 @@ class UnfreezeRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., all: bool = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class UnfreezeResponse(_message.Message):
-    __slots__ = ("message", "changed", "replayed", "frozen_all", "revision", "preview", "rollout")
+    __slots__ = ("message", "changed", "replayed", "frozen_all", "revision", "replicas", "preview", "rollout")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     FROZEN_ALL_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
     ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     message: str
@@ -369,9 +388,10 @@ class UnfreezeResponse(_message.Message):
     replayed: bool
     frozen_all: bool
     revision: int
+    replicas: int
     preview: _rollout_pb2.Preview
     rollout: _rollout_pb2.Rollout
-    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., frozen_all: bool = ..., revision: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., frozen_all: bool = ..., revision: _Optional[int] = ..., replicas: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class QuarantineRequest(_message.Message):
     __slots__ = ("component", "tag", "request_id", "expected_revision", "note", "dry_run")
@@ -390,20 +410,22 @@ class QuarantineRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., tag: _Optional[str] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class QuarantineResponse(_message.Message):
-    __slots__ = ("message", "changed", "replayed", "revision", "preview", "rollout")
+    __slots__ = ("message", "changed", "replayed", "revision", "replicas", "preview", "rollout")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
     ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     message: str
     changed: bool
     replayed: bool
     revision: int
+    replicas: int
     preview: _rollout_pb2.Preview
     rollout: _rollout_pb2.Rollout
-    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., replicas: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class UnquarantineRequest(_message.Message):
     __slots__ = ("component", "tag", "request_id", "expected_revision", "note", "dry_run")
@@ -422,20 +444,22 @@ class UnquarantineRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., tag: _Optional[str] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class UnquarantineResponse(_message.Message):
-    __slots__ = ("message", "changed", "replayed", "revision", "preview", "rollout")
+    __slots__ = ("message", "changed", "replayed", "revision", "replicas", "preview", "rollout")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
     ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     message: str
     changed: bool
     replayed: bool
     revision: int
+    replicas: int
     preview: _rollout_pb2.Preview
     rollout: _rollout_pb2.Rollout
-    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., replicas: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class ListQuarantineRequest(_message.Message):
     __slots__ = ("component", "page_size", "page_token")
@@ -478,20 +502,22 @@ class SetOverrideRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., repo: _Optional[str] = ..., channel: _Optional[_Union[_rollout_pb2.Channel, str]] = ..., tag: _Optional[str] = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class SetOverrideResponse(_message.Message):
-    __slots__ = ("message", "changed", "replayed", "revision", "preview", "rollout")
+    __slots__ = ("message", "changed", "replayed", "revision", "replicas", "preview", "rollout")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
     ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     message: str
     changed: bool
     replayed: bool
     revision: int
+    replicas: int
     preview: _rollout_pb2.Preview
     rollout: _rollout_pb2.Rollout
-    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., replicas: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class DeleteOverrideRequest(_message.Message):
     __slots__ = ("component", "repo", "request_id", "expected_revision", "note", "dry_run")
@@ -510,20 +536,22 @@ class DeleteOverrideRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., repo: _Optional[str] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class DeleteOverrideResponse(_message.Message):
-    __slots__ = ("message", "changed", "replayed", "revision", "preview", "rollout")
+    __slots__ = ("message", "changed", "replayed", "revision", "replicas", "preview", "rollout")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
     ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     message: str
     changed: bool
     replayed: bool
     revision: int
+    replicas: int
     preview: _rollout_pb2.Preview
     rollout: _rollout_pb2.Rollout
-    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., replicas: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class BatchSetOverridesRequest(_message.Message):
     __slots__ = ("component", "overrides", "request_id", "expected_revision", "note", "dry_run")
@@ -542,20 +570,22 @@ class BatchSetOverridesRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., overrides: _Optional[_Iterable[_Union[OverrideChange, _Mapping]]] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class BatchSetOverridesResponse(_message.Message):
-    __slots__ = ("message", "changed", "replayed", "revision", "preview", "rollout")
+    __slots__ = ("message", "changed", "replayed", "revision", "replicas", "preview", "rollout")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
     ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     message: str
     changed: bool
     replayed: bool
     revision: int
+    replicas: int
     preview: _rollout_pb2.Preview
     rollout: _rollout_pb2.Rollout
-    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., replicas: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class OverrideChange(_message.Message):
     __slots__ = ("repo", "channel", "tag", "expire_time", "delete")
@@ -610,20 +640,22 @@ class SetPolicyRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., policy: _Optional[_Union[_rollout_pb2.Policy, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class SetPolicyResponse(_message.Message):
-    __slots__ = ("message", "changed", "replayed", "revision", "preview", "rollout")
+    __slots__ = ("message", "changed", "replayed", "revision", "replicas", "preview", "rollout")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
     ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     message: str
     changed: bool
     replayed: bool
     revision: int
+    replicas: int
     preview: _rollout_pb2.Preview
     rollout: _rollout_pb2.Rollout
-    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., replicas: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class GetPolicyRequest(_message.Message):
     __slots__ = ("component",)
@@ -678,20 +710,22 @@ class DeleteComponentRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., confirm: _Optional[str] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class DeleteComponentResponse(_message.Message):
-    __slots__ = ("message", "changed", "replayed", "revision", "preview", "rollout")
+    __slots__ = ("message", "changed", "replayed", "revision", "replicas", "preview", "rollout")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
     ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     message: str
     changed: bool
     replayed: bool
     revision: int
+    replicas: int
     preview: _rollout_pb2.Preview
     rollout: _rollout_pb2.Rollout
-    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., replicas: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class WhoAmIRequest(_message.Message):
     __slots__ = ()

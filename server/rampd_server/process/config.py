@@ -33,6 +33,7 @@ _OF_KUBERNETES = re.compile(
 is called `rampd` must not keep a server from starting. RAMPD_PORT as a mistaken setting has a number, and not `tcp://`.
 """
 MAX_WORKERS = 64
+MAX_WAIT_REPLICAS = 9
 MAX_METRICS_COMPONENTS = 10_000
 """As many as one namespace may have."""
 _DIGITS = 10
@@ -111,6 +112,13 @@ def _workers(value: object) -> int:
     text = str(value)
     if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= MAX_WORKERS:
         raise ValueError(f"{text!r} is not a whole number from 1 to {MAX_WORKERS}.")
+    return int(text)
+
+
+def _wait_replicas(value: object) -> int:
+    text = str(value)
+    if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS) or int(text) > MAX_WAIT_REPLICAS:
+        raise ValueError(f"{text!r} is not a whole number from 0 to {MAX_WAIT_REPLICAS}.")
     return int(text)
 
 
@@ -282,6 +290,11 @@ class Config(BaseSettings):
         default=True,
         description="wait for Redis if it does not answer at the start; off: end with an error",
     )
+    wait_replicas: Annotated[int, BeforeValidator(_wait_replicas)] = Field(
+        default=0,
+        description="how many replicas of your Redis a change waits for, half a second at most, so that its answer says how many "
+        "have it (docs/store.md)",
+    )
     namespace: Annotated[str, BeforeValidator(_namespace)] = Field(
         default="default",
         description="the part of the Redis that this server uses; servers with one namespace share all components",
@@ -406,6 +419,10 @@ def _what_does_not_fit(config: Config) -> list[str]:
         mistakes.append(f"{_names('tls_cert')} and {_names('tls_key')} go together: give both.")
     if config.tls_client_ca is not None and config.tls_cert is None:
         mistakes.append(f"{_names('tls_client_ca')} needs {_names('tls_cert')}.")
+    if config.wait_replicas and config.redis_url is None:
+        mistakes.append(
+            f"{_names('wait_replicas')} needs {_names('redis_url')}: the Valkey that rampd starts has no replicas."
+        )
     if config.access_file is not None and config.insecure_admin:
         mistakes.append(
             f"{_names('insecure_admin')} lets everybody in, and {_names('access_file')} says who gets in: leave one of them out."

@@ -107,6 +107,7 @@ async def respond(
         replayed=answer.is_replayed,
         message=answer.message,
         revision=answer.result.revision,
+        replicas=answer.replicas,
         preview=previewed,
         **fields,
     )

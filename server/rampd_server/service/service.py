@@ -32,6 +32,7 @@ from rampd_server.domain.rollout.protection import (
 )
 from rampd_server.domain.rollout.requirements import require_revision
 from rampd_server.domain.rollout.transition import transition
+from rampd_server.domain.wording import counted
 from rampd_server.metrics.counting import Count
 from rampd_server.ports import (
     SELF,
@@ -70,6 +71,8 @@ class Answer:
     is_replayed: bool = False
     before: Rollout | Absent | None = None
     """The component before the change; None if the answer is a replay, or if the component could not be read."""
+    replicas: int | None = None
+    """How many replicas of the store have the change, too; None: the store was not asked."""
 
 
 class Service:
@@ -79,8 +82,10 @@ class Service:
     Writers of overrides have a line of their own, because no verb depends on overrides.
     """
 
-    def __init__(self, store: Store, replica: Replica) -> None:
+    def __init__(self, store: Store, replica: Replica, *, wait_replicas: int = 0) -> None:
+        """`wait_replicas` is how many replicas of the store a change waits for."""
         self._store = store
+        self._wait_replicas = wait_replicas
         self._replica = replica
         self._lines: WeakValueDictionary[str, Line] = WeakValueDictionary()
         self._override_lines: WeakValueDictionary[str, Line] = WeakValueDictionary()
@@ -172,15 +177,17 @@ class Service:
                     return await attempt()
                 after = before if entry is None else self._store.apply(before, entry)
                 return Answer(after, stored.namespace, result, message, before=before)
+            replicas = None
             if entry is not None:
                 message += await self._take_in(author, entry)
+                replicas = entry.replicas
             present = self._replica.get(component)
             if present is not None and present.rollout.revision == result.revision:
-                return Answer(present.rollout, self._replica.namespace, result, message)
+                return Answer(present.rollout, self._replica.namespace, result, message, replicas=replicas)
             stored = await self._store.read(component)
             if entry is None:
                 message += await self._visible(author, component, stored.rollout.entry)
-            return Answer(stored.rollout, stored.namespace, result, message)
+            return Answer(stored.rollout, stored.namespace, result, message, replicas=replicas)
 
         line = self._override_lines.setdefault(component, Line())
         return await self._guarded(component, author, attempt, timeout_s, line=line)
@@ -385,9 +392,9 @@ class Service:
             f"{component} is deleted. A Release makes the component again, as number {gone.last_number + 1}. "
             f"Its data was damaged: {problem}{delay}"
         )
-        return Answer(
-            gone, self._replica.namespace, Result(gone.revision), message, before=known.rollout if known else None
-        )
+        before = known.rollout if known else None
+        result = Result(gone.revision)
+        return Answer(gone, self._replica.namespace, result, message, before=before, replicas=entry.replicas)
 
     async def _commit(
         self,
@@ -400,7 +407,7 @@ class Service:
         is_urgent: bool,
     ) -> Answer:
         result, message = _result(effect), effect.message
-        after = effect.after
+        after, replicas = effect.after, None
         self._replica.require_writable()
         if effect.changed:
             self._expect(author)
@@ -414,26 +421,34 @@ class Service:
                 is_exact=is_exact,
                 is_urgent=is_urgent,
             )
-            result = replace(result, revision=entry.revision)
+            result, replicas = replace(result, revision=entry.revision), entry.replicas
             message += await self._take_in(author, entry, after)
         else:
             await self._store.remember(author, result)
             message += await self._visible(author, after.component, after.entry)
-        return Answer(after, stored.namespace, result, message, before=stored.rollout)
+        return Answer(after, stored.namespace, result, message, before=stored.rollout, replicas=replicas)
 
     def _expect(self, author: Author) -> None:
         if not author.is_dry_run:
             self._replica.expect()
 
     async def _take_in(self, author: Author, entry: FeedEntry, after: Rollout | Absent | None = None) -> str:
-        """A write is visible on its own server before it answers. If it can't be, the sentence that is returned says so. The
-        entry of a dry run is not in the store, so there is nothing to log and nothing to take in.
+        """A write is visible on its own server before it answers. If it can't be, or if too few replicas of the store have it, the
+        sentences that are returned say so. The entry of a dry run is not in the store, so there is nothing to log and nothing
+        to take in.
         """
         if author.is_dry_run:
             return ""
         _log_change(author, entry)
         self._replica.offer(entry, after)
-        return await self._visible(author, entry.component, entry.id)
+        return await self._visible(author, entry.component, entry.id) + self._at_risk(entry)
+
+    def _at_risk(self, entry: FeedEntry) -> str:
+        if entry.replicas is None or entry.replicas >= self._wait_replicas:
+            return ""
+        have = f"{entry.replicas or 'none'} {'has' if entry.replicas < 2 else 'have'}"
+        waited = counted(self._wait_replicas, "replica")
+        return f" The change waited for {waited} of the store, and {have} it yet: a failover now may lose it."
 
     async def _visible(self, author: Author, component: str, entry_id: str) -> str:
         """Waits until this server answers with what the store had at a feed entry. An answer without a write needs this too:
@@ -492,8 +507,8 @@ class Service:
                     self.conflicts.add()
                     continue
                 replaced = what_it_replaces(before.freeze, Context(now_ms)) if after.freeze else ""
-                message = f"{is_frozen} now{end}.{replaced}{follows}"
-                return Answer(None, after, Result(0), message + await self._take_in(author, entry))
+                message = f"{is_frozen} now{end}.{replaced}{follows}{await self._take_in(author, entry)}"
+                return Answer(None, after, Result(0), message, replicas=entry.replicas)
 
         return await self._guarded("", author, attempt, timeout_s)
 

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
+from functools import partial
 from typing import Any, Final, Self
 from weakref import WeakSet
 
@@ -33,6 +34,10 @@ from rampd_server.tracing import switch
 DEADLINE_S: Final = 1.0
 """How long a call of Redis may take."""
 _MAX_CONNECTIONS: Final = 32
+_WAIT_SHARE: Final = 0.5
+"""The share of a call's time that a change may wait for replicas."""
+_SHORT_WAIT_MS: Final = 50
+"""How long the changes wait after one for which too few replicas answered."""
 
 
 class Link:
@@ -53,6 +58,7 @@ class Link:
         deadline_s: float = DEADLINE_S,
         reconnects: Count | None = None,
         finder: Finder | None = None,
+        wait_replicas: int = 0,
     ) -> None:
         self.client = client
         self.feed_client = feed_client
@@ -78,6 +84,9 @@ class Link:
         self._finder = finder
         self.primary_changes = finder.changes if finder else Count()
         """How often the store's primary has changed."""
+        self.wait_replicas = wait_replicas
+        """How many replicas a change waits for."""
+        self._longest_wait_ms = self._wait_ms = int(deadline_s * 1000 * _WAIT_SHARE)
         self._span = _spans()
 
     @classmethod
@@ -89,6 +98,7 @@ class Link:
         name: str = "",
         adopt_command: str = "",
         deadline_s: float = DEADLINE_S,
+        wait_replicas: int = 0,
     ) -> Self:
         """Returns a link to `redis://`, `rediss://` or `unix://`, or to the primary that the Sentinels of `redis+sentinel://` or
         `rediss+sentinel://` name.
@@ -113,6 +123,7 @@ class Link:
             deadline_s=deadline_s,
             reconnects=reconnects,
             finder=finder,
+            wait_replicas=wait_replicas,
         )
 
     async def follow(self) -> None:
@@ -223,13 +234,44 @@ class Link:
         component, expected_revision = named.get("component", ""), named.get("expected_revision")
         async with self.of_known_schema():
             reply = await self.run(name, keys, is_write=is_write, **named)
-            if reply[0] != Code.DONE:
-                error = self.refusal(
-                    reply, component=component, expected_revision=expected_revision, request_id=request_id
-                )
-                if error is not None:
-                    raise error
+            self._require_done(reply, component, expected_revision, request_id)
             return reply
+
+    async def commit(
+        self,
+        name: str,
+        keys: object = None,
+        /,
+        *,
+        request_id: str = "",
+        is_write: bool = True,
+        **named: Any,  # noqa: ANN401
+    ) -> tuple[list[Any], int | None]:
+        """As `write`, for a change that waits for replicas. Returns how many of them have it, too; None: nobody waits, or the script
+        has changed nothing.
+        """
+        if not self.wait_replicas or not is_write:
+            return await self.write(name, keys, request_id=request_id, is_write=is_write, **named), None
+        component, expected_revision = named.get("component", ""), named.get("expected_revision")
+        this = script(name)
+        run = partial(this.run_and_wait, replicas=self.wait_replicas, wait_ms=self._wait_ms)
+        async with self.of_known_schema():
+            reply, found = await self.call(
+                run, self.client, this.given(keys, self.keys, named), is_write=True, command=name
+            )
+            self._require_done(reply, component, expected_revision, request_id)
+        if found is None:
+            return reply, None
+        # The component's other writers wait meanwhile. While replicas are away, they do not wait for nothing.
+        self._wait_ms = self._longest_wait_ms if found >= self.wait_replicas else min(_SHORT_WAIT_MS, self._wait_ms)
+        return reply, found
+
+    def _require_done(self, reply: list[Any], component: str, expected_revision: int | None, request_id: str) -> None:
+        """Raises the error for an answer that refuses a write."""
+        if reply[0] != Code.DONE:
+            error = self.refusal(reply, component=component, expected_revision=expected_revision, request_id=request_id)
+            if error is not None:
+                raise error
 
     def refusal(
         self, reply: list[Any], *, component: str = "", expected_revision: int | None = None, request_id: str = ""

@@ -109,6 +109,25 @@ class Script:
         except exceptions.NoScriptError:
             return await client.eval(self.text, *given)
 
+    async def run_and_wait(
+        self,
+        client: Any,  # noqa: ANN401
+        given: Sequence[Any],
+        *,
+        replicas: int,
+        wait_ms: int,
+    ) -> tuple[Any, int | None]:
+        """Returns the answer, and how many replicas have what the script wrote; None if it wrote nothing. Waits until `replicas` have
+        it, up to `wait_ms`.
+
+        Both go over one connection, because Redis tells for each connection how far its own writes have come. The script is not
+        sent together with the question: if Redis has lost its text, the question would wait for nothing.
+        """
+        async with client.client() as connection:
+            answer = await self.run(connection, given)
+            found = await connection.wait(replicas, wait_ms) if answer[0] == Code.DONE else None
+        return answer, found
+
     async def run_many(self, client: Any, calls: Sequence[Sequence[Any]]) -> list[Any]:  # noqa: ANN401
         """Returns the answers of several calls in one exchange. A call that failed has an exception of redis-py as its answer."""
         replies = await self._exchange(client, calls)

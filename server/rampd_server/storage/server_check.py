@@ -39,6 +39,9 @@ async def check_server(link: Link) -> str:
     with redis_errors(link.keys.meta):
         async with asyncio.timeout(2 * link.deadline_s):
             schema = await link.client.hget(link.keys.meta, "schema")
+            if link.wait_replicas:
+                # Raises an error if the user may not ask.
+                await link.client.wait(0, 1)
             try:
                 info = await link.client.info("all")
             except exceptions.ResponseError as error:

@@ -282,8 +282,11 @@ class RedisStore:
         if not author.request_id:
             return
         request = _request_of(author)
-        reply = await self._write(
-            "remember_request", request, revision=result.revision, result=write_result(result, author)
+        reply = await self.link.write(
+            "remember_request",
+            revision=result.revision,
+            result=write_result(result, author),
+            **self._once(request),
         )
         if reply[0] == Code.REPLAYED:
             async with self.link.of_known_schema():
@@ -306,7 +309,7 @@ class RedisStore:
         difference = diff(before, after)
         patch = difference.patch().to_json()
         request = _request_of(author)
-        reply = await self._write(
+        reply, replicas = await self._commit(
             "commit_rollout",
             request,
             self.keys.component(after.component),
@@ -334,6 +337,7 @@ class RedisStore:
                 patch=patch,
                 is_deletion=difference.is_deletion,
                 base_entry=base_entry,
+                replicas=replicas,
             )
         return entry, numbered(after, entry.revision, entry.id)
 
@@ -341,7 +345,7 @@ class RedisStore:
         self, component: str, author: Author, *, problem: str, lowest: Absent
     ) -> tuple[FeedEntry, Absent]:
         request = _request_of(author)
-        reply = await self._write(
+        reply, replicas = await self._commit(
             "delete_damaged",
             request,
             self.keys.component(component),
@@ -364,6 +368,7 @@ class RedisStore:
                 patch=feed_entry.end(Absent(component, int(revision), int(last_number))),
                 is_deletion=True,
                 base_entry=base_entry,
+                replicas=replicas,
             )
         gone = self.apply(Absent(component, entry.revision - 1, entry=entry.base_entry), entry)
         if not isinstance(gone, Absent):
@@ -393,7 +398,7 @@ class RedisStore:
         if not changes:
             raise ValueError("no overrides to change")
         request = _request_of(author)
-        reply = await self._write(
+        reply, replicas = await self._commit(
             "commit_overrides",
             request,
             self.keys.component(component),
@@ -424,6 +429,7 @@ class RedisStore:
             patch=feed_entry.overrides_patch(int(time_ms)),
             overrides_set={repo: override for repo, override in changes.items() if override is not None},
             overrides_deleted=tuple(repo for repo, override in changes.items() if override is None),
+            replicas=replicas,
         )
         return entry, Result(int(revision))
 
@@ -432,7 +438,7 @@ class RedisStore:
     ) -> FeedEntry:
         old, new = _freeze_text(before), _freeze_text(after)
         request = _request_of(author)
-        reply = await self._write(
+        reply, replicas = await self._commit(
             "commit_namespace",
             request,
             **self._feed_limits,
@@ -445,7 +451,7 @@ class RedisStore:
         )
         if reply[0] == Code.REPLAYED:
             return await self._own_entry(request, reply[1])
-        return FeedEntry(reply[1], reply[2], namespace=after)
+        return FeedEntry(reply[1], reply[2], namespace=after, replicas=replicas)
 
     async def sweep_overrides(self, component: str, *, limit: int = 1000) -> int:
         reply = await self.link.write(
@@ -459,23 +465,28 @@ class RedisStore:
         )
         return int(reply[1])
 
-    async def _write(
-        self, name: str, request: Request, keys: ComponentKeys | None = None, /, **named: object
-    ) -> list[Any]:
-        """Calls `Link.write` with the arguments that make a write happen once for each request, or never for a dry run."""
-        return await self.link.write(
-            name,
-            keys,
-            is_write=not request.is_dry_run,
-            request_id=request.id,
-            request=self.keys.request(request.id),
-            epoch=self.link.epoch,
-            digest=request.digest,
-            nonce=request.nonce,
-            life_ms=request.life_ms,
-            dry_run=texts.write_flag(request.is_dry_run),
-            **named,
-        )
+    async def _commit(
+        self,
+        name: str,
+        request: Request,
+        keys: ComponentKeys | None = None,
+        /,
+        **named: Any,  # noqa: ANN401
+    ) -> tuple[list[Any], int | None]:
+        return await self.link.commit(name, keys, **self._once(request), **named)
+
+    def _once(self, request: Request) -> dict[str, Any]:
+        """The arguments of `Link.write` that make a write happen once for each request, or never for a dry run."""
+        return {
+            "is_write": not request.is_dry_run,
+            "request_id": request.id,
+            "request": self.keys.request(request.id),
+            "epoch": self.link.epoch,
+            "digest": request.digest,
+            "nonce": request.nonce,
+            "life_ms": request.life_ms,
+            "dry_run": texts.write_flag(request.is_dry_run),
+        }
 
     def _own_record(self, request: Request, text: str) -> StoredRecord:
         """Returns the record if an earlier attempt of this call wrote it. Raises ReplayedError if another call wrote it."""

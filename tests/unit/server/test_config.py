@@ -130,6 +130,7 @@ def test_every_field_has_a_flag_and_a_variable(monkeypatch):
         "workers": "3",
         "reflection": "no",
         "wait_for_store": "0",
+        "wait_replicas": "9",
         "namespace": "n",
         "prometheus_url": "https://p:1/path",
         "prometheus_timeout": "2.5",
@@ -641,6 +642,18 @@ def test_a_namespace_is_a_name(name):
 def test_workers_are_counted_from_1_to_64(count):
     [sentence] = mistakes(f"--workers={count}")
     assert sentence.startswith("--workers (RAMPD_WORKERS): ")
+
+
+@pytest.mark.parametrize("number", ["10", "-1", "one", "1.5", "٣"])
+def test_the_number_of_replicas_to_wait_for_is_checked(number):
+    [sentence] = mistakes("--redis-url=redis://h", f"--wait-replicas={number}")
+    assert sentence == f"--wait-replicas (RAMPD_WAIT_REPLICAS): {number!r} is not a whole number from 0 to 9."
+
+
+def test_the_store_of_rampd_itself_has_no_replicas_to_wait_for():
+    [sentence] = mistakes("--wait-replicas=1")
+    assert sentence.startswith("--wait-replicas (RAMPD_WAIT_REPLICAS) needs --redis-url (RAMPD_REDIS_URL)")
+    assert config("--wait-replicas=0").wait_replicas == 0
 
 
 @pytest.mark.parametrize("count", ["-1", "10001", "1.5", "many", "1" * 5000, ""])
