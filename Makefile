@@ -93,7 +93,7 @@ mutants: .venv/.dev ## Puts a fault into one line at a time, and fails if no tes
 
 nightly: .venv/.dev ## Runs all tests, the long ones too, and then the mutants.
 	RAMPD_NIGHTLY=1 $(BIN)/pytest -n $(TESTERS) --dist worksteal $(PYTEST)
-	$(BIN)/python -m tests.mutants
+	$(BIN)/python -m tests.mutants --at-once $(TESTERS)
 
 hooks: .venv/.dev ## Makes git run the checks of .pre-commit-config.yaml before each commit. Type it once.
 	@test -x $(BIN)/pre-commit || $(BIN)/pip install --quiet --disable-pip-version-check pre-commit

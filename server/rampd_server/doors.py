@@ -1,6 +1,7 @@
 """The doors of a server: which proof the server asks for at each of its addresses."""
 
 import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
@@ -79,11 +80,11 @@ def _by_other_socket(socket: Path) -> Callable[[str], str]:
 
 def _by_socket(socket: Path) -> Callable[[str], str]:
     def how_else(method: str) -> str:
+        # grpcurl's flag -unix is broken in its releases 1.9.2 and 1.9.3, so the address names the socket.
         return (
-            f"{method.rpartition('/')[2]} changes something, and this address serves reads only. Use the unix socket: "
-            # grpcurl's flag -unix is broken in its releases 1.9.2 and 1.9.3, so the address names the socket.
-            f"grpcurl -plaintext -d '{{…}}' unix://{quote(os.fsencode(socket))} {method} "
-            "(or start the server with --insecure-admin, which makes everybody who reaches the port an admin)."
+            f"{method.rpartition('/')[2]} changes something, and this address serves reads only. Use the unix socket: with rampd "
+            f"--server unix:{shlex.quote(str(socket))}, with grpcurl -plaintext -d '{{…}}' unix://{quote(os.fsencode(socket))} "
+            f"{method} (or start the server with --insecure-admin, which makes everybody who reaches the port an admin)."
         )
 
     return how_else

@@ -447,15 +447,19 @@ def test_a_stopping_server_ends_streams_and_refuses_calls_with_unavailable(
         server.event("serving")
         codes: set[object] = set()
         ends = threading.Event()
+        told_s: list[float] = []
 
         def ask() -> None:
-            """One connection that is kept, so that calls come while the server stops."""
+            """One connection that is kept, so that calls come while the server stops. If this thread gets its next turn only
+            after the time in which the server waits for calls, the server has closed the connection.
+            """
             with client(server) as http:
                 while not ends.is_set():
                     try:
                         answer = http.post("/rampd.v1.RolloutService/ListRollouts", json={})
                     except httpx.TransportError as error:
-                        codes.add(type(error).__name__)
+                        if not told_s or time.monotonic() - told_s[0] < http_server.KEPT_S:
+                            codes.add(type(error).__name__)
                         return
                     codes.add(answer.status_code if answer.status_code == 200 else answer.json()["code"])
 
@@ -469,6 +473,7 @@ def test_a_stopping_server_ends_streams_and_refuses_calls_with_unavailable(
             next(messages)
             asking = [pool.submit(ask) for _ in range(4)]
             eventually(lambda: 200 in codes)
+            told_s.append(time.monotonic())
             server.process.send_signal(number)
             *_, (flags, data) = messages
             assert (flags, json.loads(data)) == (END, {})

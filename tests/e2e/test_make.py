@@ -31,10 +31,10 @@ def directory(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(("variable", "flag"), [("PORT", "--listen"), ("HTTP_PORT", "--http")])
 def test_a_taken_port_is_reported_before_anything_is_installed(directory: Path, variable: str, flag: str) -> None:
-    free = free_port()
+    free = f"PORT={free_port()}", f"HTTP_PORT={free_port()}"
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = make(directory, "run", f"PORT={free}", f"{variable}={port}")
+        done = make(directory, "run", *free, f"{variable}={port}")
     assert done.returncode == 2
     assert done.stdout == (
         f"Port {port} is taken, perhaps by another rampd-server. To use free ports: make run ARGS='{flag} 127.0.0.1:0'. "

@@ -1,7 +1,7 @@
 """`make mutants`: makes one line at a time wrong, and checks that its test notices.
 
-A test that passes without the mechanism proves nothing. Each row of mutations.toml names a line and a test. The rows are
-tried in four copies of the repository at the same time. Ends with 1 if a test did not notice.
+A test that passes without the mechanism proves nothing. Each row of mutations.toml names a line and a test. Several rows are
+tried at the same time, each in a copy of the repository. Ends with 1 if a test did not notice.
 """
 
 import argparse
@@ -29,6 +29,9 @@ Row = tuple[Mutation, Verdict, float]
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
     parser.add_argument("--only", default="", metavar="TEXT", help="rows that have this text in any of their fields")
+    parser.add_argument(
+        "--at-once", type=int, default=AT_ONCE, metavar="N", help="how many rows are tried at the same time"
+    )
     parser.add_argument("--markdown", action="store_true", help="prints the table as it stands in a document")
     arguments = parser.parse_args()
     mutations = [each for each in load() if arguments.only in f"{each}"]
@@ -36,7 +39,7 @@ def main() -> int:
         print(f"No row has {arguments.only!r}: look into {LIST.relative_to(ROOT)}.")
         return 1
     began_s = time.monotonic()
-    rows = list(tried(mutations))
+    rows = list(tried(mutations, arguments.at_once))
     faults = [row for row in rows if row[1].is_fault]
     if arguments.markdown:
         print(markdown(rows))
@@ -46,15 +49,15 @@ def main() -> int:
     return 1 if faults else 0
 
 
-def tried(mutations: Sequence[Mutation]) -> Iterable[Row]:
+def tried(mutations: Sequence[Mutation], at_once: int = AT_ONCE) -> Iterable[Row]:
     """Returns the result of each mutation, in order. Prints a line as soon as each one ends."""
     with contextlib.ExitStack() as stack:
         free: SimpleQueue[Scratch] = SimpleQueue()
-        for _ in range(AT_ONCE):
+        for _ in range(at_once):
             free.put(stack.enter_context(scratch()))
         tests = list(dict.fromkeys(mutation.test for mutation in mutations))
         copy = free.get()
-        doubts = copy.without_mutation(tests, at_once=AT_ONCE)
+        doubts = copy.without_mutation(tests, at_once=at_once)
         free.put(copy)
         print(
             f"Without a mutation pass {sum(1 for doubt in doubts.values() if doubt is None)} of {counted(len(tests), 'test')}"
@@ -65,16 +68,16 @@ def tried(mutations: Sequence[Mutation]) -> Iterable[Row]:
             verdict = doubts[mutation.test] or copy.with_mutation(mutation)
             return mutation, verdict, time.monotonic() - began_s
 
-        for row in _at_once(free, verdict_of, mutations):
+        for row in _at_once(at_once, free, verdict_of, mutations):
             mutation, verdict, seconds = row
             print(f"{verdict:9} {seconds:5.1f} s  {mutation.protects}", flush=True)
             yield row
 
 
 def _at_once(
-    free: "SimpleQueue[Scratch]", do: Callable[[Scratch, Item], Found], items: Sequence[Item]
+    number: int, free: "SimpleQueue[Scratch]", do: Callable[[Scratch, Item], Found], items: Sequence[Item]
 ) -> Iterable[Found]:
-    """Does the work with each item, as many at a time as there are copies. Returns the results in order."""
+    """Does the work with each item, `number` at a time, each with a copy. Returns the results in order."""
 
     def with_a_copy(item: Item) -> Found:
         copy = free.get()
@@ -83,7 +86,7 @@ def _at_once(
         finally:
             free.put(copy)
 
-    with ThreadPoolExecutor(AT_ONCE) as threads:
+    with ThreadPoolExecutor(number) as threads:
         yield from threads.map(with_a_copy, items)
 
 

@@ -295,6 +295,7 @@ async def test_a_change_over_tcp_is_denied_and_the_message_says_what_to_type(wor
     assert (code, info.reason) == (grpc.StatusCode.PERMISSION_DENIED, "ROLE_REQUIRED")
     assert dict(info.metadata) == {"role": "admin"}
     assert f"grpcurl -plaintext -d '{{…}}' unix://{world.socket} rampd.v1.RolloutService/Ramp" in message
+    assert f"rampd --server unix:{world.socket}, " in message
     assert "--insecure-admin" in message
     assert world.rollout.calls == []
 

@@ -38,9 +38,9 @@ _PIECE: Final = 8 * 1024
 """How much of what comes at once is parsed at a time. In the worst case, chunks of one byte, this keeps the event loop for 10 ms."""
 _READ_AHEAD: Final = 64 * 1024
 """How much of the next requests a connection may send while it waits for an answer."""
+KEPT_S: Final = 0.5
+"""How long a stopping server goes on to answer calls on the connections that are open."""
 _LOOK_S: Final = 0.02
-_MOST_LOOKS: Final = 25
-"""How often a stopping server looks whether connections are still open, on which it answers calls."""
 _END_S: Final = 1.0
 
 
@@ -120,7 +120,7 @@ class HttpServer:
             return
         # A call that comes on an open connection gets an answer. If the connection were closed, the caller would not know
         # whether the call was carried out.
-        for _ in range(_MOST_LOOKS):
+        for _ in range(round(KEPT_S / _LOOK_S)):
             if not self._state.connections and not self._arriving:
                 break
             await asyncio.sleep(_LOOK_S)

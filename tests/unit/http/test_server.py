@@ -326,6 +326,31 @@ def test_what_comes_while_a_piece_waits_stays_behind_it(run: Run) -> None:
     assert bodies == [body]
 
 
+def test_a_stopping_server_answers_on_the_connections_that_are_open(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller whose connection is closed does not know whether its call was carried out."""
+    monkeypatch.setattr(server, "KEPT_S", 60.0)
+
+    async def main() -> None:
+        begun = asyncio.Event()
+        served = HttpServer(answers, stops=begun.set)
+        address = served.listen(Address("127.0.0.1", 0))
+        await served.start()
+        reader, writer = await opened(address)
+        writer.write(WHOLE)
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(SERVED)
+        stopping = asyncio.create_task(served.stop(0.1))
+        await begun.wait()
+        # Longer than several looks of the server.
+        await asyncio.sleep(0.2)
+        writer.write(WHOLE)
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(SERVED)
+        writer.close()
+        async with asyncio.timeout(60):
+            await stopping
+
+    run(main())
+
+
 def test_a_call_under_way_when_the_server_stops_ends_with_unavailable(run: Run) -> None:
     async def main() -> None:
         calls = Calls(one)
