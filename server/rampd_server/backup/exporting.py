@@ -31,8 +31,10 @@ class Exported(NamedTuple):
 async def export(
     store: RedisStore, namespace: str, write: Callable[[bytes], object], *, with_history: bool
 ) -> Exported:
-    """Writes the lines of an export of the store's namespace. Raises StartupError if there is nothing to export, or something that can't be read;
-    StoreUnavailableError, StoreResetError, StoreCorruptError.
+    """Writes the lines of an export of the store's namespace.
+
+    Raises StartupError if there is nothing to export, or something that can't be read; StoreUnavailableError, StoreResetError,
+    StoreCorruptError.
     """
     head = await head_of(store)
     store.set_epoch(head.epoch)
