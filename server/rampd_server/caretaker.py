@@ -2,7 +2,7 @@
 
 import asyncio
 import heapq
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from random import SystemRandom
 from typing import NamedTuple
 
@@ -22,6 +22,8 @@ _SWEEP_S = 3600.0
 """How often memory is searched for expired overrides. The store sweeps those that expired long ago."""
 _PIECE = 10_000
 """So many overrides are searched before other tasks get their turn."""
+_COMPONENTS = 100
+"""So many components are looked at before that."""
 _AT_ONCE = 2
 """How many components are tidied in one look that were there before the start: most of them have nothing to forget."""
 
@@ -102,7 +104,7 @@ class Caretaker:
             if self._frozen.get(component) == expire_ms:
                 del self._frozen[component]
             self._unsettled.add(component)
-        for component in list(self._unsettled):
+        async for component in _in_pieces(self._unsettled):
             if not self._service.is_unsettled(component):
                 self._unsettled.discard(component)
                 self._wait_for_freeze(component)
@@ -137,7 +139,7 @@ class Caretaker:
         """Drops the counts of ended trials, of forgotten releases and of deleted components."""
         for _ in range(min(_AT_ONCE, len(self._old))):
             self._untidy.add(self._old.pop())
-        for component in list(self._untidy):
+        async for component in _in_pieces(self._untidy):
             known = self._replica.get(component)
             if known is not None:
                 await self._by_itself(component, "forget", self._forget_of(known.rollout))
@@ -202,3 +204,11 @@ class Caretaker:
         self._unsettled |= components
         self._untidy |= self._seen.keys()
         self._old |= components - self._seen.keys()
+
+
+async def _in_pieces(components: Iterable[str]) -> AsyncIterator[str]:
+    """Yields each component. After a reading of everything these are all, and calls must not wait for all of them."""
+    for place, component in enumerate(list(components), 1):
+        yield component
+        if place % _COMPONENTS == 0:
+            await asyncio.sleep(0)
