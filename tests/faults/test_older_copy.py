@@ -139,7 +139,7 @@ def test_an_older_copy_under_running_servers_is_refused_until_an_adopt(store: St
 
         # A server that starts again remembers what the store must have. It is ready for jobs only.
         with (
-            testing.listening(one, store.url, wait_for_store=True, max_loss_s=MAX_LOSS_S) as at,
+            testing.listening(one, store.url, wait_for_store=False, max_loss_s=MAX_LOSS_S) as at,
             stubs(str(at.grpc)) as again,
         ):
             assert resolve(again).tag == "t2"
