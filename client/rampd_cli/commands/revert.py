@@ -1,5 +1,6 @@
 """`rampd revert`."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,14 +14,18 @@ if TYPE_CHECKING:
     from rampd import v1
 
 
-@make_command("revert", columns=COLUMNS, asks="`rampd revert --to TAG`, if there is a newer previous tag")
+@make_command(
+    "revert",
+    columns=COLUMNS,
+    asks="`rampd revert --to TAG`, if there is a newer previous tag, or if current came by a Revert",
+)
 @click.argument("component", type=COMPONENT)
 @click.option(
     "--to",
     type=PREVIOUS,
     default="",
     metavar="TAG",
-    help="The previous tag to go back to. Default: the newest. Asks if older.",
+    help="The previous tag to go back to. Default: the newest. Asks if older, and after another revert.",
 )
 @click.option(
     "--quarantine/--no-quarantine",
@@ -39,15 +44,30 @@ def command(session: Session, component: str, to: str, quarantine: bool, **optio
     """
     asks, seen = "", None
     if to and not options["yes"] and not options["dry_run"]:
-        rollout = session.admin().get_rollout(component)
-        asks, seen = _beyond_one(rollout, to), rollout.revision
+        admin = session.admin()
+        rollout, releases = admin.get_rollout(component), admin.list_releases(component)
+        asks, seen = _beyond_one(rollout, releases, to, quarantine=quarantine), rollout.revision
     return change(session, "revert", component, options, asks=asks, seen=seen, tag=to, quarantine=quarantine)
 
 
-def _beyond_one(rollout: "v1.Rollout", to: str) -> str:
-    """Says why there is no way back, if a tag is not the newest of the previous ones. The tags in between would be jumped over."""
-    tags = list(dict.fromkeys(each.tag for each in rollout.previous if each.tag != rollout.current.tag))
-    if to not in tags[1:]:
+def _beyond_one(rollout: "v1.Rollout", releases: "Iterable[v1.Release]", to: str, *, quarantine: bool) -> str:
+    """Says why there is no way back, if a Revert goes back over more than one version: the tags in between, or what an earlier Revert
+    has left. Empty if it goes back over one.
+    """
+    left = rollout.current.tag
+    tags = list(dict.fromkeys(each.tag for each in rollout.previous if each.tag != left))
+    is_restored = any(_was_left_for(each, rollout.current) for each in releases)
+    if to == left or (to not in tags[1:] and not is_restored):
         return ""
-    over = ", ".join([rollout.current.tag, *tags[: tags.index(to)]])
-    return f"{to} becomes current for everybody at once, and goes back over {over}."
+    over = ", ".join([left, *(tags[: tags.index(to)] if to in tags else [])])
+    asks = f"{to} becomes current for everybody at once, and goes back over {over}."
+    if is_restored:
+        asks += f" {left} is what the last Revert has restored."
+    return f"{asks} {left} is quarantined." if quarantine else asks
+
+
+def _was_left_for(release: "v1.Release", current: "v1.Release") -> bool:
+    """Whether a Revert left a release for current, at the moment at which it became current."""
+    from rampd._contract.release_end import REVERTED  # noqa: PLC0415 - only with --to
+
+    return release.end_reason.startswith(f"{REVERTED}{current.tag} ") and release.update_time == current.update_time
