@@ -1,10 +1,12 @@
 """`rampd revert`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from rampd_cli.advice import instead_of_rollback
 from rampd_cli.arguments import COMPONENT, PREVIOUS
 from rampd_cli.changing import COLUMNS, change, change_options
 from rampd_cli.command import command as make_command
@@ -47,7 +49,8 @@ def command(session: Session, component: str, to: str, quarantine: bool, **optio
         admin = session.admin()
         rollout, releases = admin.get_rollout(component), admin.list_releases(component)
         asks, seen = _beyond_one(rollout, releases, to, quarantine=quarantine), rollout.revision
-    return change(session, "revert", component, options, asks=asks, seen=seen, tag=to, quarantine=quarantine)
+    with _advice_on_current(session, component):
+        return change(session, "revert", component, options, asks=asks, seen=seen, tag=to, quarantine=quarantine)
 
 
 def _beyond_one(rollout: "v1.Rollout", releases: "Iterable[v1.Release]", to: str, *, quarantine: bool) -> str:
@@ -71,3 +74,18 @@ def _was_left_for(release: "v1.Release", current: "v1.Release") -> bool:
     from rampd._contract.release_end import REVERTED  # noqa: PLC0415 - only with --to
 
     return release.end_reason.startswith(f"{REVERTED}{current.tag} ") and release.update_time == current.update_time
+
+
+@contextmanager
+def _advice_on_current(session: Session, component: str) -> Iterator[None]:
+    """If the block is refused because next is rolled out, the person also reads how to leave current all the same."""
+    from rampd.errors import FailedPreconditionError, RampdError  # noqa: PLC0415 - it is slow to import
+
+    try:
+        yield
+    except FailedPreconditionError as error:
+        if error.reason == "ROLLOUT_IN_PROGRESS":
+            with suppress(RampdError):
+                if line := instead_of_rollback(session.admin().get_rollout(component), session.at):
+                    error.add_note(line)
+        raise
