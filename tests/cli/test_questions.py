@@ -114,6 +114,20 @@ def test_one_step_back_from_what_came_after_a_revert_asks_nothing(
     assert (screen.code, "[y/N]" in screen.text) == (0, False)
 
 
+@pytest.mark.parametrize("words", [[], ["--no-quarantine"]])
+def test_to_undo_a_revert_asks_only_if_it_quarantines_what_was_restored(
+    person: AtTerminal, admin: Admin, component: str, words: list[str]
+) -> None:
+    for tag in ("0.1", "0.2"):
+        admin.release(component, tag, expedite=True)
+    admin.revert(component, quarantine=False)
+
+    screen = person("revert", component, "--to", "0.2", *words, typed="y\n")
+
+    assert (screen.code, "[y/N]" in screen.text) == (0, not words)
+    assert admin.get_rollout(component).current.tag == "0.2"
+
+
 def test_a_second_step_back_without_a_terminal_names_yes(cli: Run, admin: Admin, component: str) -> None:
     for tag in ("0.1", "0.2", "1.0"):
         admin.release(component, tag, expedite=True)

@@ -54,12 +54,13 @@ def command(session: Session, component: str, to: str, quarantine: bool, **optio
 
 
 def _beyond_one(rollout: "v1.Rollout", releases: "Iterable[v1.Release]", to: str, *, quarantine: bool) -> str:
-    """Says why there is no way back, if a Revert goes back over more than one version: the tags in between, or what an earlier Revert
-    has left. Empty if it goes back over one.
+    """Says why there is no way back, if a Revert goes back over more than one version: the tags in between, or what the last Revert
+    has restored. Empty if it goes back over one. A Revert that only undoes the last one, without a quarantine, is none of them.
     """
     left = rollout.current.tag
     tags = list(dict.fromkeys(each.tag for each in rollout.previous if each.tag != left))
-    is_restored = any(_was_left_for(each, rollout.current) for each in releases)
+    before_revert = [each.tag for each in releases if _was_left_for(each, rollout.current)]
+    is_restored = bool(before_revert) and (quarantine or to not in before_revert)
     if to == left or (to not in tags[1:] and not is_restored):
         return ""
     over = ", ".join([left, *(tags[: tags.index(to)] if to in tags else [])])
