@@ -60,6 +60,7 @@ _PURPOSES: Final = {
     "unfreeze {component}": "to end {freeze}, if you know that its reason is gone",
     "abandon {component}": "to drop next",
     "rollback {component}": "to take next away from everybody",
+    "resume {component}": "to go on all the same",
     "revert {component}": "to give everybody the version before current",
     _TO_BEFORE: "to give everybody {tag} again",
     "ramp {component} PERCENT": "to give it to a share of the repos first",
@@ -93,7 +94,7 @@ def after_refusal(error: Exception, command: str, given: Mapping[str, Any], at: 
 
 
 def after_change(verb: str, response: Any, given: Mapping[str, Any], at: str = "") -> str:
-    """Returns the line that says what to type after a change that was made, or that was made before; empty if nothing is left to
+    """Returns the lines that say what to type after a change that was made, or that was made before; empty if nothing is left to
     do.
 
     `verb` is the name of the method of Admin, and `given` are its arguments. `at`: see `Session.at`.
@@ -101,23 +102,83 @@ def after_change(verb: str, response: Any, given: Mapping[str, Any], at: str = "
     if not response.HasField("rollout"):
         return ""
     rollout, shape = response.rollout, ""
-    before = next((each.tag for each in rollout.previous if each.tag != rollout.current.tag), "")
+    before = _before(rollout)
     tag = _word(before)
+    if verb == "ramp" and rollout.next_percent and _fails(rollout):
+        return f"{_paused(rollout, 'is')}\n{after_pause(rollout, at)}"
     if verb == "quarantine" and rollout.current.tag == given.get("tag"):
         shape = _TO_BEFORE if tag else "status {component}" if before else _BY_REASON["NO_PREVIOUS"]
     elif verb == "revert" and not response.changed and not given.get("tag"):
-        shape = "status {component}"
+        shape = _TO_BEFORE if tag else "status {component}"
     elif rollout.freezes and (verb == "unfreeze" or (verb == "release" and _waits(rollout))):
-        shape = "status {component}" if any(freeze.all for freeze in rollout.freezes) else "unfreeze {component}"
+        shape = _what_thaws(rollout)
     freeze = _freeze(rollout.freezes[0]) if rollout.freezes else ""
     return _line(shape, component=_component({"component": rollout.component}), freeze=freeze, tag=tag, at=at)
 
 
-def _line(shape: str, *, at: str, **parts: str) -> str:
+def after_pause(rollout: Any, at: str) -> str:
+    """Returns the lines that say what to type about what automation has paused because something is wrong: first what takes it away.
+    `at`: see `Session.at`.
+    """
+    shapes, freeze = ["rollback {component}", "resume {component}"], ""
+    if rollout.freezes:
+        # What is frozen does not resume.
+        shapes[1] = _what_thaws(rollout)
+        freeze = _freeze(rollout.freezes[0])
+    name = _component({"component": rollout.component})
+    return "\n".join(_line(shape, component=name, freeze=freeze, at=at) for shape in shapes)
+
+
+def before_finalize(rollout: Any) -> str:
+    """Says that automation has paused next because it fails, in a sentence. Empty if it has not."""
+    return _paused(rollout, "was") if _fails(rollout) else ""
+
+
+def after_finalize(rollout: Any, at: str) -> str:
+    """Returns the line that says what to type if the new current is bad. `at`: see `Session.at`."""
+    shape = "revert {component}" if _before(rollout) else _BY_REASON["NO_PREVIOUS"]
+    return _line(shape, component=_component({"component": rollout.component}), at=at)
+
+
+def instead_of_rollback(rollout: Any, at: str) -> str:
+    """Returns the line that says what to type if current is bad while next is rolled out; empty if there is no version before it.
+    `at`: see `Session.at`.
+    """
+    tag = _word(_before(rollout))
+    purpose = f"to give everybody {tag} again, and to take next away, too"
+    name = _component({"component": rollout.component})
+    return _line(_TO_BEFORE if tag else "", purpose, component=name, tag=tag, at=at)
+
+
+def _line(shape: str, purpose: str = "", *, at: str, **parts: str) -> str:
     if not shape:
         return ""
-    purpose = f", {_PURPOSES[shape].format(**parts)}" if shape in _PURPOSES else ""
-    return f"Next{purpose}: rampd {shape.format(**parts)}{at}"
+    what_for = purpose or _PURPOSES.get(shape, "").format(**parts)
+    return f"Next{', ' if what_for else ''}{what_for}: rampd {shape.format(**parts)}{at}"
+
+
+def _before(rollout: Any) -> str:
+    """The tag that a Revert goes to. Empty if there is none."""
+    return next((each.tag for each in rollout.previous if each.tag != rollout.current.tag), "")
+
+
+def _fails(rollout: Any) -> bool:
+    """Whether automation has paused next because it fails."""
+    from rampd import v1  # noqa: PLC0415 - the answer of the call imports it anyway
+
+    of_failures = {v1.PAUSE_CAUSE_RELATIVE_GUARD, v1.PAUSE_CAUSE_ABSOLUTE_GUARD, v1.PAUSE_CAUSE_CHECK_FAILED}
+    return rollout.paused and rollout.pause.cause in of_failures
+
+
+def _paused(rollout: Any, verb: str) -> str:
+    from rampd._contract.wording import inside, one_line  # noqa: PLC0415 - only for what is paused
+
+    pause = rollout.pause
+    return f"{one_line(rollout.next.tag)} {verb} paused by {one_line(pause.actor)}: {inside(one_line(pause.reason))}."
+
+
+def _what_thaws(rollout: Any) -> str:
+    return "status {component}" if any(freeze.all for freeze in rollout.freezes) else "unfreeze {component}"
 
 
 def _freeze(freeze: Any) -> str:

@@ -8,7 +8,14 @@ from rampd import v1
 from rampd.errors import RampdError
 from rampd.testing import RampdServer
 from rampd.v1 import release_service_pb2, rollout_service_pb2
-from rampd_cli.advice import _BY_REASON, _PURPOSES, after_change, after_refusal, command_of_verb
+from rampd_cli.advice import (
+    _BY_REASON,
+    _PURPOSES,
+    after_change,
+    after_pause,
+    after_refusal,
+    command_of_verb,
+)
 from rampd_cli.app import SECTIONS, root
 from tests.cli.conftest import AtTerminal, Run
 
@@ -133,6 +140,11 @@ def test_each_command_line_of_the_advice_is_one(run: Run) -> None:
         ([], ["quarantine", "add", "{c}", "9.9"], ""),
         (["revert {c}"], ["revert", "{c}"], "Next: rampd status {c}"),
         (["revert {c}"], ["revert", "{c}", "--to", "1.0"], ""),
+        (
+            ["release {c} 3.0 --expedite --yes", "revert {c}"],
+            ["revert", "{c}"],
+            "Next, to give everybody 1.0 again: rampd revert {c} --to 1.0",
+        ),
         ([], ["revert", "{c}"], ""),
         (
             ["freeze {c} --note busy --actor ada"],
@@ -155,6 +167,62 @@ def test_a_change_that_leaves_something_to_do_says_what_to_type(
     assert screen.code == 0
     said = [line for line in screen.text.splitlines() if line.startswith("Next")]
     assert said == ([expected.format(c=component)] if expected else [])
+
+
+def test_a_current_that_is_bad_during_a_rollout_is_left_with_its_tag_or_next_is_taken_away(
+    person: AtTerminal, component: str
+) -> None:
+    """Given a Revert that is refused because next is at 30 %, expect both ways, each with what it does, and that both work."""
+    for line in ("release {c} 1.0", "release {c} 2.0 --expedite --yes", "release {c} 3.0", "ramp {c} 30"):
+        assert person(*line.format(c=component).split()).code == 0
+
+    screen = person("revert", component)
+
+    *_, other, first = screen.text.splitlines()
+    assert screen.code == 1
+    assert other == (
+        f"Next, to give everybody 1.0 again, and to take next away, too: rampd revert {component} --to 1.0"
+    )
+    assert first == f"Next, to take next away from everybody: rampd rollback {component}"
+    assert person("revert", component, "--to", "1.0").code == 0
+
+
+@pytest.mark.parametrize(
+    ("freezes", "on"),
+    [
+        ([], "Next, to go on all the same: rampd resume restyler"),
+        (
+            [v1.FreezeStatus(actor="ada")],
+            "Next, to end the freeze by ada, if you know that its reason is gone: rampd unfreeze restyler",
+        ),
+        ([v1.FreezeStatus(all=True)], "Next: rampd status restyler"),
+    ],
+    ids=["not frozen", "frozen", "all frozen"],
+)
+def test_what_automation_has_paused_is_taken_away_first(freezes: list[v1.FreezeStatus], on: str) -> None:
+    rollout = v1.Rollout(component="restyler", freezes=freezes)
+
+    assert after_pause(rollout, "") == f"Next, to take next away from everybody: rampd rollback restyler\n{on}"
+
+
+@pytest.mark.parametrize("cause", v1.PauseCause.values())
+def test_a_ramp_of_what_automation_has_paused_because_it_fails_warns(cause: v1.PauseCause) -> None:
+    fails = {v1.PAUSE_CAUSE_RELATIVE_GUARD, v1.PAUSE_CAUSE_ABSOLUTE_GUARD, v1.PAUSE_CAUSE_CHECK_FAILED}
+    pause = v1.PauseStatus(actor="rampd", cause=cause, reason="2 fails more often than 1.")
+    rollout = v1.Rollout(component="pay", next=v1.Release(tag="2"), next_percent=60, paused=True, pause=pause)
+
+    said = after_change("ramp", v1.RampResponse(rollout=rollout, changed=True), {}).splitlines()
+
+    assert said[:2] == (
+        [
+            "2 is paused by rampd: 2 fails more often than 1.",
+            "Next, to take next away from everybody: rampd rollback pay",
+        ]
+        if cause in fails
+        else []
+    )
+    rollout.next_percent = 0
+    assert not after_change("ramp", v1.RampResponse(rollout=rollout, changed=True), {})
 
 
 @pytest.mark.parametrize("verb", ["release", "unfreeze"])

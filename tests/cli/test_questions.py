@@ -6,7 +6,7 @@ import pty
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import grpc
@@ -81,6 +81,64 @@ def test_going_back_asks_only_beyond_one(
 
     assert (screen.code, "[y/N]" in screen.text) == (0, asks)
     assert ("goes back over 1.0, 0.2." in screen.text) is asks
+
+
+@pytest.mark.parametrize("mark", [True, False], ids=["quarantine", "no quarantine"])
+def test_a_second_step_back_is_beyond_one(person: AtTerminal, admin: Admin, component: str, mark: bool) -> None:
+    """Given a current that a Revert has restored, expect a question that names it before it is left, too."""
+    for tag in ("0.1", "0.2", "1.0"):
+        admin.release(component, tag, expedite=True)
+    admin.revert(component, quarantine=mark)
+    words = ("revert", component, "--to", "0.1", *([] if mark else ["--no-quarantine"]))
+
+    screen = person(*words, typed="n\n")
+
+    assert (screen.code, admin.get_rollout(component).current.tag) == (5, "0.2")
+    said = screen.text.replace("\n", " ")
+    assert "0.2 is what the last Revert has restored." in said
+    assert ("0.2 is quarantined. Go on?" in said) is mark
+    assert person(*words, "--yes").code == 0
+    assert admin.get_rollout(component).current.tag == "0.1"
+
+
+def test_one_step_back_from_what_came_after_a_revert_asks_nothing(
+    person: AtTerminal, admin: Admin, component: str
+) -> None:
+    """Given a tag that a Revert has restored once, and that a release has made current now, expect no question."""
+    for tag in ("0.1", "0.2"):
+        admin.release(component, tag, expedite=True)
+    admin.revert(component)
+    for tag in ("1.0", "0.1"):
+        admin.release(component, tag, expedite=True)
+
+    screen = person("revert", component, "--to", "1.0", typed="n\n")
+
+    assert (screen.code, "[y/N]" in screen.text) == (0, False)
+
+
+@pytest.mark.parametrize("words", [[], ["--no-quarantine"]])
+def test_to_undo_a_revert_asks_only_if_it_quarantines_what_was_restored(
+    person: AtTerminal, admin: Admin, component: str, words: list[str]
+) -> None:
+    for tag in ("0.1", "0.2"):
+        admin.release(component, tag, expedite=True)
+    admin.revert(component, quarantine=False)
+
+    screen = person("revert", component, "--to", "0.2", *words, typed="y\n")
+
+    assert (screen.code, "[y/N]" in screen.text) == (0, not words)
+    assert admin.get_rollout(component).current.tag == "0.2"
+
+
+def test_a_second_step_back_without_a_terminal_names_yes(cli: Run, admin: Admin, component: str) -> None:
+    for tag in ("0.1", "0.2", "1.0"):
+        admin.release(component, tag, expedite=True)
+    admin.revert(component)
+
+    ran = cli("revert", component, "--to", "0.1")
+
+    assert (ran.code, "--yes" in ran.err) == (2, True)
+    assert admin.get_rollout(component).current.tag == "0.2"
 
 
 @pytest.mark.parametrize(
@@ -178,9 +236,9 @@ def test_going_back_goes_no_further_than_what_was_seen(
         admin.release(component, tag, expedite=True)
     beyond_one = revert._beyond_one
 
-    def late(rollout: v1.Rollout, to: str) -> str:
+    def late(rollout: v1.Rollout, releases: Iterable[v1.Release], to: str, *, quarantine: bool) -> str:
         admin.release(component, "2.0", expedite=True)
-        return beyond_one(rollout, to)
+        return beyond_one(rollout, releases, to, quarantine=quarantine)
 
     monkeypatch.setattr(revert, "_beyond_one", late)
     screen = person("revert", component, "--to", "0.1", typed="y\n")

@@ -191,6 +191,26 @@ def test_all_forms_have_the_jobs_of_a_current_that_fails_and_a_new_next_hides_no
         out = rampd("status", "-o", "table").out
         assert "restyler  1.0  20 of 20 failed (100 %) since " in out
         assert "to look closer: rampd status restyler" in out
+        one = rampd("status", "restyler", "-o", "table").out
+        assert "Jobs of current fail more often than usual: 20 of 20 failed (100 %) since " in one.replace(
+            "\n           ", " "
+        )
+
+
+def test_one_component_is_judged_by_what_is_usual_among_all_as_in_the_list(
+    rampd: Run, rampd_server: RampdServer
+) -> None:
+    for component in "abcde":
+        assert rampd("release", component, "1.0").code == 0
+    resolver = rampd_server.resolver()
+    for component in "abcde":
+        for number in range(20):
+            with resolver.job(component, repo=f"acme/{number}") as job:
+                job.failed()
+    resolver.close()
+
+    for words in ([], ["a"]):
+        assert "more often" not in rampd("status", *words, "-o", "table").out
 
 
 def test_a_state_of_a_later_server_is_shown_by_its_number() -> None:

@@ -296,6 +296,41 @@ def test_a_next_hides_neither_that_current_fails_nor_how_to_go_back(make: Callab
     assert "rampd revert" not in both(rollouts.with_current(make(), (50_000, 112), (60, 0)))[0]
 
 
+def test_a_component_alone_says_that_current_fails_as_the_list_of_all_does() -> None:
+    bad = rollouts.with_current(rollouts.steady(), (50_000, 112), (60, 12))
+
+    one, everything = both(bad)
+
+    said = "12 of 60 failed (20.0 %) since 13:50 UTC, before 0.2 %"
+    assert f"Now        Jobs of current fail more often than usual: {said}.\n" in one
+    assert "to go back to 20200228: rampd revert restyler\n" in one
+    assert "Jobs of current fail more often than usual\n" in everything
+    assert said in everything
+
+
+def test_a_component_that_fails_as_often_as_all_others_is_not_said_to_fail() -> None:
+    """Given a rate that is usual among all components, expect that the component alone is judged by it, too."""
+    rollout = rollouts.with_current(rollouts.ramping(), (1_000, 50))
+
+    alone = text_of(Known([rollout], [Detail(rollout)]), 200)
+    among_all = text_of(Known([rollout], [Detail(rollout, usual_rate=0.05)]), 200)
+
+    assert ("fail more often" in alone, "rampd revert" in alone) == (True, True)
+    assert ("fail more often" in among_all, "rampd revert" in among_all) == (False, False)
+
+
+@pytest.mark.parametrize("has_words_of_server", [True, False])
+def test_what_is_held_and_paused_says_that_a_ramp_does_not_end_the_pause(has_words_of_server: bool) -> None:
+    rollout = rollouts.held()
+    found = Detail(rollout, says="20200409 is held." if has_words_of_server else "")
+    assert "stays paused" not in text_of(Known([rollout], [found]), 200) + text_of(Known([rollout]), 200)
+
+    rollout.paused, rollout.pause.actor = True, "rampd"
+
+    for text in (text_of(Known([rollout], [found]), 200), text_of(Known([rollout]), 200)):
+        assert "It stays paused by rampd, also after a Ramp, until somebody resumes it." in text
+
+
 def test_the_pipe_has_the_counts_of_current_that_a_person_sees() -> None:
     cells = dict(zip(COLUMNS, row(rollouts.with_current(rollouts.ramping(), (50_000, 112), (60, 12))), strict=True))
 

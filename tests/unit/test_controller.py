@@ -13,7 +13,10 @@ from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.automation_policy import AfterRollback, Automation, Check, OnRegression, Step
 from rampd_server.domain.rollout.commands import ground_of
 from rampd_server.domain.rollout.model import Freeze, Pause, Rollout
+from rampd_server.domain.rollout.moves import Context
 from rampd_server.domain.rollout.progress import Cause, Driver, Progress
+from rampd_server.domain.rollout.standing import standing
+from rampd_server.domain.rollout.transition import transition
 from tests.rollouts import NOW, after, held, rolling_out, steady
 
 MINUTE_MS = 60_000
@@ -355,6 +358,46 @@ def test_a_second_pause_keeps_the_new_trial_that_the_first_requires():
 
         assert resumed.trial == rollout.trial + 1
         assert resumed.progress.said == frozenset()
+
+
+def found_worse(rollout: Rollout) -> Rollout:
+    """Returns the rollout after the decision about BAD."""
+    decision = deciding(rollout, rollout.progress, BAD)
+    command = commands.Decide(decision.progress, decision.command)
+    changed = transition(rollout, command, Context(NOW, "rampd", decision.reason)).after
+    assert isinstance(changed, Rollout)
+    return changed
+
+
+def said(rollout: Rollout) -> str:
+    assert rollout.next_release is not None
+    return standing(rollout, rollout.next_release, Context(NOW))
+
+
+def test_a_pause_of_an_earlier_trial_says_so_once_and_gives_way_to_what_the_new_trial_finds():
+    """Given a guard's pause, a Rollback and a Ramp, expect that no sentence about the old outcomes reads as one about the new."""
+    bad = found_worse(at(1000, Automation(on_regression=OnRegression.PAUSE)))
+    assert bad.pause is not None
+    assert "Rollback takes it away. Resume goes on as trial 2: outcomes are counted from 0." in said(bad)
+
+    held = after(bad, commands.Rollback())
+    again = after(held, commands.Ramp(1000))
+    later = after(again, commands.Rollback(), commands.Ramp(1000))
+
+    for rollout in (again, later):
+        assert rollout.pause is not None
+        assert rollout.pause.note == f"{bad.pause.note} That was in trial 1."
+        assert said(rollout).endswith("That was in trial 1. Rollback takes it away. Resume goes on.")
+    found = found_worse(later)
+    assert found.pause is not None
+    assert "That was in trial" not in found.pause.note
+    assert said(found).endswith("Resume goes on as trial 4: outcomes are counted from 0.")
+
+
+def test_a_pause_of_a_person_is_of_no_trial():
+    paused = after(rolling_out(), commands.Pause(), commands.Rollback(), commands.Ramp(4000))
+
+    assert paused.pause == after(rolling_out(), commands.Pause()).pause
 
 
 def test_the_cause_of_a_pause_may_be_reported_again_after_resume():

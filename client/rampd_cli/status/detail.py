@@ -14,11 +14,22 @@ from rampd_cli.drawing.clock import Clock
 from rampd_cli.drawing.paragraph import labelled, wrapped
 from rampd_cli.drawing.screen import Screen
 from rampd_cli.status.channels import channels
-from rampd_cli.status.failing_view import told_of_current
+from rampd_cli.status.failing import Failing, failing_one
+from rampd_cli.status.failing_view import told_of_current, told_of_failing
 from rampd_cli.status.known import Detail, Overrides
 from rampd_cli.status.last_events import last_events
 from rampd_cli.status.plan import steps_of, what_is_next
-from rampd_cli.status.standing import Kind, Standing, current_in_quarantine, frozen, standing, told, ways, ways_back
+from rampd_cli.status.standing import (
+    Kind,
+    Standing,
+    current_in_quarantine,
+    frozen,
+    standing,
+    still_paused,
+    told,
+    ways,
+    ways_back,
+)
 
 EVENTS: Final = 5
 """The number of events that are shown."""
@@ -30,12 +41,13 @@ _QUARANTINED: Final = 20
 def detail(found: Detail, clock: Clock, screen: Screen, *, at: str = "") -> list[Text]:
     """Returns the lines to print. `at`: see `Session.at`."""
     rollout, stands = found.rollout, standing(found.rollout)
+    fails = failing_one(rollout, found.usual_rate)
     lines = _head(rollout, stands, clock, screen)
     if rollout.HasField("current"):
         lines += channels(rollout, screen)
     about: list[tuple[str, Iterable[Text]]] = [
-        ("Now", _now(found, stands, clock, screen)),
-        ("To type", _ways(rollout, screen, at)),
+        ("Now", _now(found, stands, fails, clock, screen)),
+        ("To type", _ways(rollout, screen, at, is_failing=fails is not None)),
         ("Current", (line for text in told_of_current(rollout, clock) for line in _paragraph(text, screen))),
         ("Evidence", _evidence(rollout, screen)),
         ("Plan", _plan(rollout, screen)),
@@ -73,18 +85,21 @@ def _paragraph(text: str, screen: Screen, style: str = "") -> Iterator[Text]:
     return (Text(line, style=style) for line in wrapped(text, screen.width - _LABEL))
 
 
-def _ways(rollout: v1.Rollout, screen: Screen, at: str) -> Iterator[Text]:
-    for why, way in (*ways(rollout, at=at), *ways_back(rollout, at=at)):
+def _ways(rollout: v1.Rollout, screen: Screen, at: str, *, is_failing: bool) -> Iterator[Text]:
+    for why, way in (*ways(rollout, at=at), *ways_back(rollout, is_failing=is_failing, at=at)):
         yield from labelled(f"{why}:", way, screen.width - _LABEL, style=palette.TITLE)
 
 
-def _now(found: Detail, stands: Standing, clock: Clock, screen: Screen) -> Iterator[Text]:
-    """What the server says about it. If it says nothing, what the state says."""
+def _now(found: Detail, stands: Standing, fails: Failing | None, clock: Clock, screen: Screen) -> Iterator[Text]:
+    """What the server says about it. If it says nothing, what the state says. Then, whether current fails."""
     said = told(found.rollout, clock)
     if found.says and stands.kind is not Kind.DAMAGED:
         unconfirmed = stands.reason if stands.kind is Kind.UNCONFIRMED else ""
-        said = " ".join(filter(None, (current_in_quarantine(found.rollout), unconfirmed, found.says)))
+        parts = (current_in_quarantine(found.rollout), unconfirmed, found.says, still_paused(found.rollout))
+        said = " ".join(filter(None, parts))
     yield from _paragraph(one_line(said), screen, palette.BAD if stands.kind is Kind.DAMAGED else "")
+    if fails is not None:
+        yield from _paragraph(told_of_failing(fails, clock), screen, palette.BAD)
 
 
 def _evidence(rollout: v1.Rollout, screen: Screen) -> Iterator[Text]:

@@ -20,7 +20,7 @@ _ENOUGH_JOBS: Final = 20
 _FEWEST_FAILURES: Final = 3
 _FLEET: Final = 5
 """With fewer components, there is no rate that is usual among them."""
-_LEAST_RATE: Final = 0.01
+LEAST_RATE: Final = 0.01
 """A lower rate is never too high."""
 _SURE: Final = 3.0
 """How sure it is that the rate is too high, in standard errors: among a thousand components as usual, about one is named."""
@@ -44,11 +44,16 @@ def failing(rollouts: Sequence[v1.Rollout]) -> list[Failing]:
     """Returns the components whose current fails more often than before, or more often than is usual among them. The one whose
     current has turned bad most is the first.
     """
+    usual = usual_rate(rollouts)
+    found = [judged for each in rollouts if (judged := failing_one(each, usual)) is not None]
+    return sorted(found, key=lambda each: (-each.times, each.rollout.component))
+
+
+def usual_rate(rollouts: Sequence[v1.Rollout]) -> float:
+    """Returns the failure rate that is usual among components, or `LEAST_RATE` if they are too few."""
     totals = [count for each in rollouts if (count := whole(each)) is not None and count.jobs >= _ENOUGH_JOBS]
     rates = [count.failures / count.jobs for count in totals]
-    usual = max(median(rates), _LEAST_RATE) if len(rates) >= _FLEET else _LEAST_RATE
-    found = [judged for each in rollouts if (judged := _judged(each, usual)) is not None]
-    return sorted(found, key=lambda each: (-each.times, each.rollout.component))
+    return max(median(rates), LEAST_RATE) if len(rates) >= _FLEET else LEAST_RATE
 
 
 def whole(rollout: v1.Rollout) -> Count | None:
@@ -64,7 +69,10 @@ def recent(rollout: v1.Rollout) -> Count | None:
     return Count(outcomes.recent.jobs, outcomes.recent.failures) if outcomes.HasField("recent") else None
 
 
-def _judged(rollout: v1.Rollout, usual: float) -> Failing | None:
+def failing_one(rollout: v1.Rollout, usual: float = LEAST_RATE) -> Failing | None:
+    """Returns how current fails more often than before, or more often than is usual. None: it does not. What does not fail at
+    `LEAST_RATE` fails at no other rate.
+    """
     total, lately = whole(rollout), recent(rollout)
     if total is None:
         return None
@@ -73,7 +81,7 @@ def _judged(rollout: v1.Rollout, usual: float) -> Failing | None:
             continue
         before = Count(max(total.jobs - count.jobs, 0), max(total.failures - count.failures, 0))
         is_known = before.jobs >= _ENOUGH_JOBS
-        own = max(before.failures / before.jobs, _LEAST_RATE) if is_known else usual
+        own = max(before.failures / before.jobs, LEAST_RATE) if is_known else usual
         rate = _at_least(count)
         if rate > min(own, usual):
             since = rollout.current_outcomes.recent.since if count is lately else None

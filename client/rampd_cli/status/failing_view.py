@@ -46,6 +46,11 @@ def failing_lines(rollouts: Sequence[v1.Rollout], clock: Clock, screen: Screen, 
     return [Text(), *paragraph(_FAILS, screen.width, style=palette.BAD), *lines]
 
 
+def told_of_failing(found: Failing, clock: Clock) -> str:
+    """Says of one component what `failing_lines` says of all."""
+    return f"{_FAILS}: {told(found, clock)}."
+
+
 def _under_each_other(name: Text, rest: Sequence[Text], screen: Screen) -> Iterator[Text]:
     yield from paragraph(name.plain.strip(), screen.width, indent=GAP, style=palette.TITLE)
     for each in rest:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rampd import v1
+from rampd_cli.status.failing import LEAST_RATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class Detail:
     overrides: Overrides = field(default_factory=Overrides)
     quarantined: Sequence[str] = ()
     """The tags in quarantine."""
+    usual_rate: float = LEAST_RATE
+    """The failure rate that is usual among all components. It is read only if it matters."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from rampd import v1
 from rampd.errors import NotFoundError, RampdError
 from rampd_cli.absence import is_damaged, is_gone
+from rampd_cli.status.failing import LEAST_RATE, failing_one, usual_rate
 from rampd_cli.status.known import Detail, Known, Overrides
 from rampd_cli.status.standing import urgency
 
@@ -100,7 +101,8 @@ def _detail(admin: "Admin", rollout: v1.Rollout) -> Detail:
         events = pool.submit(_tried, lambda: _events(admin, component), [])
         overrides = pool.submit(_tried, lambda: _overrides(admin, component), Overrides())
         quarantined = pool.submit(_tried, lambda: _quarantined(admin, component), [])
-        return Detail(rollout, says.result(), events.result(), overrides.result(), quarantined.result())
+        usual = pool.submit(_tried, lambda: _usual_rate(admin, rollout), LEAST_RATE)
+        return Detail(rollout, says.result(), events.result(), overrides.result(), quarantined.result(), usual.result())
 
 
 def _tried(read: Callable[[], _Result], otherwise: _Result) -> _Result:
@@ -135,6 +137,13 @@ def _overrides(admin: "Admin", component: str) -> Overrides:
 
 def _quarantined(admin: "Admin", component: str) -> list[str]:
     return [each.tag for each in admin.list_quarantine(component, page_size=_PAGE)]
+
+
+def _usual_rate(admin: "Admin", rollout: v1.Rollout) -> float:
+    """What the list of all components compares with, so that both name the same ones."""
+    if failing_one(rollout) is None:
+        return LEAST_RATE
+    return usual_rate(list(admin.list_rollouts(page_size=_PAGE, current_outcomes=True)))
 
 
 def _at_once(read: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:

@@ -12,7 +12,6 @@ from rampd._contract.wording import inside, one_line
 from rampd_cli.drawing import palette
 from rampd_cli.drawing.clock import Clock
 from rampd_cli.drawing.share import percent
-from rampd_cli.status.failing import failing
 
 
 class Kind(IntEnum):
@@ -148,7 +147,15 @@ def told(rollout: v1.Rollout, clock: Clock) -> str:
     namespace is left out, because it is said once for all components.
     """
     frozen_itself = (frozen(freeze, clock) for freeze in _own_freezes(rollout))
-    return " ".join(filter(None, (current_in_quarantine(rollout), _told(rollout, clock), *frozen_itself)))
+    said = (current_in_quarantine(rollout), _told(rollout, clock), still_paused(rollout), *frozen_itself)
+    return " ".join(filter(None, said))
+
+
+def still_paused(rollout: v1.Rollout) -> str:
+    """Says that what is HELD is paused as well, in a sentence: a Ramp ends only the one. Empty if it is not."""
+    if rollout.state != v1.ROLLOUT_STATE_HELD or not rollout.paused:
+        return ""
+    return f"It stays paused{_by(rollout.pause.actor)}, also after a Ramp, until somebody resumes it."
 
 
 def _told(rollout: v1.Rollout, clock: Clock) -> str:
@@ -235,8 +242,10 @@ def _lift(rollout: v1.Rollout, release: v1.Release, at: str) -> str:
     return f"rampd quarantine remove {one_line(rollout.component)} {shlex.quote(one_line(release.tag))}{at}"
 
 
-def ways_back(rollout: v1.Rollout, *, at: str = "") -> list[tuple[str, str]]:
-    """Returns what a person can type if a version turns out to be bad, though nothing waits for them. `at`: see `Session.at`."""
+def ways_back(rollout: v1.Rollout, *, is_failing: bool, at: str = "") -> list[tuple[str, str]]:
+    """Returns what a person can type if a version turns out to be bad, though nothing waits for them. `is_failing`: whether current
+    fails more often than usual. `at`: see `Session.at`.
+    """
     kind, has_next = _apart_from_quarantine(rollout).kind, rollout.HasField("next")
     found: list[tuple[str, str]] = []
     if kind in {Kind.PAUSED, Kind.FROZEN, Kind.ROLLING_OUT} and has_next:
@@ -244,7 +253,7 @@ def ways_back(rollout: v1.Rollout, *, at: str = "") -> list[tuple[str, str]]:
     if current_in_quarantine(rollout):
         return found
     # A next does not help a current that fails.
-    if (kind in {Kind.STEADY, Kind.FROZEN} and not has_next) or failing([rollout]):
+    if (kind in {Kind.STEADY, Kind.FROZEN} and not has_next) or is_failing:
         found += _way_back(rollout, at)
     return found
 

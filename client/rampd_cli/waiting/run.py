@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from rampd import v1
 from rampd._contract.wording import one_line
 from rampd.errors import DeadlineExceededError, InternalError, NotFoundError, RampdError, ReleaseFailedError
+from rampd_cli.advice import after_pause
 from rampd_cli.failures import TimedOutError
 from rampd_cli.shown import Shown
 from rampd_cli.streams import ending_with_reader
@@ -65,7 +66,7 @@ def _followed(
                     case Verdict.REACHED:
                         return last.release
                     case Verdict.FAILED:
-                        raise _failed(component, last, goal)
+                        raise _failed(component, last, goal, session.at)
         except DeadlineExceededError as error:
             raise TimedOutError(_over(component, release, goal, last, lost)) from error
         except NotFoundError as error:
@@ -84,13 +85,17 @@ def _over(component: str, release: v1.Release, goal: Goal, last: v1.WatchRelease
     return f"The time is over, and {name} is not {goal}.{said}"
 
 
-def _failed(component: str, seen: v1.WatchReleaseResponse, goal: Goal) -> ReleaseFailedError:
+def _failed(component: str, seen: v1.WatchReleaseResponse, goal: Goal, at: str) -> ReleaseFailedError:
     where = where_of(seen)
     if where in {Where.HELD, Where.PAUSED}:
         told = f"{one_line(seen.message)} To wait until somebody acts: --keep-waiting"
     else:
         told = f"{_name(component, seen.release)} can't be {goal} any more. {one_line(seen.message)}"
-    return _error(told, where, component, seen.release)
+    error = _error(told, where, component, seen.release)
+    if where is Where.PAUSED:
+        for line in after_pause(seen.rollout, at).splitlines():
+            error.add_note(line)
+    return error
 
 
 def _error(told: str, reason: str, component: str, release: v1.Release) -> ReleaseFailedError:

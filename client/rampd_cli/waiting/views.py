@@ -11,6 +11,8 @@ import click
 
 from rampd import v1
 from rampd._contract.wording import one_line
+from rampd.errors import ReleaseFailedError
+from rampd_cli.failures import TimedOutError
 from rampd_cli.shown import terminal
 from rampd_cli.waiting.goal import Goal
 from rampd_cli.waiting.progress import cells, lines
@@ -110,7 +112,17 @@ class _Live:
                 redirect_stderr=False,
             ),
         ):
-            yield
+            try:
+                yield
+            except (ReleaseFailedError, TimedOutError):
+                self._leave_out_what_the_error_says()
+                raise
+
+    def _leave_out_what_the_error_says(self) -> None:
+        self._lost = ""
+        if self._seen is not None:
+            seen = self._seen
+            self._seen = v1.WatchReleaseResponse(release=seen.release, rollout=seen.rollout)
 
     def show(self, seen: v1.WatchReleaseResponse) -> None:
         self._seen, self._lost = seen, ""

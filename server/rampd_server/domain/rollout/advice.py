@@ -47,11 +47,13 @@ def what_raises(rollout: Rollout) -> str:
 
 def what_resumes(rollout: Rollout, context: Context) -> str:
     """Says who paused a rollout, why, and what to do about it."""
-    pause, thaw = rollout.pause, what_thaws(rollout, context)
+    pause, cause, thaw = rollout.pause, rollout.pause_cause, what_thaws(rollout, context)
     ways = f" To go on: {', then '.join([*thaw, 'Resume'])}." if thaw else ""
-    if rollout.pause_cause is Cause.APPROVAL:
+    if cause is Cause.APPROVAL:
         asked = ended(one_line(pause.note)) if pause else "The step waits for approval."
         return f"{asked}{ways or ' Resume passes it.'}"
     by = f" by {pause.actor}" if pause else ""
     why = f": {ended(one_line(pause.note))}" if pause and pause.note else "."
-    return f"Paused{by}{why}{ways or ' Resume goes on.'}"
+    back = " Rollback takes it away." if cause is not None and cause.is_regression else ""
+    new = f" as trial {rollout.trial + 1}: outcomes are counted from 0" if rollout.progress.resumes_as_new_trial else ""
+    return f"Paused{by}{why}{back}{ways or f' Resume goes on{new}.'}"

@@ -36,6 +36,11 @@ class Cause(StrEnum):
         """Whether it depends on the trial's counters, and so comes again at once unless a new trial begins."""
         return self in {self.RELATIVE_GUARD, self.ABSOLUTE_GUARD, self.ASSIGNMENT_CHECK}
 
+    @property
+    def is_regression(self) -> bool:
+        """Whether it says that the release fails."""
+        return self in {self.RELATIVE_GUARD, self.ABSOLUTE_GUARD, self.CHECK_FAILED}
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:

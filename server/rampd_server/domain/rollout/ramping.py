@@ -12,7 +12,7 @@ from rampd_server.domain.rollout.moves import quarantine as quarantine_tag
 from rampd_server.domain.rollout.progress import Cause, Driver
 from rampd_server.domain.rollout.requirements import refuse_frozen, refuse_quarantined, require_next
 from rampd_server.domain.rollout.reverting import what_goes_back
-from rampd_server.domain.wording import inside, percent, whole_span
+from rampd_server.domain.wording import ended, inside, percent, whole_span
 
 
 def ramp(rollout: Rollout, command: commands.Ramp, context: Context) -> Done:
@@ -23,7 +23,15 @@ def ramp(rollout: Rollout, command: commands.Ramp, context: Context) -> Done:
     if done.rollout == rollout:
         return done
     progress = rollout.progress.taken_over(context.now_ms, is_new_trial=bool(rollout.held_reason))
-    return replace(done, rollout=replace(drop_question(done.rollout), progress=progress))
+    ramped = drop_question(done.rollout)
+    return replace(done, rollout=replace(ramped, pause=_pause_after(rollout, ramped), progress=progress))
+
+
+def _pause_after(before: Rollout, ramped: Rollout) -> Pause | None:
+    """Returns the pause after a Ramp. In a new trial, what automation found says in which trial that was."""
+    if ramped.pause is None or before.progress.paused_by is None or ramped.trial == before.trial:
+        return ramped.pause
+    return replace(ramped.pause, note=f"{ended(ramped.pause.note)} That was in trial {before.trial}.")
 
 
 def _default_confirm_within_ms(rollout: Rollout, basis_points: int) -> int | None:
@@ -101,11 +109,10 @@ def rollback(rollout: Rollout, command: commands.Rollback, context: Context) -> 
 
 def pause(rollout: Rollout, command: commands.Pause, context: Context) -> Done:
     """Pauses a rollout. A paused rollout stays paused, but a new finding of automation replaces the cause of the pause.
-    The cause stays if it is a guard on the trial's counters: a person must be able to read why Resume begins a new trial.
+    The cause stays if it is a guard on the counters of this trial: a person must be able to read why Resume begins a new one.
     """
     require_next(rollout, unless_held="Automation is off meanwhile.")
-    present = rollout.pause_cause
-    if rollout.paused and (command.cause is None or (present is not None and present.is_of_trial)):
+    if rollout.paused and (command.cause is None or rollout.progress.resumes_as_new_trial):
         return Done(rollout, f"{rollout.component} was paused already. {what_resumes(rollout, context)}")
     return Done(
         replace(rollout, paused=True, pause=Pause(context.actor, context.note, context.now_ms, command.cause)),
