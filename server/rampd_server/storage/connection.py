@@ -136,9 +136,11 @@ def connect(
 ) -> Redis:
     """Returns a client for `redis://`, `rediss://` or `unix://`. It opens no connection yet.
 
-    With a `finder`, the client is one for the node that the finder names at any time, in place of the host in the URL. `name` is the name of its connections in CLIENT LIST. `reconnects` counts connections that were lost and opened again. By default, redis-py 8 sends a command again up to ten times: a write
-    whose reply was lost would be done twice, and a Redis that hangs would block a call for a minute. Here redis-py sends a command
-    once, and `link.py` decides what is tried again.
+    `name` is the name of its connections in CLIENT LIST. `reconnects` counts connections that were lost and opened again. With a
+    `finder`, its connections lead to the node that the finder names when they are opened, and not to the host in the URL.
+
+    By default, redis-py 8 sends a command again up to ten times: a write whose reply was lost would be done twice, and a Redis that
+    hangs would block a call for a minute. Here redis-py sends a command once, and `link.py` decides what is tried again.
     """
     options: dict[str, Any] = {**parse_url(url)}
     if finder is not None:

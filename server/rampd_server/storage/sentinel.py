@@ -197,10 +197,14 @@ class RedisSentinel:
         try:
             async with asyncio.timeout(self._timeout_s):
                 fields, address = await exchange(self._client, self._build)
+                numbers = dict(zip(fields[::2], fields[1::2], strict=True))
+                return Decision(int(numbers["config-epoch"]), Node(address[0], int(address[1])))
         except (exceptions.RedisError, OSError, *BROKEN_LINK) as error:
             raise self._trouble(error) from error
-        numbers = dict(zip(fields[::2], fields[1::2], strict=True))
-        return Decision(int(numbers["config-epoch"]), Node(address[0], int(address[1])))
+        except (LookupError, TypeError, ValueError) as error:
+            raise StoreMisconfiguredError(
+                f"{self.name} answers, but not as a Sentinel does: name the Sentinels in {URL}."
+            ) from error
 
     def _build(self, pipe: Any) -> None:  # noqa: ANN401 - as redis-py has it
         # Right after a decision, SENTINEL MASTER has its number already, and the address still of before.

@@ -1,7 +1,8 @@
 """Which Redis is the primary, by the answers of several Sentinels."""
 
 import asyncio
-from collections.abc import Iterable
+import contextlib
+from collections.abc import AsyncIterator, Iterable
 
 import pytest
 import structlog
@@ -179,29 +180,42 @@ async def test_the_primary_is_followed_also_while_nothing_fails(monkeypatch: pyt
     assert await three.finder.address() == B
 
 
-async def test_right_after_a_decision_a_sentinel_that_still_shows_the_old_primary_is_asked_for_its_address() -> None:
-    """Given a Sentinel whose SENTINEL MASTER has the number of the decision and the address of before, as Redis' own has until
-    all replicas follow, expect the new address.
-    """
+@contextlib.asynccontextmanager
+async def answering(master: bytes, address: bytes) -> AsyncIterator[RedisSentinel]:
+    """A Sentinel that gives these two answers."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(1 << 16):
             for command in data.split(b"*")[1:]:
-                if b"MASTER\r" in command and b"GET-" not in command:
-                    writer.write(
-                        b"*6\r\n$2\r\nip\r\n$3\r\nold\r\n$4\r\nport\r\n$1\r\n1\r\n$12\r\nconfig-epoch\r\n$1\r\n7\r\n"
-                    )
-                elif b"GET-MASTER" in command:
-                    writer.write(b"*2\r\n$3\r\nnew\r\n$1\r\n2\r\n")
-                else:
-                    writer.write(b"+OK\r\n")
+                is_about = b"SENTINEL" in command
+                writer.write((address if b"GET-" in command else master) if is_about else b"+OK\r\n")
         writer.close()
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         sentinel = RedisSentinel("s1", f"redis://127.0.0.1:{port}/0", "main", timeout_s=10.0)
-        assert await sentinel.ask() == Decision(7, Node("new", 2))
+        yield sentinel
         await sentinel.close()
+
+
+def reply(*words: str) -> bytes:
+    return "".join([f"*{len(words)}\r\n", *(f"${len(word)}\r\n{word}\r\n" for word in words)]).encode()
+
+
+async def test_right_after_a_decision_a_sentinel_that_still_shows_the_old_primary_is_asked_for_its_address() -> None:
+    """Given a Sentinel whose SENTINEL MASTER has the number of the decision and the address of before, as Redis' own has until
+    all replicas follow, expect the new address.
+    """
+    master = reply("ip", "old", "port", "1", "config-epoch", "7")
+    async with answering(master, reply("new", "2")) as sentinel:
+        assert await sentinel.ask() == Decision(7, Node("new", 2))
+
+
+@pytest.mark.parametrize("address", [b"*-1\r\n", b"+OK\r\n", reply("new", "port")])
+async def test_what_no_sentinel_answers_is_an_error_that_says_so(address: bytes) -> None:
+    async with answering(reply("config-epoch", "7"), address) as sentinel:
+        with pytest.raises(StoreMisconfiguredError, match="s1 answers, but not as a Sentinel does"):
+            await sentinel.ask()
 
 
 async def test_a_url_gives_each_sentinel_its_password_and_the_primary_its_own() -> None:
