@@ -247,6 +247,17 @@ def test_a_file_that_can_not_be_read_changes_nothing_whatever_may_be_left_out(
 ) -> None:
     admin.set_override("restyler", "acme/old", channel="NEXT")
     for content, line, problem in UNREADABLE:
+        ('{"repo": "a/b", "tag": "1", "repo": "c/d"}', JSON_LINES, 1, "has repo twice"),
+        (
+            '{"repo": "a/b", "tag": "1", "expireTime": "2126-01-01T00:00:00Z", "expire_time": null}',
+            JSON_LINES,
+            1,
+            "has expire_time twice",
+        ),
+        *(
+            (f'{{"repo": "a/b", "tag": "1", "delete": {wrong}}}', JSON_LINES, 1, "delete must be true or false")
+            for wrong in ("[]", "{}", "0", '""', '"true"', "1")
+        ),
         (tmp_path / "o.csv").write_bytes(content)
 
         ran = rampd("override", "import", "restyler", "o.csv", *options)
