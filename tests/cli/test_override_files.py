@@ -89,6 +89,39 @@ def test_without_a_file_the_export_is_on_stdout(rampd: Run, admin: Any) -> None:
     }
 
 
+def test_the_export_is_json_lines_for_a_program_unless_the_name_says_csv(
+    rampd: Run, admin: Any, tmp_path: Path
+) -> None:
+    admin.set_override("restyler", "acme/app", channel="NEXT")
+    line = '{"repo": "acme/app", "channel": "CHANNEL_NEXT"}\n'
+
+    for words, written in (
+        ((), line),
+        (("--format", "csv"), HEADER + "acme/app,next,,,\n"),
+        (("o.txt",), line),
+        (("o.csv",), HEADER + "acme/app,next,,,\n"),
+    ):
+        ran = rampd("override", "export", "restyler", *words, "-o", "json")
+        assert (ran.code, ran.out or (tmp_path / words[0]).read_text()) == (0, written)
+
+
+def test_a_full_disk_has_one_code_for_an_export_and_a_wrong_path_another(rampd: Run, admin: Any) -> None:
+    admin.set_override("restyler", "acme/app", channel="NEXT")
+    full = rampd("override", "export", "restyler", "/dev/full", "-o", "json")
+    wrong = rampd("override", "export", "restyler", "none/o.csv")
+
+    assert (full.code, json.loads(full.err)["reason"]) == (74, "NOT_WRITTEN")
+    assert "/dev/full can't be written: No space left on device." in full.err
+    assert wrong.code == 2
+
+
+def test_overrides_are_not_written_as_yaml(rampd: Run, admin: Any) -> None:
+    ran = rampd("override", "export", "restyler", "-o", "yaml")
+
+    assert (ran.code, ran.out, "--format csv, or --format jsonl" in ran.err) == (2, "", True)
+    assert rampd("override", "export", "restyler", "--format", "csv", "-o", "yaml").code == 0
+
+
 def test_a_thousand_and_more_rows_are_set_in_batches(rampd: Run, admin: Any, file: Any) -> None:
     rows = "".join(f"acme/{number:05},next,,,\n" for number in range(2_500))
 

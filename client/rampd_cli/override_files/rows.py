@@ -51,12 +51,16 @@ class UnreadableError(Exception):
         self.text = text
 
 
-def format_of(name: str, content: bytes) -> str:
-    """Returns the format by the ending of the name, or by the first character."""
+def format_of_name(name: str) -> str:
+    """Returns the format by the ending of the name. Empty if the name does not say it."""
     if name.endswith(".csv"):
         return CSV
-    is_json = name.endswith((".jsonl", ".ndjson", ".json")) or content.lstrip()[:1] == b"{"
-    return JSON_LINES if is_json else CSV
+    return JSON_LINES if name.endswith((".jsonl", ".ndjson", ".json")) else ""
+
+
+def format_of(name: str, content: bytes) -> str:
+    """Returns the format by the ending of the name, or by the first character."""
+    return format_of_name(name) or (JSON_LINES if content.lstrip()[:1] == b"{" else CSV)
 
 
 def read_rows(
