@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeGuard
 
 import click
 
-from rampd_cli.streams import may_be_lost
+from rampd_cli.streams import is_utf8, may_be_lost
 
 if TYPE_CHECKING:
     from rampd.errors import RampdError
@@ -97,7 +97,7 @@ def tell(error: "click.ClickException | RampdError", output: str, following: str
     else:
         code, reason, message, metadata = exit_of(error), error.reason, error.message, error.metadata
     if output in {"json", "yaml"}:
-        _write(json.dumps({"reason": reason, "message": message, "metadata": metadata}, ensure_ascii=False))
+        _write_object(reason, message, metadata)
     elif isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(message, err=True)  # the help, which begins with the usage
     elif isinstance(error, click.UsageError):
@@ -166,3 +166,8 @@ def _write(line: str) -> None:
     # A message may quote a note or a tag of another person. The escapes are escapes of JSON, too.
     with may_be_lost(sys.stderr):
         click.echo(one_line(line), err=True)
+def _write_object(reason: str, message: str, metadata: Mapping[str, str]) -> None:
+    error = {"reason": reason, "message": message, "metadata": metadata}
+    _write(json.dumps(error, ensure_ascii=not is_utf8(sys.stderr)))
+
+

@@ -1,12 +1,16 @@
 """An answer, and how it is written: as a table for a person, as lines for a pipe, as JSON or YAML for a program."""
 
 import json
+import os
+import re
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from rampd_cli.streams import is_utf8
 from rampd_cli.yaml_text import yaml_text
 
 if TYPE_CHECKING:
@@ -29,7 +33,7 @@ class Shown:
 def show(shown: Shown, output: str) -> None:
     """Writes an answer to stdout."""
     if output == "json":
-        click.echo(_harmless(json.dumps(as_data(shown.data), ensure_ascii=False, indent=2)))
+        click.echo(_json(shown.data, indent=2))
     elif output == "yaml":
         click.echo(yaml_text(as_data(shown.data)), nl=False)
     elif output == "plain":
@@ -44,18 +48,20 @@ def show(shown: Shown, output: str) -> None:
 def show_next(shown: Shown, output: str) -> None:
     """Writes one of many answers that come one after the other: JSON as a line, YAML as a document of its own."""
     if output == "json":
-        click.echo(_harmless(json.dumps(as_data(shown.data), ensure_ascii=False)))
+        click.echo(_json(shown.data))
         return
     if output == "yaml":
         click.echo("---")
     show(shown, output)
 
 
-def _harmless(document: str) -> str:
-    """Returns JSON with escapes for what would move the cursor of a terminal, or turn the direction of reading."""
+def _json(value: "Message | Mapping[str, Any]", indent: int | None = None) -> str:
+    """Returns JSON with escapes for what would move the cursor of a terminal, or turn the direction of reading. Programs read it as
+    UTF-8, so in another encoding it is ASCII.
+    """
     from rampd._contract.wording import one_line  # noqa: PLC0415 - only for a command that shows something
 
-    return one_line(document, keep="\n")
+    return one_line(json.dumps(as_data(value), ensure_ascii=not is_utf8(sys.stdout), indent=indent), keep="\n")
 
 
 def as_data(value: "Message | Mapping[str, Any]") -> Any:

@@ -8,9 +8,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+import yaml
 
 from rampd import v1
-from tests.cli.conftest import Run
+from rampd.testing import RampdServer
+from tests.cli.conftest import AtTerminal, Run
 from tests.rpc.scripted_server import ScriptedServer, scripted_server
 
 
@@ -83,14 +85,39 @@ def test_a_file_is_never_in_the_place_of_a_closed_stream(settings: None, tmp_pat
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
-def test_json_stays_json_in_every_encoding(settings: None, tmp_path: Path, encoding: str) -> None:
+@pytest.mark.parametrize("output", ["json", "yaml"])
+def test_a_document_is_utf_8_in_every_encoding(settings: None, tmp_path: Path, encoding: str, output: str) -> None:
+    """Given a text of which Latin-1 has one letter, expect a document that a program reads as UTF-8, as it was."""
     file = tmp_path / "config" / "rampd" / "config.toml"
     file.parent.mkdir(parents=True)
-    file.write_text('[profiles."“😀”"]\noutput = "json"\n', encoding="utf-8")
+    file.write_text('[profiles."é “😀€”"]\noutput = "json"\n', encoding="utf-8")
 
-    ran = in_shell("config", "list", "-o", "json", redirect="", environment={"PYTHONIOENCODING": encoding})
+    ran = in_shell("config", "list", "-o", output, redirect="", environment={"PYTHONIOENCODING": encoding})
+    wrong = in_shell("config", "get", "é", "-o", output, redirect="", environment={"PYTHONIOENCODING": encoding})
+def test_a_line_has_escapes_for_what_its_encoding_has_not(settings: None) -> None:
+    ran = in_shell("config", "path", redirect="", environment={"PYTHONIOENCODING": "latin-1", "XDG_CONFIG_HOME": "/“"})
 
-    assert (ran.returncode, list(json.loads(ran.stdout)["profiles"])) == (0, ["“😀”"])
+    assert (ran.returncode, ran.stdout) == (0, "/\\u201c/rampd/config.toml\n")
+
+
+
+    read = json.loads if output == "json" else yaml.safe_load
+    assert (ran.returncode, list(read(ran.stdout)["profiles"])) == (0, ["é “😀€”"])
+    assert "'é'" in json.loads(wrong.stderr)["message"]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_policy_that_was_shown_is_applied_as_it_was_in_every_encoding(
+    rampd: Run, rampd_server: RampdServer, encoding: str
+) -> None:
+    rampd("release", "restyler", "1.0")
+    checks = [v1.Check(name="slow", query='é{zone="10 €"}', max=3)]
+    rampd_server.admin().set_policy("restyler", v1.Policy(checks=checks), update_mask=["checks"])
+
+    shown = in_shell("policy", "show", redirect="> p.yaml", environment={"PYTHONIOENCODING": encoding})
+
+    assert shown.returncode == 0
+    assert rampd("policy", "apply", "p.yaml").rows[0][1] == "no"
 
 
 @pytest.fixture(scope="module")
