@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -16,6 +16,9 @@ from rampd_cli.yaml_text import yaml_text
 if TYPE_CHECKING:
     from google.protobuf.message import Message
     from rich.console import Console
+
+
+_SIZE: Final = re.compile("0*[1-9][0-9]{0,8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,4 +85,18 @@ def terminal(*, is_error: bool = False) -> "Console":
     """Returns the terminal, or that of stderr. Text of other people is never read as markup. NO_COLOR, COLUMNS and a pipe are respected."""
     from rich.console import Console  # noqa: PLC0415 - it is slow to import, and a pipe does not need it
 
+    for name in ("COLUMNS", "LINES"):
+        # rich takes 0 for a size, and fails on what looks like a number.
+        if not _SIZE.fullmatch(os.environ.get(name, "")):
+            os.environ.pop(name, None)
     return Console(stderr=is_error, markup=False, highlight=False, emoji=False, soft_wrap=False)
+
+
+def live_terminal(*, is_error: bool = False) -> "Console | None":
+    """Returns the terminal if a view can be drawn there again and again. None for a pipe, and for a terminal that can't go back to
+    what is written (`TERM=dumb`): there a view is a line for each change.
+    """
+    if not (sys.stderr if is_error else sys.stdout).isatty():
+        return None
+    console = terminal(is_error=is_error)
+    return console if console.is_terminal and not console.is_dumb_terminal else None

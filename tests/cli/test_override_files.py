@@ -247,6 +247,17 @@ def test_replace_deletes_what_the_file_does_not_have_but_not_without_a_yes(rampd
         ('{"repo": "a/b", ', JSON_LINES, 1, "is not JSON"),
         ("[" * 100_000, JSON_LINES, 1, "is not JSON"),
         ('["a/b"]', JSON_LINES, 1, "is not a change"),
+        ('{"repo": "a/b", "tag": "1", "repo": "c/d"}', JSON_LINES, 1, "has repo twice"),
+        (
+            '{"repo": "a/b", "tag": "1", "expireTime": "2126-01-01T00:00:00Z", "expire_time": null}',
+            JSON_LINES,
+            1,
+            "has expire_time twice",
+        ),
+        *(
+            (f'{{"repo": "a/b", "tag": "1", "delete": {wrong}}}', JSON_LINES, 1, "delete must be true or false")
+            for wrong in ("[]", "{}", "0", '""', '"true"', "1")
+        ),
     ],
 )
 def test_a_wrong_row_is_named_by_its_line(text: str, form: str, line: int, problem: str) -> None:
@@ -280,17 +291,6 @@ def test_a_file_that_can_not_be_read_changes_nothing_whatever_may_be_left_out(
 ) -> None:
     admin.set_override("restyler", "acme/old", channel="NEXT")
     for content, line, problem in UNREADABLE:
-        ('{"repo": "a/b", "tag": "1", "repo": "c/d"}', JSON_LINES, 1, "has repo twice"),
-        (
-            '{"repo": "a/b", "tag": "1", "expireTime": "2126-01-01T00:00:00Z", "expire_time": null}',
-            JSON_LINES,
-            1,
-            "has expire_time twice",
-        ),
-        *(
-            (f'{{"repo": "a/b", "tag": "1", "delete": {wrong}}}', JSON_LINES, 1, "delete must be true or false")
-            for wrong in ("[]", "{}", "0", '""', '"true"', "1")
-        ),
         (tmp_path / "o.csv").write_bytes(content)
 
         ran = rampd("override", "import", "restyler", "o.csv", *options)
@@ -367,6 +367,22 @@ def test_ctrl_c_before_the_first_row_is_sent_says_that_nothing_was_changed(
     ran = rampd("override", "import", "restyler", file(f"{HEADER}a/b,next,,,\n"))
 
     assert (ran.code, ran.out, ran.err.strip()) == (130, "", "Nothing was changed.")
+
+
+def test_a_terminal_that_can_not_be_drawn_on_gets_a_line_now_and_then(
+    person: AtTerminal, component: str, shared_server: RampdServer, file: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared_server.admin().release(component, "1.0")
+    monkeypatch.setenv("TERM", "dumb")
+    name = file(HEADER + "".join(f"a/{n},next,,,\n" for n in range(2_000)))
+
+    screen = person("override", "import", component, name)
+
+    assert screen.text.splitlines()[-3:-1] == [
+        "Imported overrides: 1,000 of 2,000",
+        "Imported overrides: 2,000 of 2,000",
+    ]
+    assert "\x1b" not in screen.raw
 
 
 def test_a_person_sees_a_bar_and_is_asked_before_overrides_are_deleted(
