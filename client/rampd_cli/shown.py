@@ -64,7 +64,8 @@ def _json(value: "Message | Mapping[str, Any]", indent: int | None = None) -> st
     """
     from rampd._contract.wording import one_line  # noqa: PLC0415 - only for a command that shows something
 
-    return one_line(json.dumps(as_data(value), ensure_ascii=not is_utf8(sys.stdout), indent=indent), keep="\n")
+    document = json.dumps(as_data(value), ensure_ascii=not is_utf8(sys.stdout), indent=indent)
+    return one_line(document, keep="\n")
 
 
 def as_data(value: "Message | Mapping[str, Any]") -> Any:
