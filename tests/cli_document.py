@@ -35,6 +35,7 @@ ENVIRONMENT = {
     "RAMPD_CA_FILE": "The certificates of the authorities that may have signed the server's certificate.",
     "NO_COLOR": "If it is set, nothing is coloured.",
     "COLUMNS": "The width of tables, if it is not that of the terminal.",
+    "TERM": "With `dumb`, nothing is drawn again and again: `status --watch` and `wait` write a line for each change.",
     "VISUAL, EDITOR": "The editor of `rampd policy edit`.",
     "XDG_CONFIG_HOME": "The folder of `rampd/config.toml`. Default: `~/.config`.",
     "XDG_STATE_HOME": "The folder where a server of yours has its socket. Default: `~/.local/state`.",
@@ -199,6 +200,11 @@ def of_all_commands() -> Iterator[Block]:
         "With `-o json` and `-o yaml`, an error is an object, too. `reason` is a reason of the API, or one of `rampd`:"
     )
     yield Typed(_an_error(), "json")
+    yield Text(
+        "After Ctrl-C or `kill` during a change, the reason is `INTERRUPTED`, and `metadata.request_id` names the request. An "
+        "error with the exit code 74 names it, too, if a change was made. `rampd history -o json` shows whether the change was made: its events have `requestId`."
+    )
+    yield Text("JSON and YAML are UTF-8. If the locale has another encoding, they are ASCII with escapes.")
     yield Heading(2, "Exit codes")
     yield Terms([(str(int(failures.Exit[name])), about) for name, about in said_about(failures.Exit).items()])
     yield Heading(2, "Which server")

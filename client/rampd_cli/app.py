@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from rampd_cli.command import Root, output_of
-from rampd_cli.failures import Exit, tell, tell_not_written
+from rampd_cli.failures import Exit, not_written, tell
 from rampd_cli.session import OUTPUTS, Session, Settings
 from rampd_cli.version import print_version
 
@@ -84,7 +84,7 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         return Exit.INTERRUPTED
     except OSError as error:
-        return tell_not_written(error, _output_of(arguments))
+        return tell(not_written(error), _output_of(arguments))
 
 
 def _output_of(arguments: Sequence[str]) -> str:

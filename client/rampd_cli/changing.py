@@ -3,14 +3,14 @@
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final, TypeVar
 
 import click
 
 from rampd_cli.advice import after_change
 from rampd_cli.arguments import TEXT, Whole
-from rampd_cli.failures import Exit
+from rampd_cli.failures import Exit, is_failure, not_written, note_interrupted
 from rampd_cli.session import Session
 from rampd_cli.shown import Shown, as_dry_run
 
@@ -37,6 +37,10 @@ class How:
     def taken_from(cls, options: dict[str, Any]) -> "How":
         """Takes these options out of the options of a command."""
         return cls(**{each.name: options.pop(each.name) for each in fields(cls) if each.name in options})
+
+    def with_request_id(self) -> "How":
+        """Returns them for one request, whose id is known also if its answer is not."""
+        return replace(self, request_id=self.request_id or os.urandom(16).hex())
 
     def arguments(self) -> dict[str, Any]:
         """Returns them as arguments of a method of Admin."""
@@ -119,7 +123,7 @@ def change(
     `seen`: the revision at which `asks` was found out, also if there is nothing to ask.
     `then`: what follows the change; it gets the answer, shows what there is to show, and returns the exit code.
     """
-    how = How.taken_from(options)
+    how = How.taken_from(options).with_request_id()
     method = getattr(session.admin(), verb)
     call = {**how.arguments(), **arguments}
     if how.dry_run:
@@ -133,22 +137,59 @@ def change(
         again = " --yes"
     if (expected := call["expected_revision"]) != how.expect_revision:
         again += f" --expect-revision {expected}"
-    response = _made(session, method, component, call, again)
-    if then is not None:
-        return then(response)
-    following = after_change(verb, response, arguments, session.at)
-    session.show(shown(response, component=component, stands=True, following=following))
+    response = _made(method, component, call, again)
+    with after_the_change(how.request_id):
+        if then is not None:
+            return then(response)
+        following = after_change(verb, response, arguments, session.at)
+        session.show(shown(response, component=component, stands=True, following=following))
     return Exit.DONE
 
 
 @contextmanager
-def before_the_change(session: Session) -> Iterator[None]:
+def before_the_change() -> Iterator[None]:
     """While the block runs, nothing is written. After Ctrl-C the person reads so."""
     try:
         yield
-    except KeyboardInterrupt:
-        session.tell("\nNothing was changed.")
+    except (KeyboardInterrupt, SystemExit) as error:
+        error.add_note("Nothing was changed.")
         raise
+
+
+@contextmanager
+def during_the_change(request_id: str) -> Iterator[None]:
+    """While the block makes a request. If the block ends without its answer, a program reads the id of the request."""
+    from rampd.errors import DeadlineExceededError, UnavailableError  # noqa: PLC0415 - the call imports them anyway
+
+    try:
+        yield
+    except (UnavailableError, DeadlineExceededError) as error:
+        error.metadata.setdefault("request_id", request_id)
+        raise
+    except (KeyboardInterrupt, SystemExit) as error:
+        note_interrupted(error, request_id=request_id)
+        raise
+
+
+@contextmanager
+def after_the_change(request_id: str) -> Iterator[None]:
+    """While the block shows the answer of a request. If it can't, the person reads that the change is made. `request_id`: empty if
+    nothing was changed. Raises NotWrittenError.
+    """
+    made = f"The change is made (request id {request_id})" if request_id else ""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except (KeyboardInterrupt, SystemExit) as error:
+        if made:
+            error.add_note(f"{made}.")
+            note_interrupted(error, request_id=request_id)
+        raise
+    except Exception as error:
+        if not made or is_failure(error):
+            raise
+        raise not_written(error, f"{made}, but its answer", {"request_id": request_id}) from error
 
 
 def _confirmed(
@@ -220,27 +261,27 @@ def _require_damaged(session: Session, component: str) -> None:
         )
 
 
-def _made(session: Session, method: Callable[..., Any], component: str, call: Mapping[str, Any], also: str) -> Any:
+def _made(method: Callable[..., Any], component: str, call: Mapping[str, Any], also: str) -> Any:
     """Makes a change. If nobody knows whether it was made, the person reads how to repeat it, and that nothing is done twice.
 
     `also`: the options that the same request needs besides the request id.
     """
     from rampd.errors import DeadlineExceededError, UnavailableError  # noqa: PLC0415 - the call imports them anyway
 
-    request_id = call["request_id"] or os.urandom(16).hex()
+    request_id = call["request_id"]
     if call.get("expire_time") is None:
         again = f"To try again, add this, and the change is made once at most: --request-id {request_id}{also}"
     else:
         # `--for 2h` means another time later, so it would be another request. But it sets the same thing again.
         again = "Type it again: a repeat does no harm."
     try:
-        return method(component, **{**call, "request_id": request_id})
+        with during_the_change(request_id):
+            return method(component, **call)
     except (UnavailableError, DeadlineExceededError) as error:
-        error.metadata.setdefault("request_id", request_id)
         error.add_note(again)
         raise
-    except KeyboardInterrupt:
-        session.tell(f"\nThe change may have been made. {again}")
+    except (KeyboardInterrupt, SystemExit) as error:
+        error.add_note(f"The change may have been made. {again}")
         raise
 
 

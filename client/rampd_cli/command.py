@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 
 from rampd_cli.advice import after_refusal, command_of_verb
 from rampd_cli.arguments import PROFILE, SERVER, Text
-from rampd_cli.failures import Exit, defect, is_failure, tell
+from rampd_cli.failures import Exit, defect, is_failure, is_of_stream, tell, tell_interrupted
 from rampd_cli.session import OUTPUTS, Session, Settings
 from rampd_cli.streams import throw_away
 
@@ -119,8 +119,10 @@ class Command(_Reading):
                 # The program that reads the output has ended.
                 throw_away(sys.stdout)
                 return Exit.PIPE_CLOSED
+            except (KeyboardInterrupt, SystemExit) as error:
+                return tell_interrupted(error, output_of(session))
             except Exception as error:
-                if isinstance(error, click.exceptions.Exit) or (isinstance(error, OSError) and error.filename is None):
+                if isinstance(error, click.exceptions.Exit) or is_of_stream(error):
                     raise
                 told = error if is_failure(error) else defect(error)
                 return tell(told, output_of(session), after_refusal(told, str(ctx.info_name), given, session.at))

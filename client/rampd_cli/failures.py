@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeGuard
 
 import click
 
-from rampd_cli.streams import may_be_lost
+from rampd_cli.streams import is_utf8, may_be_lost
 
 if TYPE_CHECKING:
     from rampd.errors import RampdError
@@ -34,7 +34,8 @@ class Exit(IntEnum):
     DIFFERENT = 6
     """`rampd policy diff --exit-code`: there is a difference."""
     NOT_WRITTEN = 74
-    """The answer could not be written, for example because the disk is full. If the command makes a change, the change is made."""
+    """The answer could not be written, for example because the disk is full. If the command makes a change, the change is made. Also
+    a change that is made, but whose answer makes no sense."""
     TIMED_OUT = 124
     """`rampd wait`: the time of `--timeout` is over."""
     INTERRUPTED = 130
@@ -58,9 +59,13 @@ class DeclinedError(click.ClickException):
 
 
 class NotWrittenError(click.ClickException):
-    """Raised when an answer can't be written."""
+    """Raised when an answer can't be written or shown."""
 
     exit_code = Exit.NOT_WRITTEN
+
+    def __init__(self, message: str, metadata: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.metadata = metadata or {}
 
 
 class TimedOutError(click.ClickException):
@@ -70,6 +75,7 @@ class TimedOutError(click.ClickException):
 
 
 _PARTLY_DONE: Final = "rampd_cli_partly_done"
+_METADATA: Final = "rampd_cli_metadata"
 _REASONS: Mapping[int, str] = {
     Exit.DECLINED: "DECLINED",
     Exit.NOT_WRITTEN: "NOT_WRITTEN",
@@ -93,13 +99,14 @@ def tell(error: "click.ClickException | RampdError", output: str, following: str
     """
     if isinstance(error, click.ClickException):
         code, reason = error.exit_code, _REASONS.get(error.exit_code, "USAGE")
-        message, metadata = error.format_message(), dict[str, str]()
+        message, metadata = error.format_message(), getattr(error, "metadata", {})
     else:
         code, reason, message, metadata = exit_of(error), error.reason, error.message, error.metadata
     if output in {"json", "yaml"}:
-        _write(json.dumps({"reason": reason, "message": message, "metadata": metadata}, ensure_ascii=False))
+        _write_object(reason, message, metadata)
     elif isinstance(error, click.exceptions.NoArgsIsHelpError):
-        click.echo(message, err=True)  # the help, which begins with the usage
+        with may_be_lost(sys.stderr):
+            click.echo(message, err=True)  # the help, which begins with the usage
     elif isinstance(error, click.UsageError):
         from rampd._contract.wording import one_line  # noqa: PLC0415 - only for a command that fails
 
@@ -111,26 +118,59 @@ def tell(error: "click.ClickException | RampdError", output: str, following: str
             _write(note)
         if following:
             _write(following)
+    if code == Exit.NOT_WRITTEN:
+        # Otherwise Python would try again to write what stdout does not take, and end with a code of its own.
+        with may_be_lost(sys.stdout):
+            sys.stdout.flush()
     return code
 
 
-def tell_not_written(error: OSError, output: str) -> int:
-    """Says on stderr that stdout takes nothing more, and returns the exit code."""
-    tell(NotWrittenError(f"The answer can't be written: {error.strerror}."), output)
-    with may_be_lost(sys.stdout):
-        sys.stdout.flush()
-    return Exit.NOT_WRITTEN
+def tell_interrupted(error: KeyboardInterrupt | SystemExit, output: str) -> int:
+    """Writes the notes of an interruption to stderr, as JSON if the output is JSON or YAML, and returns the exit code."""
+    notes = getattr(error, "__notes__", ())
+    if output in {"json", "yaml"}:
+        if notes:
+            _write_object("INTERRUPTED", " ".join(notes), getattr(error, _METADATA, {}))
+    else:
+        # The first line is that of `^C` on a terminal.
+        for line in [""] * sys.stderr.isatty() + [*notes]:
+            _write(line)
+    return Exit.INTERRUPTED if isinstance(error, KeyboardInterrupt) else int(error.code or 0)
+
+
+def note_interrupted(error: KeyboardInterrupt | SystemExit, **metadata: str) -> None:
+    """Adds metadata to an interruption, for a program. The text for all is a note of it (`add_note`)."""
+    setattr(error, _METADATA, metadata)
+
+
+def not_written(
+    error: Exception, subject: str = "The answer", metadata: Mapping[str, str] | None = None
+) -> NotWrittenError:
+    """Wraps what keeps an answer from being written, or from being shown at all."""
+    if is_of_stream(error):
+        return NotWrittenError(f"{subject} can't be written: {error.strerror}.", metadata)
+    return NotWrittenError(
+        f"{subject} can't be shown. It makes no sense, or rampd has a defect: {_where(error)}", metadata
+    )
+
+
+def is_of_stream(error: Exception) -> "TypeGuard[OSError]":
+    """Whether a stream takes nothing more. The error of a file names the file."""
+    return isinstance(error, OSError) and error.filename is None
 
 
 def defect(error: Exception) -> "RampdError":
     """Wraps a defect in an InternalError, so that `tell` can print it."""
     from rampd.errors import InternalError  # noqa: PLC0415 - no error without a defect
 
-    at = traceback.extract_tb(error.__traceback__)[-1]
     return InternalError(
-        f"rampd can't go on. It has a defect, or the server answered what makes no sense: {type(error).__name__}: {error} "
-        f"({Path(at.filename).name}, line {at.lineno})"
+        f"rampd can't go on. It has a defect, or the server answered what makes no sense: {_where(error)}"
     )
+
+
+def _where(error: Exception) -> str:
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(at.filename).name}, line {at.lineno})"
 
 
 def of_newer_server(what: str) -> "RampdError":
@@ -158,6 +198,11 @@ def exit_of(error: "RampdError") -> int:
     if isinstance(error, errors.InvalidArgumentError) and error.violations and not getattr(error, _PARTLY_DONE, False):
         return Exit.USAGE
     return Exit.REFUSED
+
+
+def _write_object(reason: str, message: str, metadata: Mapping[str, str]) -> None:
+    error = {"reason": reason, "message": message, "metadata": metadata}
+    _write(json.dumps(error, ensure_ascii=not is_utf8(sys.stderr)))
 
 
 def _write(line: str) -> None:

@@ -171,8 +171,8 @@ class Session:
                 click.echo(f"{one_line(question)} {wanted}: ", nl=False, err=True)
                 # Not `input`, which would write to stdout.
                 line = sys.stdin.readline()
-        except KeyboardInterrupt:
-            self.tell("\nNothing was changed.")
+        except (KeyboardInterrupt, SystemExit) as error:
+            error.add_note("Nothing was changed.")
             raise
         except UnicodeDecodeError:  # keys of another encoding: no answer that could be a yes
             line = "\n"

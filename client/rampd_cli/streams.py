@@ -2,7 +2,6 @@
 
 import codecs
 import io
-import json
 import os
 import select
 import signal
@@ -14,7 +13,6 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final, NoReturn, TextIO
 
-_ESCAPES: Final = "rampd_escapes"
 _GONE: Final = select.POLLERR | select.POLLHUP
 _AGAIN_MS: Final = 1000
 
@@ -25,13 +23,17 @@ def ready() -> None:
     while (opened := os.open(os.devnull, os.O_RDWR)) < 3:
         os.set_inheritable(opened, True)
     os.close(opened)
-    codecs.register_error(_ESCAPES, _escapes)
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=_ESCAPES)
+            stream.reconfigure(errors="backslashreplace")
+
+
+def is_utf8(stream: TextIO) -> bool:
+    """Whether a program that expects UTF-8 can read what is written to a stream."""
+    return codecs.lookup(stream.encoding or "ascii").name == "utf-8"
 
 
 def throw_away(stream: TextIO) -> None:
@@ -62,13 +64,6 @@ def hang_up_is_an_error() -> Iterator[None]:
 
 def _hung_up(_number: int, _frame: FrameType | None) -> NoReturn:
     raise OSError("The terminal is gone.")
-
-
-def _escapes(error: UnicodeError) -> tuple[str, int]:
-    r"""Writes `\u201c`, which JSON understands, too."""
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
 
 
 def pause(seconds: float) -> None:

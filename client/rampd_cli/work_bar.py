@@ -1,11 +1,11 @@
 """How far long work has come: a bar on a terminal, now and then a line in a pipe. On stderr, because stdout has the answer."""
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
 from rampd_cli.session import Session
+from rampd_cli.shown import live_terminal
 
 _LINES: Final = 10
 """How many lines a pipe gets in all."""
@@ -14,11 +14,10 @@ _LINES: Final = 10
 @contextmanager
 def progress(session: Session, title: str, total: int) -> Iterator[Callable[[int], None]]:
     """Gives a function that takes how many are done."""
-    if sys.stderr.isatty():
-        from rich.console import Console  # noqa: PLC0415 - it is slow to import, and a pipe does not need it
+    console = live_terminal(is_error=True)
+    if console is not None:
+        # It is slow to import, and a pipe does not need it.
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
-
-        from rampd_cli.drawing.live import restored_after_kill  # noqa: PLC0415 - as above
 
         columns = (
             TextColumn("{task.description}", markup=False),
@@ -26,7 +25,7 @@ def progress(session: Session, title: str, total: int) -> Iterator[Callable[[int
             MofNCompleteColumn(),
             TimeRemainingColumn(),
         )
-        with restored_after_kill(), Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        with Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task(title, total=total)
             yield lambda done: bar.update(task, completed=done)
         return

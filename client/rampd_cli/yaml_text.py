@@ -1,10 +1,15 @@
 """Values as YAML whose texts can't move the cursor of a terminal, or turn the direction of reading."""
 
+import sys
 from typing import Any
+
+from rampd_cli.streams import is_utf8
 
 
 def yaml_text(data: Any, *, is_file: bool = False) -> str:
-    """Returns a document. With `is_file` it is for a person to edit: lists are indented, and a text is one line."""
+    """Returns a document. With `is_file` it is for a person to edit: lists are indented, and a text is one line. YAML is read as UTF-8,
+    so if stdout has another encoding, the document is ASCII.
+    """
     import yaml  # noqa: PLC0415 - few commands write YAML
 
     from rampd._contract.wording import one_line  # noqa: PLC0415 - it is slow to import
@@ -23,4 +28,5 @@ def yaml_text(data: Any, *, is_file: bool = False) -> str:
 
     Dumper.add_representer(str, Dumper.represent_str)
     width = 1_000_000 if is_file else None
-    return one_line(yaml.dump(data, Dumper=Dumper, allow_unicode=True, sort_keys=False, width=width), keep="\n")
+    is_unicode = is_utf8(sys.stdout)
+    return one_line(yaml.dump(data, Dumper=Dumper, allow_unicode=is_unicode, sort_keys=False, width=width), keep="\n")

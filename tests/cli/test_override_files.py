@@ -89,6 +89,39 @@ def test_without_a_file_the_export_is_on_stdout(rampd: Run, admin: Any) -> None:
     }
 
 
+def test_the_export_is_json_lines_for_a_program_unless_the_name_says_csv(
+    rampd: Run, admin: Any, tmp_path: Path
+) -> None:
+    admin.set_override("restyler", "acme/app", channel="NEXT")
+    line = '{"repo": "acme/app", "channel": "CHANNEL_NEXT"}\n'
+
+    for words, written in (
+        ((), line),
+        (("--format", "csv"), HEADER + "acme/app,next,,,\n"),
+        (("o.txt",), line),
+        (("o.csv",), HEADER + "acme/app,next,,,\n"),
+    ):
+        ran = rampd("override", "export", "restyler", *words, "-o", "json")
+        assert (ran.code, ran.out or (tmp_path / words[0]).read_text()) == (0, written)
+
+
+def test_a_full_disk_has_one_code_for_an_export_and_a_wrong_path_another(rampd: Run, admin: Any) -> None:
+    admin.set_override("restyler", "acme/app", channel="NEXT")
+    full = rampd("override", "export", "restyler", "/dev/full", "-o", "json")
+    wrong = rampd("override", "export", "restyler", "none/o.csv")
+
+    assert (full.code, json.loads(full.err)["reason"]) == (74, "NOT_WRITTEN")
+    assert "/dev/full can't be written: No space left on device." in full.err
+    assert wrong.code == 2
+
+
+def test_overrides_are_not_written_as_yaml(rampd: Run, admin: Any) -> None:
+    ran = rampd("override", "export", "restyler", "-o", "yaml")
+
+    assert (ran.code, ran.out, "--format csv, or --format jsonl" in ran.err) == (2, "", True)
+    assert rampd("override", "export", "restyler", "--format", "csv", "-o", "yaml").code == 0
+
+
 def test_a_thousand_and_more_rows_are_set_in_batches(rampd: Run, admin: Any, file: Any) -> None:
     rows = "".join(f"acme/{number:05},next,,,\n" for number in range(2_500))
 
@@ -228,6 +261,17 @@ def test_replace_deletes_what_has_expired_in_the_file(rampd: Run, admin: Any, fi
         ('{"repo": "a/b", ', JSON_LINES, 1, "is not JSON"),
         ("[" * 100_000, JSON_LINES, 1, "is not JSON"),
         ('["a/b"]', JSON_LINES, 1, "is not a change"),
+        ('{"repo": "a/b", "tag": "1", "repo": "c/d"}', JSON_LINES, 1, "has repo twice"),
+        (
+            '{"repo": "a/b", "tag": "1", "expireTime": "2126-01-01T00:00:00Z", "expire_time": null}',
+            JSON_LINES,
+            1,
+            "has expire_time twice",
+        ),
+        *(
+            (f'{{"repo": "a/b", "tag": "1", "delete": {wrong}}}', JSON_LINES, 1, "delete must be true or false")
+            for wrong in ("[]", "{}", "0", '""', '"true"', "1")
+        ),
     ],
 )
 def test_a_wrong_row_is_named_by_its_line(text: str, form: str, line: int, problem: str) -> None:
@@ -337,6 +381,22 @@ def test_ctrl_c_before_the_first_row_is_sent_says_that_nothing_was_changed(
     ran = rampd("override", "import", "restyler", file(f"{HEADER}a/b,next,,,\n"))
 
     assert (ran.code, ran.out, ran.err.strip()) == (130, "", "Nothing was changed.")
+
+
+def test_a_terminal_that_can_not_be_drawn_on_gets_a_line_now_and_then(
+    person: AtTerminal, component: str, shared_server: RampdServer, file: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared_server.admin().release(component, "1.0")
+    monkeypatch.setenv("TERM", "dumb")
+    name = file(HEADER + "".join(f"a/{n},next,,,\n" for n in range(2_000)))
+
+    screen = person("override", "import", component, name)
+
+    assert screen.text.splitlines()[-3:-1] == [
+        "Imported overrides: 1,000 of 2,000",
+        "Imported overrides: 2,000 of 2,000",
+    ]
+    assert "\x1b" not in screen.raw
 
 
 def test_a_person_sees_a_bar_and_is_asked_before_overrides_are_deleted(

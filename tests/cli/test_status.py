@@ -329,6 +329,19 @@ def test_a_watch_that_is_killed_restores_the_terminal(rampd_server: RampdServer)
     assert terminal.raw.rindex(NORMAL_SCREEN) > terminal.raw.rindex(ALTERNATE_SCREEN)
 
 
+def test_a_terminal_that_can_not_be_drawn_on_gets_a_line_for_each_change(rampd_server: RampdServer) -> None:
+    admin = rampd_server.admin()
+    admin.release("restyler", "1.0")
+    where = {"RAMPD_SERVER": rampd_server.target, "TERM": "dumb"}
+    with on_terminal("status", "--watch", environment=where) as terminal:
+        here = terminal.shows("restyler\tSTEADY")
+        admin.release("restyler", "2.0")
+        terminal.shows("restyler\tROLLING_OUT", after=here)
+        terminal.types("\x03")
+        assert terminal.ends() == 130
+    assert "\x1b" not in terminal.raw
+
+
 def test_a_watch_of_an_unknown_component_ends_at_once(rampd: Run) -> None:
     assert rampd("status", "restyler", "--watch").code == 1
 

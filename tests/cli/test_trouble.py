@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import grpc
 import pytest
@@ -126,21 +127,46 @@ def test_each_kind_of_failure_has_its_code(
     assert ran.err.startswith(f"rampd: The reason is this. ({reason})\n")
 
 
-def test_ctrl_c_during_a_call_says_how_to_repeat_it(server: ScriptedServer) -> None:
-    server.answers["Ramp"] = [server.hang]
-    process = subprocess.Popen(
-        [*RAMPD, "ramp", "restyler", "10"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    eventually(lambda: server.requests("Ramp"), 300)
+def interrupted(server: ScriptedServer, method: str, *words: str, by: int = signal.SIGINT) -> tuple[int, str, str]:
+    """The code, the output and the errors of a command that is interrupted while a method does not answer."""
+    server.answers[method] = [server.hang]
+    process = subprocess.Popen([*RAMPD, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    eventually(lambda: server.requests(method), 300)
 
-    process.send_signal(signal.SIGINT)
+    process.send_signal(by)
     out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
 
-    assert (process.returncode, out) == (130, "")
+
+def test_ctrl_c_during_a_call_says_how_to_repeat_it(server: ScriptedServer) -> None:
+    code, out, err = interrupted(server, "Ramp", "ramp", "restyler", "10")
+
+    assert (code, out) == (130, "")
     assert f"--request-id {server.requests('Ramp')[0].request_id}" in err
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "kill"])
+@pytest.mark.parametrize(
+    ("method", "words", "said"),
+    [
+        ("Ramp", ("ramp", "restyler", "10"), "The change may have been made."),
+        ("BatchSetOverrides", ("override", "import", "restyler", "o.csv"), "Of 1 change, at least 0 are made."),
+        ("SetPolicy", ("policy", "apply", "p.yaml"), "Perhaps set: restyler."),
+    ],
+    ids=["ramp", "import", "apply"],
+)
+def test_a_program_reads_that_an_interrupted_change_may_have_been_made(  # noqa: PLR0917
+    server: ScriptedServer, tmp_path: Path, method: str, words: tuple[str, ...], said: str, by: int
+) -> None:
+    (tmp_path / "o.csv").write_text("repo,tag\nacme/app,1.0\n")
+    (tmp_path / "p.yaml").write_text("policies: {restyler: {alpha: 0.2}}\n")
+
+    code, out, err = interrupted(server, method, *words, "-o", "json", by=by)
+
+    error = json.loads(err)
+    request_id = server.requests(method)[0].request_id
+    assert (code, out, error["reason"]) == (128 + by, "", "INTERRUPTED")
+    assert (said in error["message"], error["metadata"]) == (True, {"request_id": request_id})
 
 
 def test_a_change_is_made_once_if_a_server_that_did_not_answer_is_asked_again(

@@ -365,6 +365,22 @@ def test_no_text_of_the_server_is_more_than_text() -> None:
     assert sum(line.plain.count(r"a\u001b[2Jb\r\nc\u202ed") for line in drawn) == 3
 
 
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_a_terminal_that_can_not_be_drawn_on_gets_a_line_for_each_change(
+    server: RampdServer, admin: Admin, component: str, output: str
+) -> None:
+    words = ("--server", server.target, "-o", output, "wait", component, "--until", "percent=50")
+    with on_terminal(*words, environment={"TERM": "dumb"}) as terminal:
+        here = terminal.shows("  t2 is at 0 %.")
+        admin.ramp(component, 10)
+        here = terminal.shows("  t2 is at 10 %.", after=here)
+        admin.ramp(component, 50)
+        here = terminal.shows("  t2 is at 50 %.", after=here)
+        assert terminal.ends() == 0
+    assert ("RELEASE_STATE_NEXT" in terminal.text) == (output == "json")
+    assert "\x1b" not in terminal.raw
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_kill_restores_the_terminal(
     admin: Admin, server: RampdServer, component: str, number: signal.Signals

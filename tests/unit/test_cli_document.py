@@ -99,7 +99,7 @@ def test_every_variable_that_the_code_reads_is_described() -> None:
     described = {name for names in ENVIRONMENT for name in names.split(", ")}
     assert read - NOT_FOR_PEOPLE <= described
     # Read by libraries.
-    assert described - read == {"NO_COLOR", "COLUMNS", "VISUAL", "EDITOR"}
+    assert described - read == {"NO_COLOR", "COLUMNS", "TERM", "VISUAL", "EDITOR"}
 
 
 def test_every_setting_and_every_exit_code_is_described() -> None:

@@ -1,21 +1,24 @@
 """`rampd override export`."""
 
+import errno
 import os
 import stat
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from rampd_cli.arguments import COMPONENT, FILE
 from rampd_cli.command import command as make_command
-from rampd_cli.failures import WrongUseError
-from rampd_cli.override_files.rows import FORMATS, format_of, is_formula, written
+from rampd_cli.failures import NotWrittenError, WrongUseError, is_of_stream
+from rampd_cli.override_files.rows import CSV, FORMATS, JSON_LINES, format_of_name, is_formula, written
 from rampd_cli.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+_FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 
 
 @make_command("export")
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     "form",
     type=click.Choice(FORMATS),
     default=None,
-    help="CSV, or a change in JSON on each line. Default: as the file's name ends, otherwise csv.",
+    help="CSV, or a change in JSON on each line. Default: as the file's name ends, otherwise jsonl with -o json, otherwise csv.",
 )
 def command(session: Session, component: str, file: str, form: str | None) -> None:
     """Writes all overrides of a component to a file or to stdout, ordered by repo. `rampd override import` reads it.
@@ -37,8 +40,9 @@ def command(session: Session, component: str, file: str, form: str | None) -> No
     The file has each value unchanged. A spreadsheet takes a repo or a tag that begins with = + - or @ for a formula: import such a
     file as text.
     """
+    form = form or format_of_name(file) or _format_of_output(session.output)
     overrides = list(session.admin().list_overrides(component, page_size=1000, timeout=30))
-    lines = written(overrides, form or format_of(file, b""))
+    lines = written(overrides, form)
     if file == "-":
         for line in lines:
             click.echo(line, nl=False)
@@ -49,9 +53,18 @@ def command(session: Session, component: str, file: str, form: str | None) -> No
         session.tell(f"A spreadsheet would take values in {formulas:,} of these rows for formulas.")
 
 
+def _format_of_output(output: str) -> str:
+    """Raises UsageError for YAML, which no import reads."""
+    if output == "yaml":
+        raise click.UsageError(
+            "Overrides are not written as YAML, but as CSV or as lines of JSON: --format csv, or --format jsonl."
+        )
+    return JSON_LINES if output == "json" else CSV
+
+
 def _write(path: Path, lines: "Iterable[str]") -> None:
     """Replaces a file by a whole one: nobody sees a part of it. A link stays, a device or a pipe is written to, and the mode of a
-    file stays. Raises WrongUseError.
+    file stays. Raises WrongUseError if the file can't be made there, and NotWrittenError if it takes nothing more.
     """
     try:
         path = path.resolve()
@@ -75,4 +88,5 @@ def _write(path: Path, lines: "Iterable[str]") -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise WrongUseError(f"{path} can't be written: {error.strerror}.") from error
+        kind = NotWrittenError if is_of_stream(error) or error.errno in _FULL else WrongUseError
+        raise kind(f"{path} can't be written: {error.strerror}.") from error

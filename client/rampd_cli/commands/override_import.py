@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 
 from rampd_cli.arguments import COMPONENT, FILE
-from rampd_cli.changing import How, before_the_change, options_of_many_changes, require_revision
+from rampd_cli.changing import How, after_the_change, before_the_change, options_of_many_changes, require_revision
 from rampd_cli.command import command as make_command
 from rampd_cli.failures import WrongUseError
 from rampd_cli.override_files.changes import Changes
@@ -68,14 +68,14 @@ def command(
       rampd override import restyler overrides.csv
     """
     how = How.taken_from(options)
-    with before_the_change(session):
+    with before_the_change():
         content = _content(file)
         rows, refused = _checked(session, file, content, form or format_of(file, content))
     _tell(session, file, refused)
     if refused and (replace or not skip_invalid or not rows):
         raise WrongUseError(_refusal(session, file, rows, refused, replace=replace, skip_invalid=skip_invalid))
     wanted = Wanted(component, file, rows, replace, how)
-    with before_the_change(session):
+    with before_the_change():
         found = compare(session, wanted)
     if (removed := found.changes.removed) and not how.yes and not how.dry_run:
         session.confirm(_question(component, file, removed))
@@ -83,7 +83,8 @@ def command(
     if not done.revision:
         done.revision = session.admin().get_rollout(component).revision
         require_revision(component, done.revision, how)
-    session.show(_shown(component, found.changes, refused, done, is_dry_run=how.dry_run))
+    with after_the_change(done.request_id):
+        session.show(_shown(component, found.changes, refused, done, is_dry_run=how.dry_run))
 
 
 def _question(component: str, file: str, removed: Sequence[Any]) -> str:

@@ -102,7 +102,7 @@ def _of_file(session: Session, file: str, component: str) -> "v1.Policy":
 
 def _rate(session: Session, component: str, given: float | None, *, is_needed: bool) -> tuple[float, str]:
     """Returns the failure rate of current, and where it comes from."""
-    from rampd._contract.wording import counted  # noqa: PLC0415 - it is slow to import
+    from rampd._contract.wording import counted, one_line  # noqa: PLC0415 - it is slow to import
     from rampd.errors import NotFoundError  # noqa: PLC0415
 
     if given is not None:
@@ -116,6 +116,6 @@ def _rate(session: Session, component: str, given: float | None, *, is_needed: b
     if outcomes.HasField("failure_rate"):
         return (
             outcomes.failure_rate,
-            f"{outcomes.failures:,} of {counted(outcomes.jobs, 'reported job')} of {outcomes.tag}",
+            f"{outcomes.failures:,} of {counted(outcomes.jobs, 'reported job')} of {one_line(outcomes.tag)}",
         )
     return _SUPPOSED_RATE, "supposed, because no job of current was reported"

@@ -6,7 +6,15 @@ from typing import Any
 import click
 
 from rampd_cli.arguments import FILE
-from rampd_cli.changing import COLUMNS, How, before_the_change, options_of_many_changes, require_revision
+from rampd_cli.changing import (
+    COLUMNS,
+    How,
+    after_the_change,
+    before_the_change,
+    during_the_change,
+    options_of_many_changes,
+    require_revision,
+)
 from rampd_cli.command import command as make_command
 from rampd_cli.commands.policy_diff import differing
 from rampd_cli.failures import mark_partly_done
@@ -43,7 +51,7 @@ def command(session: Session, files: tuple[str, ...], prune: bool, **options: An
               hold: 10m
     """
     how = How.taken_from(options)
-    with before_the_change(session):
+    with before_the_change():
         plans = planned(session, wanted_of(session, files), prune=prune)
         _require_revision(plans, how)
         changing = [plan for plan in plans if plan.differences]
@@ -56,7 +64,9 @@ def command(session: Session, files: tuple[str, ...], prune: bool, **options: An
     reset = [plan.component for plan in changing if plan.written is None]
     if reset and not how.yes:
         session.confirm(f"No file names {', '.join(reset)}. {_back(reset)} to the defaults. Go on?")
-    session.show(_summary(plans, _set(session, changing, how)))
+    answers, request_id = _set(session, changing, how)
+    with after_the_change(request_id):
+        session.show(_summary(plans, answers))
 
 
 def _require_revision(plans: Sequence[Planned], how: How) -> None:
@@ -83,29 +93,32 @@ def _checked(session: Session, plans: Sequence[Planned], how: How) -> list[Any]:
     return would
 
 
-def _set(session: Session, plans: Sequence[Planned], how: How) -> list[Any]:
-    """Sets one policy after the other. If that ends early, the person reads how far it came."""
+def _set(session: Session, plans: Sequence[Planned], how: How) -> tuple[list[Any], str]:
+    """Sets one policy after the other. Returns the answers, and the id of the last request; it is empty if there is none. If that
+    ends early, the person reads how far it came.
+    """
     from rampd.errors import DeadlineExceededError, RampdError, UnavailableError  # noqa: PLC0415 - it is slow to import
 
     answers: list[Any] = []
+    one = how
     try:
         for plan in plans:
-            answers.append(set_policy(session.admin(), plan.present, plan.wanted, how))  # noqa: PERF401 - see below
-    except (RampdError, KeyboardInterrupt) as error:
+            one = how.with_request_id()
+            with during_the_change(one.request_id):
+                answers.append(set_policy(session.admin(), plan.present, plan.wanted, one))
+    except (RampdError, KeyboardInterrupt, SystemExit) as error:
         left = [plan.component for plan in plans[len(answers) :]]
         is_open = not isinstance(error, RampdError) or isinstance(error, UnavailableError | DeadlineExceededError)
         unknown = f" Perhaps set: {left.pop(0)}." if is_open and left else ""
         rest = f" Not set: {', '.join(left)}." if left else ""
         text = f"Set: {', '.join(_names(answers)) or 'nothing'}.{unknown}{rest} Type the command again for the rest."
+        error.add_note(text)
         if isinstance(error, RampdError):
             error.metadata.setdefault("component", plans[len(answers)].component)
-            error.add_note(text)
             if answers:
                 mark_partly_done(error)
-        else:
-            session.tell(f"\n{text}")
         raise
-    return answers
+    return answers, one.request_id
 
 
 def _back(reset: Sequence[str]) -> str:

@@ -5,7 +5,15 @@ from typing import Any, Final
 import click
 
 from rampd_cli.arguments import COMPONENT
-from rampd_cli.changing import COLUMNS, How, change_options, require_revision, shown
+from rampd_cli.changing import (
+    COLUMNS,
+    How,
+    after_the_change,
+    change_options,
+    during_the_change,
+    require_revision,
+    shown,
+)
 from rampd_cli.command import command as make_command
 from rampd_cli.policies.applying import Present, present, set_policy
 from rampd_cli.policies.editing import edited_file
@@ -32,7 +40,7 @@ def command(session: Session, component: str, **options: Any) -> None:
     \b
       rampd policy edit restyler --note "slower steps"
     """
-    how = How.taken_from(options)
+    how = How.taken_from(options).with_request_id()
     admin = session.admin()
     has = present(admin, component)
     require_revision(component, has.revision, how)
@@ -46,7 +54,8 @@ def command(session: Session, component: str, **options: Any) -> None:
                 if answer is not None:
                     break
         file.stays = how.dry_run
-    session.show(shown(answer, component=component, is_dry_run=how.dry_run))
+    with after_the_change("" if how.dry_run else how.request_id):
+        session.show(shown(answer, component=component, is_dry_run=how.dry_run))
     if how.dry_run:
         session.tell(f"Your text is in {file.path}. To set it: rampd policy apply {file.path}{session.at}")
 
@@ -65,7 +74,8 @@ def _set(admin: Any, has: Present, written: WrittenPolicy, how: How) -> tuple[An
     from rampd.errors import InvalidArgumentError  # noqa: PLC0415 - it is slow to import
 
     try:
-        return set_policy(admin, has, written.policy, how), []
+        with during_the_change(how.request_id):
+            return set_policy(admin, has, written.policy, how), []
     except InvalidArgumentError as error:
         if problems := written.refused(error.violations):
             return None, problems

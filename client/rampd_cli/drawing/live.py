@@ -1,10 +1,7 @@
 """A view that stays on a terminal and changes, until Ctrl-C."""
 
-import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from types import FrameType
-from typing import NoReturn
 
 from rich.console import Console
 from rich.live import Live
@@ -37,25 +34,5 @@ class LiveView:
 @contextmanager
 def live_view(console: Console) -> Iterator[LiveView]:
     """Gives a view for as long as the block lasts. The terminal is restored after Ctrl-C, and after a `kill`, too."""
-    with (
-        restored_after_kill(),
-        Live(console=console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live,
-    ):
+    with Live(console=console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
         yield LiveView(live)
-
-
-@contextmanager
-def restored_after_kill() -> Iterator[None]:
-    """While the block runs, a `kill` or the end of the terminal ends the process with an exception, as Ctrl-C does. So rich restores
-    the terminal.
-    """
-    before = {number: signal.signal(number, _end) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _end(number: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)

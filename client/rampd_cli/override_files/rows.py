@@ -21,6 +21,8 @@ MOST_BYTES: Final = 64 * 1024 * 1024
 """The largest file that is read."""
 _CHANNELS: Final = ("current", "next")
 _PREFIX: Final = "channel_"
+_TRUTHS: Final = {"": False, "false": False, "true": True}
+"""Whether a row of CSV deletes. JSON has true and false."""
 _FORMULA: Final = tuple("=+-@")
 
 
@@ -49,12 +51,16 @@ class UnreadableError(Exception):
         self.text = text
 
 
-def format_of(name: str, content: bytes) -> str:
-    """Returns the format by the ending of the name, or by the first character."""
+def format_of_name(name: str) -> str:
+    """Returns the format by the ending of the name. Empty if the name does not say it."""
     if name.endswith(".csv"):
         return CSV
-    is_json = name.endswith((".jsonl", ".ndjson", ".json")) or content.lstrip()[:1] == b"{"
-    return JSON_LINES if is_json else CSV
+    return JSON_LINES if name.endswith((".jsonl", ".ndjson", ".json")) else ""
+
+
+def format_of(name: str, content: bytes) -> str:
+    """Returns the format by the ending of the name, or by the first character."""
+    return format_of_name(name) or (JSON_LINES if content.lstrip()[:1] == b"{" else CSV)
 
 
 def read_rows(
@@ -98,7 +104,9 @@ def _of_csv(text: str) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
             elif len(values) != len(header):
                 yield begins, f"has {len(values)} value{'s' * (len(values) != 1)}, and the header has {len(header)}"
             else:
-                yield begins, dict(zip(header, values, strict=True))
+                row: dict[str, Any] = dict(zip(header, values, strict=True))
+                delete = row.get("delete", "")
+                yield begins, row | {"delete": _TRUTHS.get(delete.strip().lower(), delete)}
     except csv.Error as error:
         raise UnreadableError(line + 1, f"The text is not CSV: {error}") from error
     if not header:
@@ -117,16 +125,23 @@ def _of_json(text: str) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
         if not written.strip():
             continue
         try:
-            found = json.loads(written)
+            # An object becomes a tuple of its pairs, so that no name hides another one.
+            found = json.loads(written, object_pairs_hook=tuple)
         except (ValueError, RecursionError) as error:
             yield line, f"is not JSON: {error}"
             continue
-        if not isinstance(found, dict):
+        if not isinstance(found, tuple):
             yield line, 'is not a change, such as {"repo": "acme/app", "tag": "1.0"}'
             continue
-        named = {"expire_time" if name == "expireTime" else name: value for name, value in found.items()}
-        unknown = sorted(named.keys() - set(COLUMNS))
-        yield line, f"has no field {unknown[0]!r}. It has: {', '.join(COLUMNS)}" if unknown else named
+        pairs = [("expire_time" if name == "expireTime" else name, value) for name, value in found]
+        named = dict(pairs)
+        if unknown := sorted(named.keys() - set(COLUMNS)):
+            yield line, f"has no field {unknown[0]!r}. It has: {', '.join(COLUMNS)}"
+        elif len(named) != len(pairs):
+            twice = next(name for name in named if [each for each, _ in pairs].count(name) > 1)
+            yield line, f"has {twice} twice"
+        else:
+            yield line, named
 
 
 def _row(line: int, values: Mapping[str, Any]) -> Row | str:
@@ -140,14 +155,14 @@ def _row(line: int, values: Mapping[str, Any]) -> Row | str:
     channel = texts.get("channel", "").strip().lower().removeprefix(_PREFIX)
     if channel not in {"", "unspecified", *_CHANNELS}:
         return f"channel must be {' or '.join(_CHANNELS)}; got {channel[:40]!r}"
-    delete = {"": False, "false": False, "true": True}.get(str(values.get("delete") or "").strip().lower())
-    if delete is None:
+    delete = values.get("delete")
+    if not isinstance(delete, bool | None):
         return "delete must be true or false"
     change = v1.OverrideChange(
         repo=texts.get("repo", ""),
         channel=f"{_PREFIX}{channel}".upper() if channel in _CHANNELS else None,
         tag=texts.get("tag", ""),
-        delete=delete,
+        delete=delete or False,
     )
     if expire := texts.get("expire_time", "").strip():
         time = _time(expire)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from rampd_cli.changing import How, during_the_change
 from rampd_cli.failures import mark_partly_done
 from rampd_cli.override_files.changes import Changes, changes
 from rampd_cli.override_files.rows import Row
@@ -13,7 +14,6 @@ from rampd_cli.work_bar import progress
 
 if TYPE_CHECKING:
     from rampd import v1
-    from rampd_cli.changing import How
 
 BATCH: Final = 1000
 _TIMEOUT_S: Final = 30.0
@@ -31,7 +31,7 @@ class Wanted:
     rows: Sequence[Row]
     replace: bool
     """Whether the overrides are deleted that the file does not have, or that have expired there."""
-    how: "How"
+    how: How
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,8 @@ class Done:
     set: int = 0
     deleted: int = 0
     revision: int = 0
+    request_id: str = ""
+    """That of the last request. Empty if there is none, or if it was a dry run."""
     seen: int = 0
     moved: int = 0
     about: str = ""
@@ -95,23 +97,20 @@ def send(session: Session, wanted: Wanted, first: Compared) -> Done:
                 left, tries = left[BATCH:], 0
                 guard = done.revision if wanted.replace and not how.dry_run else None
                 tell(max(total - len(left), 0))
-    except (RampdError, KeyboardInterrupt) as error:
+    except (RampdError, KeyboardInterrupt, SystemExit) as error:
         made = done.set + done.deleted
         is_nothing = how.dry_run or (not made and isinstance(error, AbortedError))
         text = "Nothing was changed." if is_nothing else _how_far(made, total, how)
-        if isinstance(error, KeyboardInterrupt):
-            session.tell(f"\n{text}")
-        else:
-            for line in _lines(error, batch):
-                error.add_note(f"{wanted.file}:{line}")
-            error.add_note(text)
-            if made and not how.dry_run:
-                mark_partly_done(error)
+        for line in _lines(error, batch):
+            error.add_note(f"{wanted.file}:{line}")
+        error.add_note(text)
+        if isinstance(error, RampdError) and made and not how.dry_run:
+            mark_partly_done(error)
         raise
     return done
 
 
-def _how_far(made: int, total: int, how: "How") -> str:
+def _how_far(made: int, total: int, how: How) -> str:
     from rampd._contract.wording import counted  # noqa: PLC0415 - only for an import that ends early
 
     are = "is" if made == 1 else "are"
@@ -141,15 +140,19 @@ def _require_same(wanted: Wanted, first: Changes, now: Changes) -> None:
 
 
 def _batch(session: Session, wanted: Wanted, rows: Sequence[Row], done: Done, guard: int | None) -> None:
+    how = wanted.how.with_request_id()
     method: Any = session.admin().batch_set_overrides
-    answer: v1.BatchSetOverridesResponse = method(
-        wanted.component,
-        [row.change for row in rows],
-        expected_revision=guard,
-        note=wanted.how.note,
-        dry_run=wanted.how.dry_run,
-        timeout=_TIMEOUT_S,
-    )
+    with during_the_change(how.request_id):
+        answer: v1.BatchSetOverridesResponse = method(
+            wanted.component,
+            [row.change for row in rows],
+            expected_revision=guard,
+            note=how.note,
+            request_id=how.request_id,
+            dry_run=how.dry_run,
+            timeout=_TIMEOUT_S,
+        )
+    done.request_id = "" if how.dry_run else how.request_id
     deleted = sum(row.change.delete for row in rows)
     done.deleted += deleted
     done.set += len(rows) - deleted

@@ -87,13 +87,13 @@ def _assumptions(plan: Plan) -> Iterator[str]:
 
 
 def _needs(plan: Plan, stage: "Stage") -> str:
-    from rampd._contract.wording import counted  # noqa: PLC0415 - it is slow to import
+    from rampd._contract.wording import counted, one_line  # noqa: PLC0415 - it is slow to import
 
     parts = [_duration(stage.hold_s)] if stage.hold_s else []
     if stage.min_jobs:
         jobs_s = stage.min_jobs / (plan.traffic.jobs_per_hour * stage.basis_points / 10_000) * 3600
         parts.append(f"{counted(stage.min_jobs, 'job')} of next ({_duration(jobs_s)})")
-    parts += [f"check {check.name}" for check in plan.policy.checks]
+    parts += [f"check {one_line(check.name)}" for check in plan.policy.checks]
     return " and ".join(parts) or "nothing"
 
 

@@ -1,7 +1,6 @@
 """The file in which a person edits a policy. It is kept, unless it has nothing that was not there before."""
 
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,6 @@ import click
 from rampd._contract.wording import inside
 from rampd_cli.failures import DeclinedError, WrongUseError
 from rampd_cli.policies.reading import Problem
-from rampd_cli.streams import may_be_lost
 
 _WRONG: Final = "# WRONG: "
 
@@ -98,10 +96,9 @@ def _tell(error: BaseException, file: EditedFile, at: str) -> None:
     then = f"{said} Then: rampd policy diff FILE{at}, and rampd policy apply FILE{at}"
     if isinstance(error, click.ClickException):
         error.message = f"{error.message} {said}"  # type: ignore[misc]  # click calls it final
-    elif isinstance(error, KeyboardInterrupt):
+    elif isinstance(error, KeyboardInterrupt | SystemExit):
         done = "Nothing was changed." if file.is_open else "The policy may have been set."
-        with may_be_lost(sys.stderr):
-            click.echo(f"\n{done} {then}", err=True)
+        error.add_note(f"{done} {then}")
     else:
         error.add_note(then)
 

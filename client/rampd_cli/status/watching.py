@@ -1,6 +1,5 @@
 """`rampd status --watch`: the status as it changes, until Ctrl-C. A server that is gone for a while does not end it."""
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -12,7 +11,7 @@ from rampd._contract.wording import one_line
 from rampd.errors import DeadlineExceededError, RampdError, UnavailableError
 from rampd_cli.drawing import palette
 from rampd_cli.drawing.clock import Clock
-from rampd_cli.shown import Shown, show_next, terminal
+from rampd_cli.shown import Shown, live_terminal, show_next
 from rampd_cli.status import reading
 from rampd_cli.status.known import Known
 from rampd_cli.status.rows import CHANGES, row, row_of_deleted
@@ -35,8 +34,9 @@ _LOOK_S: Final = 0.25
 
 def watch(session: "Session", components: Sequence[str]) -> None:
     """Goes on until Ctrl-C. Raises KeyboardInterrupt, and RampdError if there is nothing to watch."""
-    if session.output == "table" and sys.stdout.isatty():
-        _on_terminal(session, components)
+    console = live_terminal() if session.output == "table" else None
+    if console is not None:
+        _on_terminal(session, components, console)
     else:
         _in_pipe(session, components)
 
@@ -91,10 +91,10 @@ class _Reader:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _on_terminal(session: "Session", components: Sequence[str]) -> None:
+def _on_terminal(session: "Session", components: Sequence[str], console: "Console") -> None:
     from rampd_cli.drawing.live import live_view  # noqa: PLC0415 - a pipe needs no rich
 
-    admin, console = session.admin(), terminal()
+    admin = session.admin()
     with (
         closing(_Reader(lambda: reading.read(admin, components, is_screen=True))) as reader,
         live_view(console) as view,
@@ -126,7 +126,7 @@ def _head(at: datetime, lost: str, clock: Clock, screen: "Screen") -> "list[Text
     return paragraph(said, screen.width, style=palette.BAD)
 
 
-# In a pipe.
+# In a pipe, and on a terminal that can't be drawn on.
 
 
 def _in_pipe(session: "Session", components: Sequence[str]) -> None:

@@ -1,8 +1,7 @@
-"""Where the progress of a release is shown: a live view, a line for each change, or nothing."""
+"""Where the progress of a release is shown: a live view, or a line for each change."""
 
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
@@ -13,7 +12,7 @@ from rampd import v1
 from rampd._contract.wording import one_line
 from rampd.errors import ReleaseFailedError
 from rampd_cli.failures import TimedOutError
-from rampd_cli.shown import terminal
+from rampd_cli.shown import live_terminal
 from rampd_cli.waiting.goal import Goal
 from rampd_cli.waiting.progress import cells, lines
 
@@ -37,29 +36,22 @@ class View(Protocol):
 def view_of(session: "Session", goal: Goal) -> Iterator[View]:
     """Gives the view that fits the output, for as long as the block lasts."""
     is_for_programs = session.output in {"json", "yaml"}
-    if sys.stderr.isatty() if is_for_programs else session.output == "table" and sys.stdout.isatty():
-        # Of a program, stdout gets only the release.
-        view = _Live(terminal(is_error=is_for_programs), goal)
+    # Of a program, stdout gets only the release.
+    console = live_terminal(is_error=is_for_programs) if is_for_programs or session.output == "table" else None
+    if console is not None:
+        view = _Live(console, goal)
         with view.running(is_kept=not is_for_programs):
             yield view
     else:
-        # If stderr is no terminal, a program reads it: it gets only an error.
-        yield _Nothing() if is_for_programs else _Lines(session)
-
-
-class _Nothing:
-    def show(self, seen: v1.WatchReleaseResponse) -> None:
-        pass
-
-    def lose(self, why: str) -> None:
-        pass
+        yield _Lines(session, session.tell if is_for_programs else click.echo)
 
 
 class _Lines:
     """A line for each change."""
 
-    def __init__(self, session: "Session") -> None:
+    def __init__(self, session: "Session", write: Callable[[str], None]) -> None:
         self._session = session
+        self._write = write
         self._before: tuple[str, ...] = ()
         self._is_lost = False
 
@@ -73,10 +65,10 @@ class _Lines:
         self._before = row
         if self._session.output == "plain":
             at = f"{now:%Y-%m-%dT%H:%M:%S}.{now.microsecond // 1000:03}Z"
-            click.echo("\t".join(map(one_line, (at, *row))))
+            self._write("\t".join(map(one_line, (at, *row))))
         else:
             at = self._session.clock.time(now, has_seconds=True)
-            click.echo(f"{at}  {one_line(seen.message)}")
+            self._write(f"{at}  {one_line(seen.message)}")
 
     def lose(self, why: str) -> None:
         if not self._is_lost:
@@ -99,18 +91,13 @@ class _Live:
         """Draws, again and again, for as long as the block lasts. `is_kept`: the last lines stay on the terminal."""
         from rich.live import Live  # noqa: PLC0415 - a pipe needs no rich
 
-        from rampd_cli.drawing.live import restored_after_kill  # noqa: PLC0415 - as above
-
-        with (
-            restored_after_kill(),
-            Live(
-                console=self._console,
-                get_renderable=self._drawn,
-                refresh_per_second=2,
-                transient=not is_kept,
-                redirect_stdout=False,
-                redirect_stderr=False,
-            ),
+        with Live(
+            console=self._console,
+            get_renderable=self._drawn,
+            refresh_per_second=2,
+            transient=not is_kept,
+            redirect_stdout=False,
+            redirect_stderr=False,
         ):
             try:
                 yield
