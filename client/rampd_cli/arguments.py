@@ -160,6 +160,7 @@ def _last(hour: int, minute: int) -> datetime:
 
 COMPONENT: Final = Name("component")
 TAG: Final = Name("tag")
+NEXT: Final = Name("next")
 PREVIOUS: Final = Name("previous")
 QUEUED: Final = Name("queued")
 QUARANTINED: Final = Name("quarantined")

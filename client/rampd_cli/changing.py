@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from rampd_cli.advice import after_change
+from rampd_cli.arguments import NEXT
 from rampd_cli.failures import Exit
 from rampd_cli.session import Session
 from rampd_cli.shown import Shown, as_dry_run
@@ -66,6 +67,10 @@ _OPTIONS: Final = {
     ),
 }
 """By the fields of `How`."""
+
+
+only_if_next = click.option("--tag", type=NEXT, default="", metavar="TAG", help="Only if this is the tag of next.")
+"""The guard of the commands that change next."""
 
 
 def change_options(function: _Function) -> _Function:
