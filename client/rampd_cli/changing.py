@@ -218,13 +218,15 @@ def shown(
     row = (response.rollout.component or component or "*", changed, str(response.revision), text.replace("\n", " "))
 
     def draw(console: Any) -> None:
-        console.print(text, soft_wrap=True)
+        from rampd_cli.drawing.paragraph import say  # noqa: PLC0415 - only for a person
+
+        say(console, text)
         if stands and response.HasField("rollout"):
             from rampd_cli.summary import summary  # noqa: PLC0415 - only for a person
 
-            console.print(summary(response.rollout), soft_wrap=True, style="dim")
+            say(console, summary(response.rollout), "dim")
         if following:
-            console.print(following, soft_wrap=True)
+            say(console, following)
 
     return Shown(as_dry_run(response) if is_dry_run else response, [row], draw)
 
