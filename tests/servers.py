@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -89,6 +90,11 @@ class ServerProcess:
         code = self.process.wait(_STOP_S)
         self._reader.join(_STOP_S)
         return code
+
+
+def program_of(command: str) -> str:
+    """Returns the first of the programs that the welcome of a server names, in a command of it."""
+    return next(name for name in ("grpcurl", "curl", "rampd") if re.search(rf"(^|[ /]){name} ", command))
 
 
 @contextlib.contextmanager

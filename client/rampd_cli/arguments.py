@@ -226,6 +226,7 @@ def _moments(clock: str, now: datetime) -> Iterator[datetime]:
 
 COMPONENT: Final = Name("component")
 TAG: Final = Name("tag")
+NEXT: Final = Name("next")
 PREVIOUS: Final = Name("previous")
 QUEUED: Final = Name("queued")
 QUARANTINED: Final = Name("quarantined")

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from rampd_cli.advice import after_change
-from rampd_cli.arguments import TEXT, Whole
+from rampd_cli.arguments import NEXT, TEXT, Whole
 from rampd_cli.failures import Exit, is_failure, not_written, note_interrupted
 from rampd_cli.session import Session
 from rampd_cli.shown import Shown, as_dry_run
@@ -71,6 +71,10 @@ _OPTIONS: Final = {
     ),
 }
 """By the fields of `How`."""
+
+
+only_if_next = click.option("--tag", type=NEXT, default="", metavar="TAG", help="Only if this is the tag of next.")
+"""The guard of the commands that change next."""
 
 
 def change_options(function: _Function) -> _Function:
@@ -298,13 +302,15 @@ def shown(
     row = (response.rollout.component or component or "*", changed, str(response.revision), text.replace("\n", " "))
 
     def draw(console: Any) -> None:
-        console.print(text, soft_wrap=True)
+        from rampd_cli.drawing.paragraph import say  # noqa: PLC0415 - only for a person
+
+        say(console, text)
         if stands and response.HasField("rollout"):
             from rampd_cli.summary import summary  # noqa: PLC0415 - only for a person
 
-            console.print(summary(response.rollout), soft_wrap=True, style="dim")
+            say(console, summary(response.rollout), "dim")
         if following:
-            console.print(following, soft_wrap=True)
+            say(console, following)
 
     return Shown(as_dry_run(response) if is_dry_run else response, [row], draw)
 

@@ -78,6 +78,11 @@ def _tags(question: Question) -> Iterator[str]:
         yield release.tag
 
 
+def _next(question: Question) -> Iterator[str]:
+    """The only tag that the guard `--tag` lets through."""
+    return iter([question.admin.get_rollout(question.component, timeout=question.timeout).next.tag])
+
+
 def _previous(question: Question) -> Iterator[str]:
     """The tags to which `revert` can go back, the newest first."""
     rollout = question.admin.get_rollout(question.component, timeout=question.timeout)
@@ -113,6 +118,7 @@ def _servers(_question: Question) -> Iterator[str]:
 KINDS: Final[Mapping[str, Callable[[Question], Iterator[str]]]] = {
     "component": _components,
     "tag": _tags,
+    "next": _next,
     "previous": _previous,
     "queued": _queued,
     "quarantined": _quarantined,

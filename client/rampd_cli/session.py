@@ -15,7 +15,7 @@ from click.core import ParameterSource
 from rampd_cli.failures import DeclinedError, WrongUseError
 from rampd_cli.place import Place, has_proof, place_of, typed
 from rampd_cli.profiles import Profile, read_profiles
-from rampd_cli.shown import Shown, show
+from rampd_cli.shown import Shown, show, terminal
 from rampd_cli.streams import hang_up_is_an_error, may_be_lost
 
 if TYPE_CHECKING:
@@ -151,7 +151,12 @@ class Session:
         """Writes a text for a person to stderr. A program that reads stderr gets only an error there."""
         if sys.stderr.isatty() or self.output not in {"json", "yaml"}:
             with may_be_lost(sys.stderr):
-                click.echo(text, err=True)
+                if not sys.stderr.isatty():
+                    click.echo(text, err=True)
+                    return
+                from rampd_cli.drawing.paragraph import say  # noqa: PLC0415 - only for a person
+
+                say(terminal(is_error=True), text)
 
     def confirm(self, question: str, *, answer: str = "") -> None:
         """Asks a person. Raises DeclinedError if the answer is no, and WrongUseError if there is nobody to ask.
@@ -164,11 +169,13 @@ class Session:
                 f"with --yes. The question was: {question}"
             )
         from rampd._contract.wording import one_line  # noqa: PLC0415 - only for a command that asks
+        from rampd_cli.drawing.paragraph import wrapped  # noqa: PLC0415 - as above
 
         wanted = f"Type {one_line(answer)} to go on" if answer else "[y/N]"
         try:
             with hang_up_is_an_error():
-                click.echo(f"{one_line(question)} {wanted}: ", nl=False, err=True)
+                lines = wrapped(f"{one_line(question)} {wanted}:", terminal(is_error=True).width)
+                click.echo("\n".join(lines) + " ", nl=False, err=True)
                 # Not `input`, which would write to stdout.
                 line = sys.stdin.readline()
         except (KeyboardInterrupt, SystemExit) as error:

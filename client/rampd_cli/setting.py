@@ -98,8 +98,9 @@ def shown_change(profiles: Profiles, name: str, setting: str, text: str) -> Show
 
     def draw(console: "Console") -> None:
         from rampd._contract.wording import one_line  # noqa: PLC0415 - only for a person
+        from rampd_cli.drawing.paragraph import say  # noqa: PLC0415 - as above
 
-        console.print(one_line(text), soft_wrap=True)
+        say(console, one_line(text))
 
     data: dict[str, Any] = {"profile": name, "setting": setting, "value": value}
     return Shown(data, [(name, setting, written(value))], draw)

@@ -1,13 +1,16 @@
 """Every command that changes something, against a real server."""
 
+import io
 import json
 from typing import Any
 
 import pytest
 from google.protobuf.json_format import MessageToDict
+from rich.console import Console
 
 from rampd import Admin, Resolver
 from rampd.testing import RampdServer
+from rampd_cli.drawing.paragraph import say
 from tests.cli.conftest import AtTerminal, Run
 from tests.waiting import eventually
 
@@ -156,7 +159,8 @@ def test_a_cancel_is_told_as_every_other_change_is(cli: Run, person: AtTerminal,
 
     first = person("queue", "cancel", ramping, "3.0")
     assert first.text.splitlines() == [
-        "3.0 is out of the queue. 4.0 waits at position 1: 2.0 is being rolled out. Finalize or Abandon ends that.",
+        "3.0 is out of the queue. 4.0 waits at position 1: 2.0 is being rolled out.",
+        "Finalize or Abandon ends that.",
         f"{ramping}: next 2.0 at 10 %, current 1.0, 1 release in the queue. Revision 6.",
     ]
     assert cli("queue", "cancel", ramping, "4.0").rows == [
@@ -445,3 +449,57 @@ def test_a_person_sees_lists_as_tables(cli: Run, person: AtTerminal, ramping: st
     assert overrides.text.splitlines()[1].split()[:2] == ["acme/app", "pb/x"]
     assert queue.text.splitlines()[1].split()[:3] == ["1", "3", "3.0"]
     assert nothing.text == f"{ramping} has no quarantined tags.\n"
+
+
+def test_an_answer_breaks_at_words_on_a_terminal_and_nowhere_in_a_pipe(
+    cli: Run, person: AtTerminal, ramping: str
+) -> None:
+    dry = ("-o", "table", "ramp", ramping, "20", "--dry-run")
+
+    lines, piped = person(*dry).text.splitlines(), cli(*dry).out.splitlines()
+
+    assert len(piped) == 2
+    assert max(map(len, piped)) > 80
+    assert max(map(len, lines)) <= 80
+    assert " ".join(lines) == " ".join(piped)
+
+
+def test_what_would_happen_breaks_at_words_at_a_question(person: AtTerminal, ramping: str) -> None:
+    lines = person("finalize", ramping, "--force", typed="n\n").text.splitlines()
+
+    assert max(map(len, lines)) <= 80
+    assert "so it can't say who would get another version." in " ".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("one two three four five", ["one two three four", "five"]),
+        ("  one two three four five", ["  one two three four", "  five"]),
+        ("one\n\ntwo", ["one", "", "two"]),
+        ("Next, to end it: rampd unfreeze c", ["Next, to end it:", "  rampd unfreeze c"]),
+        ("Next: rampd unfreeze long-component", ["Next:", "  rampd unfreeze long-component"]),
+    ],
+)
+def test_sentences_break_at_words_and_a_command_nowhere(text: str, lines: list[str]) -> None:
+    console = Console(file=io.StringIO(), width=20, force_terminal=True, color_system=None, markup=False)
+
+    say(console, text)
+
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().splitlines() == lines
+
+
+def test_a_list_gives_its_tags_the_room_first(cli: Run, person: AtTerminal, ramping: str) -> None:
+    tag, note = "pb/secret-branch-with-a-name", "the words of a note that is longer than its place"
+    assert (
+        cli("override", "set", ramping, "acme/an-app-with-a-name", "--tag", tag, "--expires", "7d", "--note", note).err
+        == ""
+    )
+    cli("quarantine", "add", ramping, tag, "--note", note)
+    cli("release", ramping, tag.replace("secret", "queued"), "--note", note)
+
+    for what, shown in (("override", tag), ("quarantine", tag), ("queue", tag.replace("secret", "queued"))):
+        screen = person(what, "list", ramping).text
+        assert shown in screen
+        assert max(map(len, screen.splitlines())) <= 80

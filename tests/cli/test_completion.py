@@ -122,6 +122,7 @@ class Shell:
 def filled(shared_server: RampdServer) -> RampdServer:
     """A server with a component whose names are as hostile as the server allows."""
     with Admin(shared_server.target) as admin:
+        admin.release("tab-target", "1.0")
         admin.release("tab-target", "2020:04@09=1(x)")
         admin.release("tab-other", "1.0")
         admin.set_override("tab-target", "acme/*", tag="t1")
@@ -323,6 +324,22 @@ def test_revert_is_offered_what_it_can_go_back_to(
     monkeypatch.setenv("RAMPD_SERVER", shared_server.target)
 
     assert complete(f"rampd revert {component} --to ") == ["2.0", "1.0"]
+
+
+@pytest.mark.parametrize(
+    "line", ["confirm {} --tag ", "ramp {} 10 --tag ", "finalize {} --tag ", "abandon {} --tag ", "rollback {} --tag "]
+)
+def test_a_guard_is_offered_the_only_tag_that_it_lets_through(
+    complete: Complete, shared_server: RampdServer, monkeypatch: pytest.MonkeyPatch, component: str, line: str
+) -> None:
+    with Admin(shared_server.target) as admin:
+        admin.release(component, "1.0")
+        monkeypatch.setenv("RAMPD_SERVER", shared_server.target)
+        assert complete(f"rampd {line.format(component)}") == []
+        for tag in ("2.0", "3.0"):
+            admin.release(component, tag)
+
+    assert complete(f"rampd {line.format(component)}") == ["2.0"]
 
 
 FREE = {"note", "request_id", "actor", "attribute", "job_id"}

@@ -189,7 +189,7 @@ def test_a_terminal_gets_escapes(
 def test_a_terminal_shows_what_was_written(at_terminal: AtTerminal, evil: ScriptedServer) -> None:
     screen = at_terminal("ramp", "restyler", "10")
 
-    assert screen.text.splitlines()[0] == TAME
+    assert " ".join(screen.text.splitlines()).startswith(TAME)
 
 
 def test_a_program_reads_what_was_written(run: Run, evil: ScriptedServer) -> None:

@@ -5,8 +5,8 @@ from typing import Any
 import click
 
 from rampd_cli.advice import after_finalize, before_finalize
-from rampd_cli.arguments import COMPONENT, TAG
-from rampd_cli.changing import COLUMNS, change, change_options, shown
+from rampd_cli.arguments import COMPONENT
+from rampd_cli.changing import COLUMNS, change, change_options, only_if_next, shown
 from rampd_cli.command import command as make_command
 from rampd_cli.failures import Exit
 from rampd_cli.session import Session
@@ -14,7 +14,7 @@ from rampd_cli.session import Session
 
 @make_command("finalize", columns=COLUMNS, asks="`rampd finalize --force`")
 @click.argument("component", type=COMPONENT)
-@click.option("--tag", type=TAG, default="", help="Only if this is the tag of next.")
+@only_if_next
 @click.option("--force", is_flag=True, default=False, help="Finalize a next at 0 %, which nobody has tried. Asks.")
 @change_options
 def command(session: Session, component: str, tag: str, force: bool, **options: Any) -> int:

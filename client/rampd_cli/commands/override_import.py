@@ -166,6 +166,7 @@ def _shown(component: str, found: Changes, refused: Sequence[Refused], done: Don
 
     def draw(console: Any) -> None:
         from rampd._contract.wording import counted, one_line  # noqa: PLC0415 - only for a person
+        from rampd_cli.drawing.paragraph import say  # noqa: PLC0415 - as above
 
         verb = "Dry run, nothing is changed. It would set" if is_dry_run else "Set"
         delete = "delete" if is_dry_run else "deleted"
@@ -175,16 +176,16 @@ def _shown(component: str, found: Changes, refused: Sequence[Refused], done: Don
             parts.append(f"{found.expired:,} already expired")
         if refused:
             parts.append(f"{counted(len(refused), 'row')} {'is' if len(refused) == 1 else 'are'} wrong and left out")
-        console.print(f"{', '.join(parts)}.", soft_wrap=True)
+        say(console, f"{', '.join(parts)}.")
         if is_dry_run and done.seen:
             alone = ", if each thousand rows were set alone" if done.batches > 1 else ""
-            console.print(
+            say(
+                console,
                 f"Of the {done.about}{counted(done.seen, 'repo')} that rampd saw in the last day, {done.about}{done.moved:,} would get "
                 f"another version{alone}{':' if done.moves else '.'}",
-                soft_wrap=True,
             )
             for line in done.moves[:_MOVES]:
-                console.print(f"  {one_line(line)}", soft_wrap=True)
+                say(console, f"  {one_line(line)}")
 
     data = dict(zip(_COLUMNS[1:6], counts, strict=True)) | {
         "component": component,

@@ -33,6 +33,7 @@ def command(session: Session, component: str, prefix: str) -> None:
             (_row(each) for each in overrides),
             titles=("Repo", "Gets", "Until", "By", "Since", "Note"),
             drawn=(_drawn(session, each) for each in overrides),
+            whole="Gets",
             nothing=f"{component} has no overrides" + (f" for repos that begin with {prefix}." if prefix else "."),
         )
     )

@@ -144,13 +144,14 @@ def _summary(plans: Sequence[Planned], answers: Sequence[Any], *, is_dry_run: bo
 
     def draw(console: Any) -> None:
         from rampd._contract.wording import counted, one_line  # noqa: PLC0415 - only for a person
+        from rampd_cli.drawing.paragraph import say  # noqa: PLC0415 - as above
 
         for component, changed, _, message in rows:
             if changed != "no":
-                console.print(f"{component}: {one_line(message)}", soft_wrap=True)
+                say(console, f"{component}: {one_line(message)}")
         done = sum(changed != "no" for _, changed, _, _ in rows)
         verb = "It would set" if is_dry_run else "Set"
-        console.print(f"{verb} {counted(done, 'policy').replace('policys', 'policies')}; {len(rows) - done} as before.")
+        say(console, f"{verb} {counted(done, 'policy').replace('policys', 'policies')}; {len(rows) - done} as before.")
 
     data = {"responses": [as_data(answer) for answer in answers]}
     return Shown(as_dry_run(data) if is_dry_run else data, rows, draw)

@@ -29,6 +29,7 @@ def command(session: Session, component: str) -> None:
             [(tag.tag, tag.actor, rfc3339(tag, "create_time"), tag.note) for tag in tags],
             titles=("Tag", "By", "Since", "Note"),
             drawn=[(tag.tag, tag.actor, session.clock.time(tag.create_time), tag.note) for tag in tags],
+            whole="Tag",
             nothing=f"{component} has no quarantined tags.",
         )
     )

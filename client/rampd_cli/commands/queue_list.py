@@ -36,6 +36,7 @@ def command(session: Session, component: str) -> None:
                 (str(place), str(each.number), each.tag, each.actor, session.clock.time(each.create_time), each.note)
                 for place, each in places
             ],
+            whole="Tag",
             nothing=f"No release of {component} waits.",
         )
     )

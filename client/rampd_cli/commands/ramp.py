@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from rampd_cli.arguments import COMPONENT, DURATION, PERCENT, TAG
-from rampd_cli.changing import COLUMNS, change, change_options
+from rampd_cli.arguments import COMPONENT, DURATION, PERCENT
+from rampd_cli.changing import COLUMNS, change, change_options, only_if_next
 from rampd_cli.command import command as make_command
 from rampd_cli.session import Session
 
@@ -14,7 +14,7 @@ from rampd_cli.session import Session
 @make_command("ramp", columns=COLUMNS)
 @click.argument("component", type=COMPONENT)
 @click.argument("percent", type=PERCENT)
-@click.option("--tag", type=TAG, default="", help="Only if this is the tag of next.")
+@only_if_next
 @click.option(
     "--confirm-within",
     type=DURATION,

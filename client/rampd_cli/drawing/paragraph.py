@@ -1,13 +1,40 @@
 """Sentences in lines that fit."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
 
 from rich.cells import cell_len, chop_cells
 from rich.text import Text
 
+from rampd_cli.drawing.screen import print_lines
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
 LEAST_WIDTH = 10
 _GLUE = "\0"
 """Stands for a space that is no place for the end of a line. `one_line` leaves no such character in a text."""
+_COMMAND: Final = ": rampd "
+
+
+def say(console: "Console", text: str, style: str = "") -> None:
+    """Writes sentences, such as the answer of a change. A terminal gets lines that fit, a pipe the text as it is. Spaces at the
+    beginning of a line indent it.
+    """
+    if not console.is_terminal:
+        console.print(text, soft_wrap=True, style=style)
+        return
+    for line in text.split("\n"):
+        print_lines(console, _fitting(line, console.width, style) or [Text()])
+
+
+def _fitting(line: str, width: int, style: str) -> list[Text]:
+    """A line as lines that fit. The command at its end is not broken, so that a person can copy it."""
+    indent = len(line) - len(line.lstrip(" "))
+    label, colon, command = line.rpartition(_COMMAND)
+    if colon:
+        return labelled(f"{label.strip()}:", f"rampd {command}", width, indent=indent)
+    return paragraph(line, width, indent=indent, style=style)
 
 
 def paragraph(text: str, width: int, *, indent: int = 0, style: str = "") -> list[Text]:

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import sys
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,7 +21,7 @@ def welcome(config: Config, address: Address, http: Address | None = None) -> st
     """Says where the server listens, who may do what there, and which commands to try first."""
     also = "" if http is None else f"For HTTP it listens on {_url(config, http)}. "
     lines = [f"rampd listens on {address} and on the unix socket {config.socket}.", f"{also}{_who(config)}"]
-    tried = []
+    tried = _rampd(config)
     if config.reflection:
         tcp = _over_tcp(config, address)
         admin = tcp if config.insecure_admin else ("-plaintext", f"unix://{quote(os.fsencode(config.socket))}")
@@ -34,6 +35,14 @@ def welcome(config: Config, address: Address, http: Address | None = None) -> st
     lines += ["Try:", *tried] if tried else []
     lines.append("Ctrl-C stops the server. Its data is kept.")
     return "\n".join(lines)
+
+
+def _rampd(config: Config) -> list[str]:
+    """The command line, by its path if it is installed beside this server: not every shell has that folder in its PATH."""
+    program = Path(sys.executable).with_name("rampd")
+    if not program.exists():
+        return []
+    return [f"  {shlex.quote(str(program))} --server {shlex.quote(f'unix:{config.socket}')} status"]
 
 
 def _who(config: Config) -> str:
