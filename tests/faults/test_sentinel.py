@@ -125,6 +125,7 @@ class Run:
     def show_followed(self, first: Answered) -> None:
         """Waits until the second server and the launcher have a change. Fails if that takes too long."""
         eventually(lambda: number_of(self.launcher.resolve(C, repo=REPO).tag) >= first.number, FOLLOWED_S)
+        print(f"the launcher followed {time.time() - first.at_s:.2f} s after the first change")
         answer = self.calls[1]("Resolve", component=C, repo=REPO, min_revision=first.revision)
         assert not answer.stale
 
