@@ -155,10 +155,8 @@ class Caretaker:
 
     async def _forget_of(self, rollout: Rollout) -> None:
         component = rollout.component
-        now, before = _Seen(trial_of(rollout), rollout.last_number), self._seen.get(component)
-        # The next outcome of a rollout under way drops the counts of earlier trials.
-        is_tidy = rollout.next is not None if before is None else before.is_as_tidy_as(now)
-        if not is_tidy:
+        now, before = _seen(rollout), self._seen.get(component)
+        if before is None or not before.is_as_tidy_as(now):
             await self._outcomes.forget_outcomes(
                 component, now.trial, last_number=now.last_number, releases=rollout.releases
             )
@@ -200,10 +198,21 @@ class Caretaker:
 
     def reloaded(self) -> None:
         """Anything may have changed."""
-        components = {known.rollout.component for known in self._replica.components()}
-        self._unsettled |= components
         self._untidy |= self._seen.keys()
-        self._old |= components - self._seen.keys()
+        for known in self._replica.components():
+            component = known.rollout.component
+            self._unsettled.add(component)
+            if component in self._seen:
+                continue
+            if known.rollout.next is None:
+                self._old.add(component)
+            else:
+                # The next outcome of a rollout under way drops the counts of earlier trials.
+                self._seen[component] = _seen(known.rollout)
+
+
+def _seen(rollout: Rollout) -> _Seen:
+    return _Seen(trial_of(rollout), rollout.last_number)
 
 
 async def _in_pieces(components: Iterable[str]) -> AsyncIterator[str]:
