@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from tests.chaos.fleet import Fleet
 from tests.chaos.record import Fault, Record
-from tests.chaos.stores import SingleStore
+from tests.chaos.stores import Topology
 from tests.proxy import Proxy
 
 _OF_STORE = ("kill", "disk", "stop", "memory", "scripts", "clock", "restore", "restart", "failover")
@@ -26,19 +26,20 @@ class Faults:
     """Makes faults of some kinds. Those of the store come one after the other, and so do those of links and servers."""
 
     def __init__(
-        self, store: SingleStore, fleet: Fleet, record: Record, seed: int, kinds: frozenset[str] = frozenset(KINDS)
+        self, store: Topology, fleet: Fleet, record: Record, seed: int, kinds: frozenset[str] = frozenset(KINDS)
     ) -> None:
         self._store = store
         self._fleet = fleet
         self._record = record
         self._chances = [random.Random(f"{seed} {name}") for name in ("store", "rest")]
-        self._kinds = kinds if store.clock else kinds - {"clock"}
+        self._kinds = kinds
 
     def threads(self, over: threading.Event) -> list[Callable[[], None]]:
-        store = [kind for kind in _OF_STORE if kind in self._kinds]
+        store = [kind for kind in self._store.disturbances if kind in self._kinds]
+        of_store = {kind: lambda seconds, _server, do=do: do(seconds) for kind, do in self._store.disturbances.items()}
         rest = [kind for kind in (*_OF_LINK, *_OF_SERVER) if kind in self._kinds]
         return [
-            lambda: self._disturb(over, self._chances[0], store, self._of_store()),
+            lambda: self._disturb(over, self._chances[0], store, of_store),
             lambda: self._disturb(over, self._chances[1], rest, self._of_rest(self._chances[1])),
         ]
 
@@ -59,20 +60,6 @@ class Faults:
             by_kind[kind](chance.choice([0.1, 0.3, 1.0, 2.5]), server)
             self._record.add(Fault(kind, server if kind not in _OF_STORE else -1, began_s, time.monotonic()))
             over.wait(chance.choice([0.0, 0.5, 2.0]))
-
-    def _of_store(self) -> dict[str, Callable[[float, int], None]]:
-        store = self._store
-        return {
-            "kill": lambda seconds, _: store.kill(seconds),
-            "disk": lambda seconds, _: store.fill_disk(seconds),
-            "stop": lambda seconds, _: store.stop(seconds),
-            "memory": lambda seconds, _: store.fill_memory(seconds),
-            "scripts": lambda seconds, _: store.flush_scripts(seconds),
-            "clock": lambda seconds, _: store.step_clock(seconds),
-            "restore": lambda _seconds, _: store.restore(),
-            "restart": lambda _seconds, _: store.restart(),
-            "failover": lambda _seconds, _: store.fail_over(),
-        }
 
     def _of_rest(self, chance: random.Random) -> dict[str, Callable[[float, int], None]]:
         fleet = self._fleet

@@ -9,7 +9,7 @@ import grpc
 
 from rampd import v1
 from rampd.v1 import resolver_service_pb2_grpc, rollout_service_pb2_grpc
-from tests.chaos.stores import SingleStore
+from tests.chaos.stores import Topology
 from tests.proxy import Proxy
 from tests.servers import ServerProcess, rampd_server
 from tests.waiting import eventually
@@ -25,7 +25,8 @@ _OPTIONS = [
 class Fleet:
     """Some servers over one store. `tree` is the root of the code that they run; empty: this code."""
 
-    def __init__(self, store: SingleStore, folder: Path, count: int, tree: str = "") -> None:
+    def __init__(self, store: Topology, folder: Path, count: int, tree: str = "") -> None:
+        self._store = store
         self._folder = folder
         self._environment = {"PYTHONPATH": f"{tree}/client:{tree}/server"} if tree else {}
         self.links: list[Proxy] = [store.proxy() for _ in range(count)]
@@ -95,7 +96,7 @@ class Fleet:
     def _start(self, number: int) -> ServerProcess:
         folder = self._folder / str(number)
         folder.mkdir(exist_ok=True)
-        url = f"redis://127.0.0.1:{self.links[number].port}"
+        url = self._store.url(self.links[number])
         started = rampd_server(folder, "--insecure-admin", "--redis-url", url, **self._environment)
         return self._running[number].enter_context(started)
 

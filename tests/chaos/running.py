@@ -13,7 +13,7 @@ from tests.chaos.clients import COMPONENTS, Launcher, Writer
 from tests.chaos.faults import KINDS, Faults
 from tests.chaos.fleet import Fleet
 from tests.chaos.record import End, Record
-from tests.chaos.stores import SingleStore
+from tests.chaos.stores import SingleStore, Topology
 from tests.chaos.testers import GuardTester, PlanTester, SwitchTester, ThawTester
 from tests.chaos.watching import Watcher
 from tests.chaos.witness import Witness
@@ -36,6 +36,8 @@ class Plan:
     """The root of the code that the servers run; empty: this code."""
     kind: str = ""
     """The kind of store; empty: drawn from the seed."""
+    topology: Callable[..., Topology] = SingleStore
+    """Makes the store. Its arguments are those of SingleStore."""
     calm_s: float = 6.0
     """How long the clients go on after the last fault."""
     settled_s: float = 60.0
@@ -62,7 +64,7 @@ def running(plan: Plan, until: Callable[[Record], bool] | None = None) -> Iterat
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(short_directory())
         witness = Witness(run.record)
-        made = SingleStore(kind, random.Random(f"{plan.seed} lost"), folder, is_durable=True, witness=witness)
+        made = plan.topology(kind, random.Random(f"{plan.seed} lost"), folder, is_durable=True, witness=witness)
         store = stack.enter_context(contextlib.closing(made))
         stack.callback(witness.stop)
         store.begin()
@@ -111,7 +113,7 @@ def _so_far(record: Record, witness: Witness) -> Record | None:
 
 
 def _drive(
-    stack: contextlib.ExitStack, plan: Plan, run: Run, store: SingleStore, fleet: Fleet, *, is_over: Callable[[], bool]
+    stack: contextlib.ExitStack, plan: Plan, run: Run, store: Topology, fleet: Fleet, *, is_over: Callable[[], bool]
 ) -> None:
     """Lets clients and faults run until the time of the plan is over, and the clients alone a little longer."""
     over, calm = threading.Event(), threading.Event()

@@ -9,9 +9,9 @@ import shutil
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from unittest import mock
 
 from redis import Redis
@@ -33,8 +33,30 @@ return found
 """
 """A script, so that keys and data are of one moment: a list of keys that was read earlier may lack a key."""
 _AOF = {"appendonly": "yes", "appendfsync": "always"}
-_DRAIN_S = 0.05
-"""How long a store gets to carry out what it had received when the links were cut."""
+_PAUSE_MS = 30_000
+"""How long a process takes no writes: it is killed before that."""
+
+
+class Topology(Protocol):
+    """A way to run Redis: some processes, a link to them for each server, and the faults that it can have."""
+
+    disturbances: Mapping[str, Callable[[float], None]]
+    """The faults by their kind. The argument is how many seconds a fault lasts, if it lasts."""
+
+    def begin(self) -> None:
+        """Call it once, when all processes run."""
+
+    def copy(self) -> None:
+        """Remembers the data as they are now, for a fault that puts them back."""
+
+    def proxy(self) -> Proxy:
+        """Opens another link."""
+
+    def url(self, link: Proxy) -> str:
+        """The `--redis-url` of a server behind a link."""
+
+    def close(self) -> None:
+        """Ends all processes."""
 
 
 class SingleStore:
@@ -62,7 +84,18 @@ class SingleStore:
         self._proxies: list[Proxy] = []
         self._copies: list[list[tuple[bytes, int, bytes]]] = []
         self._running: dict[int, contextlib.ExitStack] = {}
-        self.clock = SettableClock(folder / "clock") if is_durable and kind == VALKEY else None
+        self._clock = SettableClock(folder / "clock") if is_durable and kind == VALKEY else None
+        self.disturbances: Mapping[str, Callable[[float], None]] = {
+            "kill": self.kill,
+            "disk": self.fill_disk,
+            "stop": self.stop,
+            "memory": self.fill_memory,
+            "scripts": self.flush_scripts,
+            **({"clock": self.step_clock} if self._clock else {}),
+            "restore": lambda _seconds: self.restore(),
+            "restart": lambda _seconds: self.restart(),
+            "failover": lambda _seconds: self.fail_over(),
+        }
         self.faults = 0
         """How many faults have begun plus how many have ended: an even number while there is no fault."""
         self.done: list[str] = []
@@ -75,6 +108,9 @@ class SingleStore:
         proxy = Proxy(lambda: socket.create_connection(("127.0.0.1", self._port)))
         self._proxies.append(proxy)
         return proxy
+
+    def url(self, link: Proxy) -> str:
+        return f"redis://127.0.0.1:{link.port}"
 
     def close(self) -> None:
         for proxy in self._proxies:
@@ -92,7 +128,7 @@ class SingleStore:
         options = {"port": str(port), "repl_diskless_sync_delay": "0", "save": ""}
         # A store that begins with `appendonly` reads no snapshot, so it is switched on later.
         options |= _AOF if is_restart else {}
-        with mock.patch.dict(os.environ, self.clock.environment() if self.clock else {}):
+        with mock.patch.dict(os.environ, self._clock.environment() if self._clock else {}):
             store = stack.enter_context(store_server(self._kind, directory=folder, **options))
         self._running[port] = stack
         return store, port
@@ -171,11 +207,11 @@ class SingleStore:
 
     def step_clock(self, seconds: float) -> None:
         """Sets the store's clock forward or back for a while. Only where there is a settable clock."""
-        assert self.clock is not None
+        assert self._clock is not None
         with self._fault("clock"):
-            self.clock.set_by_s(self._chance.choice([-3600, -30, 30, 3600]))
+            self._clock.set_by_s(self._chance.choice([-3600, -30, 30, 3600]))
             time.sleep(seconds)
-            self.clock.set_by_s(0)
+            self._clock.set_by_s(0)
 
     # Faults that lose writes.
 
@@ -199,7 +235,7 @@ class SingleStore:
             if witness is not None:
                 # Callers go on writing: only the transaction itself can say what was lost, and where the rest begins.
                 stack.enter_context(witness.lock)
-                pipe.eval(*witness.question())
+                pipe.eval_ro(*witness.question())
             pipe.flushall()
             for key, ttl, data in copy:
                 pipe.restore(key, ttl, data)
@@ -235,10 +271,19 @@ class SingleStore:
 
     def _replace(self, store: StoreServer, port: int) -> None:
         self._make_durable(port)
+        head = "" if self._witness is None else self._head(port)
         old, old_port, self._primary, self._port = self._primary, self._port, store, port
         old.signal(signal.SIGKILL)
         self._running.pop(old_port).close()
+        if self._witness is not None:
+            self._witness.follow(port, head)
         self._cut()
+
+    def _head(self, port: int) -> str:
+        """Returns the last entry of a process that nobody else can reach yet."""
+        assert self._witness is not None
+        with self.client(port) as client:
+            return str(_as_text(client.hget(self._witness.meta, "head")) or "0-0")
 
     def _cut(self) -> None:
         for proxy in self._proxies:
@@ -246,22 +291,15 @@ class SingleStore:
 
     @contextlib.contextmanager
     def _without_callers(self) -> Iterator[None]:
-        """Lets nobody write in the block, so that the witness has seen all that will be lost."""
+        """Lets nobody write to the present process any more, so that the witness has seen all that will be lost."""
         if self._witness is None:
             yield
             return
         with self._witness.lock:
-            before = [proxy.cuts_new for proxy in self._proxies]
-            for proxy in self._proxies:
-                proxy.cuts_new = True
-            self._cut()
-            time.sleep(_DRAIN_S)
+            with self.client() as client:
+                client.client_pause(_PAUSE_MS, all=False)
             self._witness.look()
             yield
-            with self.client() as client:
-                self._witness.follow(self._port, str(_as_text(client.hget(self._witness.meta, "head"))))
-            for proxy, cuts_new in zip(self._proxies, before, strict=True):
-                proxy.cuts_new = cuts_new
 
 
 def _free_port() -> int:

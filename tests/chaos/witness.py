@@ -62,11 +62,11 @@ class Witness:
         self._thread.join()
 
     def question(self) -> Sequence[str]:
-        """Returns the arguments of an EVAL whose answer `take` takes."""
+        """Returns the arguments of an EVAL_RO whose answer `take` takes."""
         return NEW_ENTRIES, "0", self._prefix, self._last
 
     def take(self, answer: Any, after_s: float, by_s: float) -> None:
-        """Takes the answer of an EVAL that was sent at `after_s` or later and answered at `by_s`."""
+        """Takes the answer of an EVAL_RO that was sent at `after_s` or later and answered at `by_s`."""
         (seconds, microseconds), head, found = answer
         ahead_ms = int(seconds) * 1000 + int(microseconds) / 1000 - by_s * 1000
         clocks = self._record.clocks
@@ -88,7 +88,7 @@ class Witness:
         with self.lock:
             after_s = time.monotonic()
             try:
-                answer = self._connected().eval(*self.question())
+                answer = self._connected().eval_ro(*self.question())
             except (RedisError, OSError):
                 self._client = None
                 return False
