@@ -1,5 +1,6 @@
 """`rampd status`: what a person sees. The views are pure, so these tests give them messages and the time."""
 
+import math
 import re
 from collections.abc import Callable
 from datetime import timedelta
@@ -453,6 +454,24 @@ def test_the_line_of_an_event_says_what_it_did_with_the_new_version_first(
     action: str, note: str, changes: dict[str, tuple[str, str]], line: str
 ) -> None:
     assert about_event(rollouts.event(action, "ada", note, **changes)) == line
+
+
+@pytest.mark.parametrize(
+    ("e", "text"),
+    [
+        (3.41236, "E is 3.41, limit 100"),
+        (18_174.9, "E is 18,200, limit 100"),
+        (35_687_200_000.0, "E is over a billion, limit 100"),
+        (99.96, "E is 99.96, limit 100"),
+        (math.inf, "E is over a billion, limit 100"),
+        (math.nan, "E is under 0.1, limit 100"),
+    ],
+)
+def test_evidence_is_written_as_in_the_sentences_of_a_server(e: float, text: str) -> None:
+    rollout = rollouts.ramping()
+    rollout.evidence.e = e
+
+    assert text in text_of(Known([rollout], [Detail(rollout)]), 80)
 
 
 def test_a_terminal_without_these_characters_gets_bars_of_others() -> None:
