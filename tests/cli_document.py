@@ -197,6 +197,10 @@ def of_all_commands() -> Iterator[Block]:
         "the same as the server answers over HTTP, and `-o yaml` the same as YAML. Errors are on stderr, always."
     )
     yield Text(
+        "JSON and YAML leave out each field that is false, 0 or empty, as the JSON of the API does. So `jq .changed` gives `null` if nothing "
+        "was changed. Write `jq '.changed // false'`."
+    )
+    yield Text(
         "With `-o json` and `-o yaml`, an error is an object, too. `reason` is a reason of the API, or one of `rampd`:"
     )
     yield Typed(_an_error(), "json")

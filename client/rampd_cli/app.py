@@ -42,7 +42,7 @@ SECTIONS = {
         "queue": "The releases that wait.",
         "delete": "Deletes a component.",
         "config": "The servers and credentials of this machine.",
-        "completion": "Completes commands, components, tags and repos in your shell.",
+        "completion": "Completes commands, components, tags and repos with an override in your shell.",
     },
 }
 

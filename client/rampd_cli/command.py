@@ -41,7 +41,10 @@ def _shared_options() -> list[click.Option]:
             help="How the answer is shown. Default: table on a terminal, otherwise plain.",
         ),
         click.Option(
-            ["--utc"], is_flag=True, default=False, help="Show times in UTC, not in the time zone of this machine."
+            ["--utc"],
+            is_flag=True,
+            default=False,
+            help="Show times in UTC, not in the time zone of this machine. Times that you type, such as 09:00, are local also then.",
         ),
         click.Option(
             ["--actor"],

@@ -1,5 +1,6 @@
 """`rampd status`: what a person sees. The views are pure, so these tests give them messages and the time."""
 
+import math
 import re
 from collections.abc import Callable
 from datetime import timedelta
@@ -15,6 +16,7 @@ from rampd_cli.drawing.screen import Screen
 from rampd_cli.status.failing import failing
 from rampd_cli.status.failing_view import told
 from rampd_cli.status.known import Detail, Known, Overrides
+from rampd_cli.status.last_events import about_event
 from rampd_cli.status.rows import row
 from rampd_cli.status.showing import drawn
 from tests.cli import rollouts
@@ -451,6 +453,60 @@ def test_a_hostile_text_stays_a_text(width: int, is_detail: bool) -> None:
 
     assert all(character.isprintable() or character == "\n" for character in text)
     assert "[red]" in text.replace("\n", "").replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    ("action", "note", "changes", "line"),
+    [
+        (
+            "Release",
+            "urgent",
+            {
+                "release/2": ("2.0 CURRENT", "2.0 RETIRED: replaced by the expedited 4.0 by ada: urgent"),
+                "release/4": ("", "4.0 CURRENT"),
+            },
+            '4.0 CURRENT, 2.0 RETIRED "urgent"',
+        ),
+        (
+            "Finalize",
+            "",
+            {
+                "next": ("2", "3"),
+                "next_percent": ("10", "0"),
+                "queue": ("3", ""),
+                "release/1": ("1.0 CURRENT", "1.0 RETIRED: replaced by 2.0, finalized by ada"),
+                "release/2": ("2.0 NEXT", "2.0 CURRENT"),
+                "release/3": ("3.0 QUEUED", "3.0 NEXT"),
+            },
+            "2.0 CURRENT, 3.0 NEXT, 1.0 RETIRED",
+        ),
+        ("Quarantine", "same bug", {"quarantine/new14": ("", "by ada: same bug")}, 'new14 in quarantine "same bug"'),
+        ("Unquarantine", "", {"quarantine/new14": ("by ada: same bug", "")}, "new14 out of quarantine"),
+        ("Release", "", {"queue": ("", "3"), "release/3": ("", "3 QUEUED")}, "3 QUEUED"),
+    ],
+)
+def test_the_line_of_an_event_says_what_it_did_with_the_new_version_first(
+    action: str, note: str, changes: dict[str, tuple[str, str]], line: str
+) -> None:
+    assert about_event(rollouts.event(action, "ada", note, **changes)) == line
+
+
+@pytest.mark.parametrize(
+    ("e", "text"),
+    [
+        (3.41236, "E is 3.41, limit 100"),
+        (18_174.9, "E is 18,200, limit 100"),
+        (35_687_200_000.0, "E is over a billion, limit 100"),
+        (99.96, "E is 99.96, limit 100"),
+        (math.inf, "E is over a billion, limit 100"),
+        (math.nan, "E is under 0.1, limit 100"),
+    ],
+)
+def test_evidence_is_written_as_in_the_sentences_of_a_server(e: float, text: str) -> None:
+    rollout = rollouts.ramping()
+    rollout.evidence.e = e
+
+    assert text in text_of(Known([rollout], [Detail(rollout)]), 80)
 
 
 def test_a_terminal_without_these_characters_gets_bars_of_others() -> None:

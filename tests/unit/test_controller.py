@@ -127,7 +127,7 @@ def test_after_the_hold_comes_the_next_step():
     assert decision.progress == holding(NOW)
     assert decision.reason == (
         "B goes from 5 % to 25 %. It held for 11 min. Jobs that failed: 0 of 100 (0.0 %), against 0 of 1,000 (0.0 %) of A. "
-        "The evidence E is 1.0, its limit 100."
+        "The evidence E is 1, its limit 100."
     )
 
 
@@ -291,7 +291,7 @@ def test_a_regression_is_rolled_back_also_on_a_ramp_by_hand(automation: Automati
     assert (decision.action, decision.command) == (Action.ROLLBACK, commands.Rollback("B"))
     assert decision.reason == (
         "B fails more often than A. Of 20 repos with a failure 12 ran B; 2.0 were to be expected. Jobs that failed: "
-        "14 of 200 (7.0 %) of B, 9 of 1,800 (0.5 %) of A. The evidence E is 628,096, its limit 100."
+        "14 of 200 (7.0 %) of B, 9 of 1,800 (0.5 %) of A. The evidence E is 628,000, its limit 100."
     )
 
 

@@ -197,10 +197,12 @@ def shown_evidence(e: float, alpha: float = 0.01) -> tuple[str, str]:
     [
         (1e-300, "under 0.1"),
         (0.01, "under 0.1"),
-        (0.24, "0.2"),
-        (1.0, "1.0"),
-        (9.94, "9.9"),
-        (1353.6, "1,354"),
+        (0.24, "0.24"),
+        (1.0, "1"),
+        (9.94, "9.94"),
+        (3.41236, "3.41"),
+        (1353.6, "1,350"),
+        (285_606.0, "286,000"),
         (99.6, "99.6"),
         (99.996, "99.996"),
         (100.3, "100.3"),
@@ -208,7 +210,7 @@ def shown_evidence(e: float, alpha: float = 0.01) -> tuple[str, str]:
         (1e300, "over a billion"),
     ],
 )
-def test_evidence_has_no_more_digits_than_its_limit_requires(e: float, text: str):
+def test_evidence_has_three_digits_unless_its_limit_requires_more(e: float, text: str):
     assert shown_evidence(e) == (text, "100")
 
 

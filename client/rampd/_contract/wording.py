@@ -2,8 +2,11 @@
 
 import math
 from decimal import Decimal
+from fractions import Fraction
 
 _DIGITS = 6
+_DIGITS_OF_EVIDENCE = 3
+_BILLION = 1_000_000_000
 MISLEADING = "".join(
     map(
         chr,
@@ -57,7 +60,42 @@ def exact(value: float) -> str:
     return _plain(repr(float(value))) if math.isfinite(value) else str(value)
 
 
-def _order(one: float, other: float) -> int:
+def evidence(e: Fraction | float, limit: Fraction | float) -> tuple[str, str]:
+    """Returns E and its limit: `1,350` and `100`. E has three digits, or more if these do not tell it from its limit. Over a billion
+    and under 0.1, its exact size does not matter.
+    """
+    if not math.isfinite(limit):
+        return str(e), str(limit)
+    limit = Fraction(limit)
+    least = max(_decimals_of_evidence(limit), 0)
+    if e >= _BILLION:
+        return "over a billion", short(limit, least)
+    if not e >= Fraction(1, 10):
+        return "under 0.1", short(limit, least)
+    exactly = Fraction(e)
+    decimals = _decimals_of_evidence(exactly)
+    while _order(round(exactly, decimals), round(limit, max(decimals, least))) != _order(exactly, limit):
+        decimals += 1
+    return short(round(exactly, decimals), max(decimals, 0)), short(limit, max(decimals, least))
+
+
+def _decimals_of_evidence(value: Fraction) -> int:
+    return _DIGITS_OF_EVIDENCE - (len(str(int(value))) if value >= 1 else 0)
+
+
+def fixed(value: Fraction, decimals: int) -> str:
+    """Writes `1,000.50`: with so many decimals."""
+    whole, part = divmod(round(value * 10**decimals), 10**decimals)
+    return f"{whole:,}.{part:0{decimals}d}" if decimals else f"{whole:,}"
+
+
+def short(value: Fraction, decimals: int) -> str:
+    """Writes `1,000.5`: with at most so many decimals."""
+    text = fixed(value, decimals)
+    return text.rstrip("0").rstrip(".") if decimals else text
+
+
+def _order(one: Fraction | float, other: Fraction | float) -> int:
     return (one > other) - (one < other)
 
 

@@ -9,7 +9,7 @@ from rampd_cli.session import Session
 @make_command("completion")
 @click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
 def command(_session: Session, shell: str) -> None:
-    """Prints the script that completes commands, options, components, tags and repos in your shell.
+    """Prints the script that completes commands, options, components, tags and the repos with an override in your shell.
 
     Names come from the server, if it answers at once. The options on the line say which server, as for every command.
 

@@ -49,6 +49,9 @@ def command(session: Session, component: tuple[str, ...], watch: bool) -> int:
     It names the components whose current fails more often than before, or more often than is usual for the others. It counts what
     was reported in the last 10 to 20 minutes, or in the last hour if there were few jobs.
 
+    On a terminal, FAILED and JOBS compare current with next: `0 % → 9.5 %` says that 0 % of the jobs of current failed, and 9.5 % of
+    those of next.
+
     With a COMPONENT, it shows everything about it. The newest event is the last one, as in `rampd history`. docs/cli.md explains words
     such as trial and E.
 

@@ -34,12 +34,18 @@ def drawn(event: v1.Event, clock: Clock, console: "Console", times: int) -> "lis
     texts = list(head.wrap(console, width, overflow="fold"))
     for text in texts:
         text.rstrip()
-    for change in event.changes:
+    for change in _told(event):
         texts += paragraph(_change(change), width, indent=2, style=palette.FAINT)
     if event.count:
         texts.append(Text(f"  {counted(event.count, 'override')}", style=palette.FAINT))
     firsts = [Text(_time(event, clock).ljust(times), style=palette.FAINT), *repeat(Text(" " * times), len(texts) - 1)]
     return [Text(" " * GAP).join([first, text]) for first, text in zip(firsts, texts, strict=True)]
+
+
+def _told(event: v1.Event) -> list[v1.FieldChange]:
+    """The changes without that of the queue, where a release says that it enters or leaves it."""
+    is_said = any(change.field.startswith("release/") for change in event.changes)
+    return [change for change in event.changes if not (is_said and change.field == "queue")]
 
 
 def _change(change: v1.FieldChange) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 from rich.text import Text
 
 from rampd import v1
-from rampd._contract.wording import counted, number, one_line
+from rampd._contract.wording import counted, evidence, one_line
 from rampd_cli.drawing import palette
 from rampd_cli.drawing.bar import bar
 from rampd_cli.drawing.clock import Clock
@@ -111,8 +111,9 @@ def _evidence(rollout: v1.Rollout, screen: Screen) -> Iterator[Text]:
     room = min(max(screen.width - _LABEL - 40, 6), 24)
     style = palette.BAD if share >= 1 else palette.WAITS if share >= 0.5 else palette.GOOD
     line = Text().append(bar(share, room, is_ascii=screen.is_ascii), style)
-    yield line.append(f" E = {number(e, limit)} of {number(limit, e)}")
-    meaning = f"E is the evidence against next. At {number(limit, e)}, next counts as worse."
+    found, most = evidence(e, limit)
+    yield line.append(f" E is {found}, limit {most}")
+    meaning = f"E is the evidence against next. At {most}, next counts as worse."
     yield from _paragraph(meaning, screen, palette.FAINT)
     if rollout.evidence.assignment_mismatches:
         left_out = counted(rollout.evidence.assignment_mismatches, "outcome")

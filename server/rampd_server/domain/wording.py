@@ -2,12 +2,14 @@
 never look the same.
 """
 
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, localcontext
 from fractions import Fraction
 
-from rampd._contract.wording import counted, exact, inside, number, one_line, span, whole_span
+from rampd._contract.wording import counted, exact, fixed, inside, number, one_line, short, span, whole_span
+from rampd._contract.wording import evidence as _of_evidence
 
 __all__ = [
     "against_bounds",
@@ -27,7 +29,6 @@ __all__ = [
     "whole_span",
 ]
 
-_BILLION = 1_000_000_000
 _FAR = 50.0
 """A limit is between 2 and a million. e to the power of this number is over a billion times the limit."""
 
@@ -42,7 +43,7 @@ def rates(*counts: tuple[int, int], limit: float | None = None) -> list[str]:
     shares = [Fraction(100 * part, whole) for part, whole in counts if whole]
     decimals = _decimals([*shares, *([100 * Fraction(repr(limit))] if limit is not None else [])], least=1)
     return [
-        f"{part:,} of {whole:,} ({_fixed(Fraction(100 * part, whole), decimals)} %)" if whole else "none"
+        f"{part:,} of {whole:,} ({fixed(Fraction(100 * part, whole), decimals)} %)" if whole else "none"
         for part, whole in counts
     ]
 
@@ -50,7 +51,7 @@ def rates(*counts: tuple[int, int], limit: float | None = None) -> list[str]:
 def apart(one: Fraction, other: Fraction, *, decimals: int = 0) -> tuple[str, str]:
     """Returns two numbers as texts. Both have `decimals`, or more if they would look the same; the second has no zeros at its end."""
     decimals = _decimals([one, other], least=decimals)
-    return _fixed(one, decimals), _short(other, decimals)
+    return fixed(one, decimals), short(other, decimals)
 
 
 def ended(text: str) -> str:
@@ -76,37 +77,22 @@ def share(fraction: float) -> str:
 
 
 def evidence(log_over_limit: float, limit: Fraction) -> tuple[str, str]:
-    """Returns E and its limit: `1,354` and `100`. `log_over_limit` is the natural logarithm of E minus that of the limit; the
-    guards compare this difference with 0. A large E is cut, because the exact size over a billion does not matter.
+    """Returns E and its limit: `1,350` and `100`. `log_over_limit` is the natural logarithm of E minus that of the limit; the
+    guards compare this difference with 0.
     """
     if log_over_limit > _FAR or log_over_limit < -_FAR:
-        return "over a billion" if log_over_limit > 0 else "under 0.1", _short(limit, 0)
+        return _of_evidence(math.copysign(math.inf, log_over_limit), limit)
     with localcontext() as context:
         # Logarithms that differ in their last digit have to look different.
         context.prec = 50
-        value = limit * Fraction(Decimal(log_over_limit).exp())
-    if value >= _BILLION:
-        return "over a billion", _short(limit, 0)
-    if value < Fraction(1, 10):
-        return "under 0.1", _short(limit, 0)
-    return apart(value, limit, decimals=0 if value >= 10 else 1)
+        return _of_evidence(limit * Fraction(Decimal(log_over_limit).exp()), limit)
 
 
 def _decimals(numbers: Sequence[Fraction], *, least: int) -> int:
     decimals = least
-    while len({_fixed(number, decimals) for number in numbers}) < len(set(numbers)):
+    while len({fixed(number, decimals) for number in numbers}) < len(set(numbers)):
         decimals += 1
     return decimals
-
-
-def _fixed(value: Fraction, decimals: int) -> str:
-    whole, part = divmod(round(value * 10**decimals), 10**decimals)
-    return f"{whole:,}.{part:0{decimals}d}" if decimals else f"{whole:,}"
-
-
-def _short(value: Fraction, decimals: int) -> str:
-    text = _fixed(value, decimals)
-    return text.rstrip("0").rstrip(".") if decimals else text
 
 
 def moment(time_ms: int) -> str:
