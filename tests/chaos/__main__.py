@@ -54,7 +54,7 @@ def main() -> int:
     plan = Plan(seed, arguments.seconds, kinds, tree=arguments.tree, kind=arguments.store)
     with running(plan) as run:
         record = run.record
-    path = FOLDER / f"{seed} {time.strftime('%H-%M-%S')}.jsonl"
+    path = FOLDER / f"{seed}-{time.strftime('%H-%M-%S')}.jsonl"
     record.save(path)
     print(f"The record is {path}")
     return report(record, run.broken)

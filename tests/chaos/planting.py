@@ -98,7 +98,7 @@ def find(bug: Bug, seed: int, folder: Path) -> Found:
     with bug.planted() as tree:
         plan = Plan(seed, WITHIN_S, kinds=bug.kinds, writers=bug.writers, tree=tree, calm_s=1.0, settled_s=3.0)
         with running(plan, until=is_found) as run:
-            run.record.save(folder / f"planted {bug.name}.jsonl")
+            run.record.save(folder / f"planted {bug.name}.jsonl".replace(" ", "-"))
             if not found:
                 is_found(run.record)
     return Found(bug, *found[0]) if found else Found(bug, -1.0)

@@ -94,7 +94,7 @@ def measure(seconds: float, seed: int, folder: Path) -> list[Row]:
     for kind in KINDS:
         store = VALKEY if kind == "clock" else REDIS
         with running(Plan(seed, seconds, kinds=frozenset({kind}), kind=store)) as run:
-            run.record.save(folder / f"only {kind}.jsonl")
+            run.record.save(folder / f"only {kind}.jsonl".replace(" ", "-"))
         rows.append(row_of(kind, run.record))
         print(rows[-1], flush=True)
     return rows
