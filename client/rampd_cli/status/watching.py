@@ -12,6 +12,7 @@ from rampd._contract.wording import one_line
 from rampd.errors import DeadlineExceededError, RampdError, UnavailableError
 from rampd_cli.drawing import palette
 from rampd_cli.drawing.clock import Clock
+from rampd_cli.lost import why_lost
 from rampd_cli.shown import Shown, show_next, terminal
 from rampd_cli.status import reading
 from rampd_cli.status.known import Known
@@ -144,7 +145,7 @@ def _in_pipe(session: "Session", components: Sequence[str]) -> None:
             if is_first or not _is_lost(error):
                 raise
             if not is_lost:
-                session.tell(f"rampd: connection lost: {one_line(error.message)}")
+                session.tell(f"rampd: connection lost: {why_lost(error)}")
             is_lost = True
         else:
             if is_lost:
