@@ -24,6 +24,9 @@ PROTOS := $(sort $(wildcard proto/rampd/v1/*.proto))
 # The API that users have. A change of proto/ that would break their programs is refused.
 BASELINE := proto/baseline.binpb
 
+# $(call installing,what,folder): pip says nothing while it works.
+installing = @echo "Installing $(1) in $(2). This takes a minute or more."
+
 .DEFAULT_GOAL := help
 .PHONY: help run test check format lint gen docs baseline record-schema bench bench-rollout stats soak chaos mutants nightly hooks clean python free linux h2load redis-server
 
@@ -109,21 +112,25 @@ clean: ## Removes the environments, and the files that tools made. The data in .
 
 # Each stamp says that the environment has the packages that pyproject.toml asks for. .dev includes all of .server.
 .venv/.dev: pyproject.toml | python
+	$(call installing,rampd and what its developers need,.venv)
 	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch .venv/.server $@
 
 # Adds to .dev the libraries that rampd is compared with.
 .venv/.bench: pyproject.toml | python .venv/.dev
+	$(call installing,the libraries that rampd is compared with,.venv)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[bench]'
 	@touch $@
 
 .venv/.server: pyproject.toml | python
+	$(call installing,rampd,.venv)
 	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[server,cli]'
 	@touch $@
 
 .venv-gen/.made: Makefile | python
+	$(call installing,the generator,.venv-gen)
 	$(PYTHON) -m venv --clear .venv-gen
 	.venv-gen/bin/pip install --quiet --disable-pip-version-check --only-binary :all: $(GENERATOR)
 	@touch $@

@@ -447,6 +447,7 @@ def test_a_person_sees_lists_as_tables(cli: Run, person: AtTerminal, ramping: st
 
     assert overrides.text.splitlines()[0].split() == ["REPO", "GETS", "UNTIL", "BY", "SINCE", "NOTE"]
     assert overrides.text.splitlines()[1].split()[:2] == ["acme/app", "pb/x"]
+    assert queue.text.split()[0] == "POSITION"
     assert queue.text.splitlines()[1].split()[:3] == ["1", "3", "3.0"]
     assert nothing.text == f"{ramping} has no quarantined tags.\n"
 

@@ -151,6 +151,21 @@ class TestReach:
         assert ("its data are in /var/lib/rampd." in said.message) is (is_unnamed and bool(data) and address == LOCAL)
 
     @pytest.mark.parametrize(
+        ("data", "how"),
+        [
+            (("/src/rampd/.rampd",), "How: make run, in /src/rampd. Any"),
+            (
+                ("/src/rampd/.rampd", "/var/lib/rampd"),
+                "How: make run, in /src/rampd; otherwise systemctl status rampd, or",
+            ),
+            (("/var/lib/rampd",), "How: systemctl status rampd, or"),
+        ],
+    )
+    def test_a_stopped_server_of_make_run_is_started_by_make_run(self, data: tuple[str, ...], how: str) -> None:
+        asked = unreached(LOCAL, knock=Knock.REFUSED, caller_error=None, why="this machine", is_unnamed=True, data=data)
+        assert how in connection.reach(asked).advice
+
+    @pytest.mark.parametrize(
         ("typed", "expected"),
         [
             ({"why": "--server"}, f"rampd doctor --server {REMOTE}"),

@@ -159,7 +159,7 @@ def test_following_goes_on_over_a_restart_of_the_server(directory: Path, tmp_pat
             follows.has(1)
             admin.release("mailer", "2.0")
             follows.has(2)
-        eventually(lambda: "rampd tries again until a server answers." in errors.read_text())
+        eventually(lambda: ". rampd tries again until a server answers." in errors.read_text())
         with testing.run(directory, listen=target), Admin(target) as admin:
             admin.release("restyler", "3.0")
             admin.release("mailer", "4.0")

@@ -292,7 +292,7 @@ def test_a_restart_of_the_server_is_survived(directory: Path, tmp_path: Path) ->
             words = ("--server", target, "wait", "restyler", "--until", "percent=50")
             waits = stack.enter_context(in_pipe(*words, errors=errors))
             waits.has(1)
-        eventually(lambda: "rampd tries again until a server answers." in errors.read_text())
+        eventually(lambda: "rampd: This server stops. rampd tries again until a server answers." in errors.read_text())
         with testing.run(directory, listen=target), Admin(target) as admin:
             admin.ramp("restyler", 50)
             assert waits.ends() == 0

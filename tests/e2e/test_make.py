@@ -1,4 +1,4 @@
-"""The checks of `make run` before it installs anything."""
+"""The checks of `make run` before it installs anything, and what it says while it installs."""
 
 import os
 import shutil
@@ -85,6 +85,20 @@ def test_only_the_default_ports_that_are_used_are_checked(
 
 def test_with_free_ports_make_goes_on(directory: Path) -> None:
     assert make(directory, "free", f"PORT={free_port()}", f"HTTP_PORT={free_port()}").returncode == 0
+
+
+def test_make_says_what_it_does_while_pip_says_nothing(directory: Path) -> None:
+    programs = directory / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    for name in ("pip", "rampd-server"):
+        (programs / name).write_text("#!/bin/sh\n")
+        (programs / name).chmod(0o755)
+    words = ("run", f"PORT={free_port()}", f"HTTP_PORT={free_port()}")
+
+    first, second = make(directory, *words), make(directory, *words)
+
+    assert first.stdout.splitlines()[0] == ("Installing rampd in .venv. This takes a minute or more.")
+    assert (second.stdout, second.returncode) == ("", 0)
 
 
 def free_port() -> int:

@@ -31,7 +31,7 @@ def command(session: Session, component: str) -> None:
                 (str(place), str(each.number), each.tag, each.actor, rfc3339(each, "create_time"), each.note)
                 for place, each in places
             ],
-            titles=("", "Release", "Tag", "By", "Since", "Note"),
+            titles=("Position", "Release", "Tag", "By", "Since", "Note"),
             drawn=[
                 (str(place), str(each.number), each.tag, each.actor, session.clock.time(each.create_time), each.note)
                 for place, each in places

@@ -1,6 +1,8 @@
 """Checks of the way to a server: its address, and TLS."""
 
+from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Final
 
 from rampd_cli.diagnosis.address import Address, Kind
@@ -10,10 +12,8 @@ from rampd_cli.diagnosis.finding import Finding, ok, problem, warning
 SOON: Final = timedelta(days=14)
 """What ends earlier than this should be renewed."""
 _REACH, _TLS = "reach", "tls"
-_START_AGAIN: Final = (
-    "If a server should run there, start that one, as it was started before. How: systemctl status rampd, or ask who set it up. "
-    "Any other way of starting one may give you another server, without your components."
-)
+_OF_MAKE: Final = ".rampd"
+"""The folder that `make run` makes."""
 
 
 def reach(facts: Facts) -> Finding:
@@ -66,6 +66,17 @@ def _what_is_wrong(facts: Facts, where: str) -> str:
             return f"{where} can't be reached: {facts.knock_detail}."
 
 
+def _start_again(data: Sequence[str]) -> str:
+    """How to start a server that is stopped. `data`: the folders that servers have made here."""
+    ways = [f"make run, in {Path(each).parent}" for each in data if Path(each).name == _OF_MAKE]
+    if len(ways) < len(data) or not data:
+        ways.append("systemctl status rampd, or ask who set it up")
+    return (
+        f"If a server should run there, start that one, as it was started before. How: {'; otherwise '.join(ways)}. "
+        "Any other way of starting one may give you another server, without your components."
+    )
+
+
 def _what_to_do(facts: Facts) -> str:
     address = facts.address
     match facts.knock:
@@ -74,7 +85,7 @@ def _what_to_do(facts: Facts) -> str:
         case Knock.REFUSED if facts.is_unnamed and not facts.data:
             return "Name a server: export RAMPD_SERVER=HOST:PORT. If there is none yet, start one here: rampd-server"
         case Knock.REFUSED | Knock.NO_SOCKET if address.is_local:
-            return f"{_START_AGAIN} To ask another server: {facts.command('doctor', server='HOST:PORT')}"
+            return f"{_start_again(facts.data)} To ask another server: {facts.command('doctor', server='HOST:PORT')}"
         case Knock.FORBIDDEN:
             return (
                 "Type the command as the user of the server, or let a group open the socket: rampd-server --socket-mode 660 "

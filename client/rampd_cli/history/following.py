@@ -4,12 +4,12 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from rampd._contract.wording import one_line
 from rampd.errors import RampdError
 from rampd_cli.drawing.screen import print_lines
 from rampd_cli.history.event_row import row
 from rampd_cli.history.new_events import NewEvents
 from rampd_cli.history.reading import read
+from rampd_cli.lost import why_lost
 from rampd_cli.shown import Shown, show_next
 from rampd_cli.streams import pause
 
@@ -38,7 +38,7 @@ def follow(session: "Session", component: str, *, since: datetime | None, limit:
             if not error.retryable:
                 raise
             if not is_lost:
-                session.tell(f"rampd: {one_line(error.message)} rampd tries again until a server answers.")
+                session.tell(f"rampd: {why_lost(error)} rampd tries again until a server answers.")
             is_lost, pause_s = True, max(_AGAIN_S, error.retry_after_s or 0)
             continue
         if is_lost:

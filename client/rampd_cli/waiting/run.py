@@ -9,6 +9,7 @@ from rampd._contract.wording import one_line
 from rampd.errors import DeadlineExceededError, InternalError, NotFoundError, RampdError, ReleaseFailedError
 from rampd_cli.advice import after_pause
 from rampd_cli.failures import TimedOutError
+from rampd_cli.lost import why_lost
 from rampd_cli.shown import Shown
 from rampd_cli.streams import ending_with_reader
 from rampd_cli.waiting.chosen import chosen
@@ -47,7 +48,7 @@ def _followed(
 
         def lose(error: RampdError) -> None:
             nonlocal lost
-            lost = one_line(error.message)
+            lost = why_lost(error)
             view.lose(lost)
 
         states = session.admin().follow_release(
