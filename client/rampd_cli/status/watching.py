@@ -11,12 +11,8 @@ from rampd._contract.wording import one_line
 from rampd.errors import DeadlineExceededError, RampdError, UnavailableError
 from rampd_cli.drawing import palette
 from rampd_cli.drawing.clock import Clock
-<<<<<<< HEAD
-from rampd_cli.shown import Shown, live_terminal, show_next
-=======
 from rampd_cli.lost import why_lost
-from rampd_cli.shown import Shown, show_next, terminal
->>>>>>> m4
+from rampd_cli.shown import Shown, live_terminal, show_next
 from rampd_cli.status import reading
 from rampd_cli.status.known import Known
 from rampd_cli.status.rows import CHANGES, row, row_of_deleted
