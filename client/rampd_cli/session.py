@@ -174,8 +174,10 @@ class Session:
         wanted = f"Type {one_line(answer)} to go on" if answer else "[y/N]"
         try:
             with hang_up_is_an_error():
-                lines = wrapped(f"{one_line(question)} {wanted}:", terminal(is_error=True).width)
-                click.echo("\n".join(lines) + " ", nl=False, err=True)
+                width = terminal(is_error=True).width
+                *lines, last = wrapped(one_line(question), width)
+                gap = " " if len(f"{last} {wanted}: ") <= width else "\n"
+                click.echo("\n".join([*lines, f"{last}{gap}{wanted}: "]), nl=False, err=True)
                 # Not `input`, which would write to stdout.
                 line = sys.stdin.readline()
         except (KeyboardInterrupt, SystemExit) as error:

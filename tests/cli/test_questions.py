@@ -49,7 +49,9 @@ def test_any_other_answer_changes_nothing(person: AtTerminal, admin: Admin, rele
 
 def test_delete_asks_for_the_name(person: AtTerminal, admin: Admin, released: str) -> None:
     for typed in ("y\n", "yes\n", f"{released}x\n"):
-        assert person("delete", released, typed=typed).code == 5
+        screen = person("delete", released, typed=typed)
+        assert screen.code == 5
+        assert f"Type {released} to go on: " in screen.text
     assert admin.get_rollout(released).current.tag == "1.0"
 
     assert person("delete", released, typed=f"{released}\n").code == 0
