@@ -30,6 +30,8 @@ REPOS = ("acme/a", "acme/b", "acme/c", "acme/d", "zeta/e", "zeta/f")
 _PINNED = (*REPOS, "acme/*")
 _HEADED = ("Ramp", "Confirm", "Rollback", "Finalize", "Abandon")
 """Verbs with a tag guard."""
+_ENDING = ("Confirm", "Finalize", "Abandon", "DeleteOverride", "DeleteComponent")
+"""Verbs that are refused if another copy of the request was first. These are often sent twice at once."""
 _VERBS = {
     "Release": 16,
     "CancelRelease": 2,
@@ -94,7 +96,7 @@ class Writer:
             self._caller.send(server, method, request)
             return
         self._past.append((method, request))
-        if self._caller.servers > 1 and chance.random() < 0.12:
+        if self._caller.servers > 1 and chance.random() < (0.4 if method in _ENDING else 0.12):
             for call in self._caller.send_twice((server, (server + 1) % self._caller.servers), method, request):
                 self._take(call)
             return
