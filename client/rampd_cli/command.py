@@ -86,7 +86,7 @@ def _require_values(command: click.Command, ctx: click.Context) -> None:
         if is_typed and "" in (value if isinstance(value, tuple) else (value,)) and not isinstance(param.type, Text):
             is_option = isinstance(param, click.Option)
             name = max(param.opts, key=len) if is_option else param.human_readable_name.strip("[].")
-            wanted = f"Give it a value{'' if param.required else ', or leave it out'}"
+            wanted = f"give it a value{'' if param.required else ', or leave it out'}"
             raise click.UsageError(f"{name} is empty: {wanted}. A variable that is not set is empty, too.", ctx)
 
 

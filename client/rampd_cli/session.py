@@ -147,11 +147,13 @@ class Session:
         """Writes an answer to stdout."""
         show(shown, self.output)
 
-    def tell(self, text: str) -> None:
-        """Writes a text for a person to stderr. A program that reads stderr gets only an error there."""
+    def tell(self, text: str, *, is_row: bool = False) -> None:
+        """Writes a text for a person to stderr. A program that reads stderr gets only an error there. `is_row`: the text is a row of
+        columns, which is not broken at words.
+        """
         if sys.stderr.isatty() or self.output not in {"json", "yaml"}:
             with may_be_lost(sys.stderr):
-                if not sys.stderr.isatty():
+                if is_row or not sys.stderr.isatty():
                     click.echo(text, err=True)
                     return
                 from rampd_cli.drawing.paragraph import say  # noqa: PLC0415 - only for a person

@@ -232,7 +232,7 @@ def test_an_empty_value_is_wrong_use_unless_it_has_a_meaning(run: Run, monkeypat
 def test_an_empty_value_before_a_command_is_wrong_use_too(run: Run, line: list[str]) -> None:
     ran = run(*line)
 
-    assert (ran.code, " is empty: Give it a value, or leave it out." in ran.err) == (2, True)
+    assert (ran.code, " is empty: give it a value, or leave it out." in ran.err) == (2, True)
 
 
 def test_a_variable_without_a_value_is_as_not_set(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,7 @@ def test_a_pause_of_an_earlier_trial_is_said_to_be_one(person: AtTerminal, pay: 
     )
 
     ramped = person("ramp", pay, "40")
-    assert "That was in trial 1." in ramped.text
+    assert "That was in trial 1." in words(ramped.text)
     for text in (person("status", pay).text, person("status").text):
         assert "That was in trial 1." in words(text)
     assert person("resume", pay).code == 0
@@ -84,8 +84,8 @@ def test_a_finalize_of_what_the_guard_has_paused_warns_and_says_how_to_take_it_b
 
     assert (screen.code, "[y/N]" in screen.text) == (0, bool(force))
     before, _, after = screen.text.rpartition("Everybody gets 2 ")
-    assert ("2 was paused by rampd: 2 fails more often than 1." in before) is bool(force)
-    assert "2 was paused by rampd: 2 fails more often than 1." in after
+    assert ("2 was paused by rampd: 2 fails more often than 1." in words(before)) is bool(force)
+    assert "2 was paused by rampd: 2 fails more often than 1." in words(after)
     assert after.endswith(f"Next, to give everybody the version before current: rampd revert {pay}\n")
     assert person("revert", pay).code == 0
 
@@ -108,7 +108,7 @@ def test_a_wait_that_ends_paused_says_everything_once_and_what_to_type(person: A
     last_view, _, told = screen.text.rpartition("until it is current")[2].rpartition("rampd: 2 is at 30 %.")
     assert "30 %  PAUSED" in last_view
     assert "more often" not in words(last_view)
-    assert "Resume goes on as trial 2: outcomes are counted from 0. To wait until" in told
+    assert "Resume goes on as trial 2: outcomes are counted from 0. To wait until" in words(told)
     assert told.splitlines()[-2:] == [
         f"Next, to take next away from everybody: rampd rollback {pay}",
         f"Next, to go on all the same: rampd resume {pay}",

@@ -205,7 +205,9 @@ def test_damaged_components_are_counted_among_those_that_the_caller_sees(
         await store.close()
 
     asyncio.run(damage())
-    call("ListRollouts")
+    # The server looks at a component of which a request has met the damage.
+    with pytest.raises(grpc.RpcError):
+        call("GetRollout", component=C)
 
     def counts() -> tuple[int, int]:
         server = call("GetServer").server

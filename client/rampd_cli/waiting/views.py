@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import click
@@ -43,7 +44,7 @@ def view_of(session: "Session", goal: Goal) -> Iterator[View]:
         with view.running(is_kept=not is_for_programs):
             yield view
     else:
-        yield _Lines(session, session.tell if is_for_programs else click.echo)
+        yield _Lines(session, partial(session.tell, is_row=True) if is_for_programs else click.echo)
 
 
 class _Lines:
