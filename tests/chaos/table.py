@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rampd._contract.wording import counted
 from tests.chaos.faults import KINDS
 from tests.chaos.judge import PROMISES, judge
 from tests.chaos.record import Call, Record
@@ -77,7 +78,7 @@ def markdown(rows: Iterable[Row]) -> str:
         (
             (
                 SHOWN[row.kind],
-                *("kept" if not broken else f"**broken {broken} times**" for broken in row.broken),
+                *("kept" if not broken else f"**broken {counted(broken, 'time')}**" for broken in row.broken),
                 f"{row.faults}",
                 f"{row.answered:,} of {row.asked:,}",
                 f"{row.during_s * 1000:.1f} ms",
