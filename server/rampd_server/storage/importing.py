@@ -15,6 +15,7 @@ from rampd_server.storage.exporting import RawEvent
 from rampd_server.storage.limits import MAX_FEED_BYTES, MAX_FEED_ENTRIES
 from rampd_server.storage.link import Link
 from rampd_server.storage.redis_errors import redis_errors
+from rampd_server.storage.rollouts import milliseconds
 from rampd_server.storage.scripts import Code
 
 _EVENTS: Final = 500
@@ -77,8 +78,7 @@ class Import:
 
     async def now_ms(self) -> int:
         """The store's time."""
-        seconds, microseconds = await self._link.call(self._link.client.time)
-        return int(seconds) * 1000 + int(microseconds) // 1000
+        return milliseconds(*await self._link.call(self._link.client.time))
 
     async def component(
         self, rollout: Rollout | Absent, overrides: Mapping[str, Override], origins: Mapping[str, str]

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Any, Final
 
 from rampd_server.domain.errors import StoreResetError, StoreUnavailableError
@@ -9,6 +10,7 @@ from rampd_server.domain.rollout.model import Absent
 from rampd_server.ports import Namespace, StateMark, Stored
 from rampd_server.storage.codec import feed_entry, rebuild
 from rampd_server.storage.codec.malformed import MalformedError
+from rampd_server.storage.exchange import wrong_type_may_fail
 from rampd_server.storage.link import Link
 from rampd_server.storage.redis_errors import redis_errors
 from rampd_server.storage.scripts import Code
@@ -52,7 +54,7 @@ async def read_marks(link: Link, components: Sequence[str]) -> list[StateMark]:
     marks: list[StateMark] = []
     for first in range(0, len(components), _MARKS_AT_ONCE):
         names = components[first : first + _MARKS_AT_ONCE]
-        replies = await link.call(_ask_marks, link, names, command="hmget")
+        replies = await link.exchange(partial(_ask_marks, link, names), may_fail=wrong_type_may_fail, command="hmget")
         # A key of the wrong type names no state.
         marks += [StateMark() if isinstance(reply, Exception) else _mark(*reply) for reply in replies]
     return marks
@@ -124,15 +126,9 @@ def _stored(link: Link, component: str, reply: list[Any]) -> Stored:
     )
 
 
-async def _ask_marks(link: Link, names: Sequence[str]) -> list[Any]:
-    pipe = link.client.pipeline(transaction=False)
+def _ask_marks(link: Link, names: Sequence[str], pipe: Any) -> None:  # noqa: ANN401 - as redis-py has it
     for name in names:
         pipe.hmget(link.keys.component(name).rollout, "entry", "overrides")
-    replies: list[Any] = await pipe.execute(raise_on_error=False)
-    for reply in replies:
-        if isinstance(reply, Exception) and "WRONGTYPE" not in str(reply):
-            raise reply
-    return replies
 
 
 def _mark(entry: str | None, overrides: str | None) -> StateMark:

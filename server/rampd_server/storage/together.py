@@ -101,24 +101,15 @@ def _errors(link: Link, *, is_write: bool = False) -> Iterator[None]:
 
 
 class _Kept(Link):
-    """Keeps the calls of scripts that write, in place of making them."""
+    """Keeps the calls of scripts, in place of making them."""
 
     def __init__(self, link: Link) -> None:
         super().__init__(link.client, link.feed_client)
         self.keys, self.epoch = link.keys, link.epoch
         self.calls: list[tuple[Script, list[Any]]] = []
 
-    async def write(
-        self,
-        name: str,
-        keys: object = None,
-        /,
-        *,
-        request_id: str = "",
-        is_write: bool = True,
-        **named: Any,  # noqa: ANN401
-    ) -> list[Any]:
-        del request_id, is_write
+    async def run(self, name: str, keys: object = None, /, *, is_write: bool = False, **named: Any) -> list[Any]:  # noqa: ANN401
+        del is_write
         this = script(name)
         self.calls.append((this, this.given(keys, self.keys, named)))
         return _REPLIES[name]
