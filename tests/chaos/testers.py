@@ -11,79 +11,70 @@ from tests.chaos.asking import Caller
 from tests.chaos.clients import GUARDED, LONE, PLANNED, THAWED, in_s
 
 
-class SwitchTester:
+class Tester:
+    """Tries something with its component, again and again, each time at a server by chance."""
+
+    def __init__(self, caller: Caller, chance: random.Random) -> None:
+        self._caller = caller
+        self._chance = chance
+
+    def run(self, over: threading.Event) -> None:
+        """Tries until it is over."""
+        for number in itertools.count():
+            if over.is_set():
+                return
+            server = self._chance.randrange(self._caller.servers)
+            self.once(number, server, f"{self._caller.who}-{number}", over)
+
+    def once(self, number: int, server: int, request_id: str, over: threading.Event) -> None:
+        """Tries for the `number`th time. `request_id` is of this try alone."""
+        raise NotImplementedError
+
+
+class SwitchTester(Tester):
     """Ramps a component for a second and never confirms, so that only the dead-man switch brings it back."""
 
     WITHIN_S = 1
     PATIENCE_S = 4.0
 
-    def __init__(self, caller: Caller, chance: random.Random) -> None:
-        self._caller = caller
-        self._chance = chance
-
-    def run(self, over: threading.Event) -> None:
-        for number in itertools.count():
-            if over.is_set():
-                return
-            server = self._chance.randrange(self._caller.servers)
-            about = {"component": LONE, "request_id": f"{self._caller.who}-{number}"}
-            within = Duration(seconds=self.WITHIN_S)
-            call = self._caller.ask(server, "Ramp", percent=50, confirm_within=within, **about)
-            if call.reason in {"COMPONENT_NOT_FOUND", "NO_ROLLOUT"}:
-                self._caller.ask(
-                    server, "Release", component=LONE, tag=f"s{number}", request_id=f"{about['request_id']}-new"
-                )
-            elif call.response is not None:
-                over.wait(self.PATIENCE_S)
-            else:
-                over.wait(0.2)
+    def once(self, number: int, server: int, request_id: str, over: threading.Event) -> None:
+        within = Duration(seconds=self.WITHIN_S)
+        call = self._caller.ask(
+            server, "Ramp", component=LONE, percent=50, confirm_within=within, request_id=request_id
+        )
+        if call.reason in {"COMPONENT_NOT_FOUND", "NO_ROLLOUT"}:
+            self._caller.ask(server, "Release", component=LONE, tag=f"s{number}", request_id=f"{request_id}-new")
+        else:
+            over.wait(0.2 if call.response is None else self.PATIENCE_S)
 
 
-class ThawTester:
+class ThawTester(Tester):
     """Hands in a release while its component is frozen, so that only the end of the freeze starts it."""
 
     FROZEN_S = 1
     PATIENCE_S = 5.0
 
-    def __init__(self, caller: Caller, chance: random.Random) -> None:
-        self._caller = caller
-        self._chance = chance
-
-    def run(self, over: threading.Event) -> None:
-        for number in itertools.count():
-            if over.is_set():
-                return
-            server = self._chance.randrange(self._caller.servers)
-            about = {"component": THAWED}
-            request_id = f"{self._caller.who}-{number}"
-            freeze = self._caller.ask(
-                server, "Freeze", expire_time=in_s(self.FROZEN_S), request_id=f"{request_id}-f", **about
-            )
-            self._caller.ask(server, "Abandon", request_id=f"{request_id}-a", **about)
-            self._caller.ask(server, "Release", tag=f"f{number}", request_id=f"{request_id}-r", **about)
-            over.wait(self.PATIENCE_S if freeze.response is not None else 0.2)
+    def once(self, number: int, server: int, request_id: str, over: threading.Event) -> None:
+        about = {"component": THAWED}
+        freeze = self._caller.ask(
+            server, "Freeze", expire_time=in_s(self.FROZEN_S), request_id=f"{request_id}-f", **about
+        )
+        self._caller.ask(server, "Abandon", request_id=f"{request_id}-a", **about)
+        self._caller.ask(server, "Release", tag=f"f{number}", request_id=f"{request_id}-r", **about)
+        over.wait(self.PATIENCE_S if freeze.response is not None else 0.2)
 
 
-class GuardTester:
+class GuardTester(Tester):
     """Reports that every job of next fails, so that automation must take it back. Sends some reports twice."""
 
     JOBS = 40
     PATIENCE_S = 4.5
 
     def __init__(self, caller: Caller, chance: random.Random) -> None:
-        self._caller = caller
-        self._chance = chance
+        super().__init__(caller, chance)
         self._client_id = f"{caller.who}-{chance.randrange(10**9)}"
 
-    def run(self, over: threading.Event) -> None:
-        for number in itertools.count():
-            if over.is_set():
-                return
-            self._try_release(number, over)
-
-    def _try_release(self, number: int, over: threading.Event) -> None:
-        server = self._chance.randrange(self._caller.servers)
-        request_id = f"{self._caller.who}-{number}"
+    def once(self, number: int, server: int, request_id: str, over: threading.Event) -> None:
         self._caller.ask(server, "Abandon", component=GUARDED, request_id=f"{request_id}-a")
         self._caller.ask(server, "Release", component=GUARDED, tag=f"g{number}", request_id=f"{request_id}-r")
         ramp = self._caller.ask(server, "Ramp", component=GUARDED, percent=50, request_id=f"{request_id}-p")
@@ -126,33 +117,26 @@ def outcome_of(component: str, repo: str, answer: v1.ResolveResponse) -> v1.Outc
     )
 
 
-class PlanTester:
+class PlanTester(Tester):
     """Hands in releases for automation to roll out, and changes overrides of the same component meanwhile."""
 
     STEPS = ((5, 1.0), (20, 1.0), (60, 1.0))
 
     def __init__(self, caller: Caller, chance: random.Random) -> None:
-        self._caller = caller
-        self._chance = chance
-
-    def run(self, over: threading.Event) -> None:
+        super().__init__(caller, chance)
         steps = [v1.Step(percent=percent, hold=_duration(hold_s)) for percent, hold_s in self.STEPS]
-        policy = v1.Policy(steps=steps, auto_start=True, auto_finalize=True)
-        is_set = False
-        for number in itertools.count():
-            if over.is_set():
-                return
-            server = self._chance.randrange(self._caller.servers)
-            request_id = f"{self._caller.who}-{number}"
-            if not is_set and number:
-                call = self._caller.ask(server, "SetPolicy", component=PLANNED, policy=policy, request_id=request_id)
-                is_set = call.response is not None
-            elif number % 20 == 0:
-                self._caller.ask(server, "Release", component=PLANNED, tag=f"p{number}", request_id=request_id)
-            else:
-                fields = {"repo": "acme/x", "tag": f"x{number}"}
-                self._caller.ask(server, "SetOverride", component=PLANNED, request_id=request_id, **fields)
-            over.wait(0.2)
+        self._policy = v1.Policy(steps=steps, auto_start=True, auto_finalize=True)
+        self._is_set = False
+
+    def once(self, number: int, server: int, request_id: str, over: threading.Event) -> None:
+        about = {"component": PLANNED, "request_id": request_id}
+        if not self._is_set and number:
+            self._is_set = self._caller.ask(server, "SetPolicy", policy=self._policy, **about).response is not None
+        elif number % 20 == 0:
+            self._caller.ask(server, "Release", tag=f"p{number}", **about)
+        else:
+            self._caller.ask(server, "SetOverride", repo="acme/x", tag=f"x{number}", **about)
+        over.wait(0.2)
 
 
 def _duration(seconds: float) -> Duration:
