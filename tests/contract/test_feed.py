@@ -50,7 +50,9 @@ async def test_an_entry_says_what_changed(written: list[FeedEntry]):
     release, _, ramp, overrides, frozen, unfrozen, deleted = written
 
     assert (release.component, release.revision, release.is_deletion) == (COMPONENT, 1, False)
-    assert ramp.patch == ('{"assignment":"2 1000 REPO 1","rollout":{"set":["next_percent","10","driver","PERSON"]}}')
+    assert ramp.patch == (
+        '{"assignment":"2 1000 REPO 1","rollout":{"set":["next_percent","10","driver","PERSON","update_ms","1700000000000"]}}'
+    )
     assert overrides.overrides_set == {
         "acme/app": Override(tag="pb/x", expire_ms=NOW),
         "acme/*": Override(channel="NEXT"),

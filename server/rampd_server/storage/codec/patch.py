@@ -126,9 +126,13 @@ def diff(before: Rollout | Absent, after: Rollout | Absent) -> Difference:
     old = before if isinstance(before, Rollout) else None
     old_queue = old.queue if old else ()
     releases, attributes = _release_changes(old, after)
+    rollout = hash_changes(old, after) if old else _changed(write_hash(before), write_hash(after))
+    if old is not None and after.revision > old.revision:
+        # Also if it stays the same: a change of overrides that came first has set its own time.
+        rollout["update_ms"] = (str(old.update_ms), str(after.update_ms))
     return Difference(
         {
-            ROLLOUT: hash_changes(old, after) if old else _changed(write_hash(before), write_hash(after)),
+            ROLLOUT: rollout,
             RELEASES: releases,
             ATTRIBUTES: attributes,
             QUARANTINE: _quarantine_changes(before, after),
