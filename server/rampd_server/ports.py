@@ -99,6 +99,8 @@ class RequestRecord:
     result: Result
     parts: Mapping[str, str] = field(default_factory=dict)
     """As `Author.parts`; empty if an earlier version of rampd made the record."""
+    entry: str = ""
+    """The feed entry of the change; empty if nothing changed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ Then a revision does not identify a state, because two histories use the same nu
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from rampd_server.domain.rollout.loss import after_loss
 from rampd_server.domain.rollout.model import MAX_LOST, Absent, Freeze, LostRevisions, Rollout, RolloutState
 from rampd_server.domain.rollout.moves import Context
 from rampd_server.domain.rollout.progress import Progress
-from rampd_server.ports import SELF, Author, ConflictError, Namespace, Override, Result
+from rampd_server.ports import SELF, Author, ConflictError, FeedEntry, Namespace, Override, RequestRecord, Result
 from rampd_server.replica.last_state_keeper import LastStateKeeper
 from rampd_server.replica.reading import Reading
 from rampd_server.replica.replica import Replica
@@ -38,7 +38,7 @@ from rampd_server.storage.last_state import LastStateFile
 from rampd_server.storage.outcomes import RedisOutcomes
 from rampd_server.storage.store import RedisStore
 from tests import rollouts
-from tests.contract.driving import COMPONENT, decide, do
+from tests.contract.driving import COMPONENT, commit, decide, do
 from tests.contract.going_back import GoBack, copied
 from tests.contract.test_freezes import following
 from tests.stores import StoreServer
@@ -974,6 +974,195 @@ async def test_a_repeat_of_a_request_whose_change_is_lost_is_refused(
     assert (
         await service.execute(COMPONENT, commands.Release("new"), replace(author, request_id="other"))
     ).result.changed
+
+
+@pytest.mark.parametrize(
+    "repeated",
+    [commands.Ramp(5000), commands.Ramp(2000)],
+    ids=["a change", "a request that changed nothing"],
+)
+async def test_a_repeat_is_answered_though_the_store_has_lost_another_change_of_the_same_revision(
+    service: Service, replica: Replica, elsewhere: RedisStore, go_back: GoBack, repeated: Command
+):
+    """Given a server that has not seen the loss and uses the lost revision again, expect that a repeat there and elsewhere is no loss."""
+    request = replace(ADA, request_id="build-42", digest="d1g35t")
+    await run(service, commands.Ramp(9000))  # lost
+    await go_back()
+    async with following(elsewhere) as other:
+        first = await Service(elsewhere, other).execute(COMPONENT, repeated, request)
+        await replica.read_again()
+
+        again = [await each.execute(COMPONENT, repeated, request) for each in (service, Service(elsewhere, other))]
+
+    assert present(replica).has_lost(4)
+    assert first.result.revision == (4 if first.result.changed else 3)
+    assert [(each.result, each.is_replayed) for each in again] == [(first.result, True)] * 2
+
+
+async def test_a_repeat_of_a_change_that_is_lost_after_its_record_was_read_is_refused(
+    service: Service, store: RedisStore, elsewhere: RedisStore, go_back: GoBack, monkeypatch: pytest.MonkeyPatch
+):
+    """Given a failover in the middle of a repeat, and another change of the same revision since, expect no answer about the lost one."""
+    request = replace(ADA, request_id="build-42", digest="d1g35t")
+    await service.execute(COMPONENT, commands.Ramp(9000), request)
+    ask = store.request_record
+
+    async def fails_over(request_id: str) -> RequestRecord | None:
+        record = await ask(request_id)
+        await go_back()
+        await do(elsewhere, commands.Ramp(100), commands.Ramp(200))
+        return record
+
+    monkeypatch.setattr(store, "request_record", fails_over)
+    with pytest.raises(RefusedError, match="has lost the change that this request_id made"):
+        await service.execute(COMPONENT, commands.Ramp(9000), request)
+
+
+async def test_a_change_is_visible_with_its_answer_though_its_server_knows_lost_entries_that_come_later(
+    real_server: StoreServer, store: RedisStore, elsewhere: RedisStore, base: Rollout, monkeypatch: pytest.MonkeyPatch
+):
+    """Given that the store's clock went back, so that what it has lost has later ids than what it writes now, expect that an answer
+    waits for what it tells, and not for the next look at the store.
+    """
+    feed = store.feed
+
+    async def hangs(after: str, *, block_ms: int) -> list[FeedEntry]:
+        return await (asyncio.Event().wait() if block_ms else feed(after, block_ms=0))  # type: ignore[return-value]
+
+    monkeypatch.setattr(store, "feed", hangs)
+    await do(elsewhere, commands.Release("a"), commands.Release("b"), component="formatter")
+    await store.client.hset(store.keys.meta, "head", "4000000000000-0")
+    async with following(store) as replica, copied(real_server, store) as put_back:
+        service = Service(store, replica)
+        await run(service, commands.Ramp(3000), commands.Ramp(4000), commands.Ramp(5000))
+        await put_back()
+
+        answer = await service.execute("formatter", commands.Ramp(100), ADA)
+
+        known = replica.get("formatter")
+        assert known is not None
+        assert known.rollout.revision == answer.result.revision
+
+
+async def test_a_freeze_of_everything_is_visible_with_its_answer_though_its_server_knows_lost_entries_that_come_later(
+    real_server: StoreServer, store: RedisStore, base: Rollout
+):
+    await store.client.hset(store.keys.meta, "head", "4000000000000-0")
+    async with following(store) as replica, copied(real_server, store) as put_back:
+        service = Service(store, replica)
+        await run(service, commands.Ramp(3000), commands.Ramp(4000), commands.Ramp(5000))
+        await put_back()
+
+        await service.freeze_all(None, ADA)
+
+        assert replica.namespace.freeze is not None
+
+
+async def test_an_answer_without_a_write_is_visible_though_its_server_knows_lost_entries_that_come_later(
+    real_server: StoreServer, store: RedisStore, elsewhere: RedisStore, base: Rollout
+):
+    await do(elsewhere, commands.Release("a"), commands.Release("b"), component="formatter")
+    await store.client.hset(store.keys.meta, "head", "4000000000000-0")
+    async with following(store) as replica, copied(real_server, store) as put_back:
+        await run(Service(store, replica), commands.Ramp(3000), commands.Ramp(4000), commands.Ramp(5000))
+        await put_back()
+        await do(elsewhere, commands.Ramp(100), component="formatter")
+
+        answer = await Service(store, replica).execute("formatter", commands.Ramp(100), ADA)
+
+        known = replica.get("formatter")
+        assert known is not None
+        assert not answer.result.changed
+        assert known.rollout.basis_points == 100
+
+
+async def test_a_change_that_the_store_loses_before_its_own_server_has_it_is_a_loss(
+    replica: Replica, store: RedisStore, elsewhere: RedisStore, go_back: GoBack
+):
+    """Given a server whose copy is behind its own Rollback, and a store that loses it, expect that the revision is not used again, and
+    that jobs do not get the release again.
+    """
+    before = await do(elsewhere, commands.Ramp(3000))
+    entry, after = await commit(store, before, decide(before, commands.Rollback()), ADA)
+    replica.offer(entry, after)
+    assert present(replica).revision == 3
+    await go_back()
+
+    await look_until(replica, lambda: bool(present(replica).lost))
+
+    assert present(replica).lost == (LostRevisions(4, entry.revision),)
+    assert (present(replica).revision, present(replica).state) == (entry.revision + 1, RolloutState.HELD)
+    assert present(replica) == await stored(store)
+
+
+async def test_an_override_that_the_store_loses_before_its_own_server_has_it_is_a_loss(
+    replica: Replica, store: RedisStore, elsewhere: RedisStore, go_back: GoBack
+):
+    await do(elsewhere, commands.Ramp(3000))
+    entry, result = await store.commit_overrides(COMPONENT, {"acme/app": Override(tag="t")}, ADA)
+    assert entry is not None
+    replica.offer(entry)
+    await go_back()
+
+    await look_until(replica, lambda: bool(present(replica).lost))
+
+    assert present(replica).lost == (LostRevisions(4, result.revision),)
+    assert (present(replica).basis_points, present(replica).state) == (2000, RolloutState.ROLLING_OUT)
+
+
+async def test_a_freeze_of_everything_that_the_store_loses_before_its_own_server_has_it_is_set_again(
+    replica: Replica, store: RedisStore, elsewhere: RedisStore, go_back: GoBack
+):
+    await do(elsewhere, commands.Ramp(3000))
+    frozen = Namespace(Freeze("ada", "", 0))
+    replica.offer(await store.commit_namespace(Namespace(), frozen, ADA))
+    await go_back()
+
+    await look_until(replica, lambda: replica.namespace == frozen)
+
+
+async def test_a_change_that_a_second_loss_takes_from_a_server_that_has_not_seen_the_first_is_a_loss(
+    service: Service, replica: Replica, store: RedisStore, elsewhere: RedisStore, go_back: GoBack
+):
+    await run(service, commands.Ramp(3000))  # lost
+    await go_back()
+    before = await do(elsewhere, commands.Ramp(4000), commands.Ramp(5000))
+    entry, after = await commit(store, before, decide(before, commands.Rollback()), ADA)
+    replica.offer(entry, after)
+    await go_back()
+
+    await look_until(replica, lambda: present(replica).has_lost(entry.revision))
+
+    assert present(replica).has_lost(4)
+    assert present(replica).revision > entry.revision
+    assert present(replica).state is RolloutState.HELD
+
+
+@pytest.mark.parametrize("more", [(), (commands.Release("c"),)], ids=["the last one", "another one came later"])
+async def test_a_change_of_this_server_that_a_reading_has_brought_is_no_loss(
+    store: RedisStore, elsewhere: RedisStore, base: Rollout, more: Sequence[Command]
+):
+    async with following(store) as replica:
+        entry, after = await commit(elsewhere, base, decide(base, commands.Rollback()), ADA)
+        await do(elsewhere, *more)
+        await replica.read_again()
+        replica.offer(entry, after)
+
+        assert await replica.wait_for_entry(entry.id, COMPONENT, entry.revision, timeout_s=10)
+        assert present(replica).lost == ()
+
+
+async def look_until(replica: Replica, is_so: Callable[[], bool]) -> None:
+    """Has a copy follow its store until something is so."""
+    running = asyncio.create_task(replica.run())
+    try:
+        async with asyncio.timeout(10):
+            while not is_so():  # noqa: ASYNC110 - there is no event
+                await asyncio.sleep(0.01)
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
 
 
 async def test_a_loss_that_cannot_be_recorded_damages_only_its_own_component(

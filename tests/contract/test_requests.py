@@ -35,7 +35,7 @@ async def committed(store: RedisStore, rollout: Rollout) -> Rollout:
 
 
 async def test_the_result_of_a_request_id_is_remembered_for_a_day(store: RedisStore, committed: Rollout):
-    assert await store.request_record("ci-42") == RequestRecord("d1g35t", RESULT)
+    assert await store.request_record("ci-42") == RequestRecord("d1g35t", RESULT, entry=committed.entry)
     assert 86_390_000 < await store.client.pttl(store.keys.request("ci-42")) <= 86_400_000
 
 
@@ -53,7 +53,7 @@ async def test_the_content_of_a_request_is_remembered(store: RedisStore, rollout
 async def test_a_record_of_an_earlier_rampd_is_read(store: RedisStore, rollout: Rollout):
     await store.client.set(store.keys.request("ci-42"), f"{'0' * 64} 5c1e 1-0 3 1 3 1 QUEUED")
 
-    assert await store.request_record("ci-42") == RequestRecord("0" * 64, RESULT)
+    assert await store.request_record("ci-42") == RequestRecord("0" * 64, RESULT, entry="1-0")
 
 
 @pytest.mark.parametrize("parts", ["tag", "tag:a:b", "tag:a,", "a b"])

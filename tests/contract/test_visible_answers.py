@@ -103,7 +103,7 @@ async def test_a_change_whose_answer_is_repeated_by_another_server_is_visible_th
 async def test_a_dry_run_waits_for_nothing(store: RedisStore, behind: Replica, monkeypatch: pytest.MonkeyPatch):
     await do(store, commands.Ramp(0))
 
-    async def fails(_entry: str) -> bool:
+    async def fails(*_what: object) -> bool:
         raise AssertionError
 
     monkeypatch.setattr(behind, "wait_for_entry", fails)

@@ -8,7 +8,7 @@ import structlog
 from rampd_server.domain.rollout.loss import after_loss, first_difference
 from rampd_server.domain.rollout.model import Absent, LostRevisions, Rollout
 from rampd_server.domain.rollout.moves import Context
-from rampd_server.ports import SELF, Author, ConflictError, Result, Store
+from rampd_server.ports import SELF, Author, ConflictError, Namespace, Result, Store
 
 log = structlog.get_logger()
 
@@ -19,6 +19,15 @@ class Seen(NamedTuple):
     component: str
     revision: int
     entry: str
+
+
+class OwnChange(NamedTuple):
+    """A change that this server has made. Its answer names a revision that nobody else may have seen."""
+
+    entry: str
+    after: Rollout | Absent | None
+    """The component after it; None for a change of the namespace, or if the component is not known here."""
+    namespace: Namespace | None
 
 
 async def settle_loss(

@@ -7,17 +7,29 @@ in the served state is kept, and not read again: after a failover, most are.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 import structlog
 
 from rampd._decision.resolution import Overrides
 from rampd_server.domain.errors import StoreCorruptError, StoreUnavailableError
 from rampd_server.domain.rollout.model import Absent, Rollout
-from rampd_server.ports import SELF, Author, ConflictError, FeedEntry, Head, StateMark, Store, Stored, entry_order
+from rampd_server.ports import (
+    SELF,
+    Author,
+    ConflictError,
+    FeedEntry,
+    Head,
+    Namespace,
+    StateMark,
+    Store,
+    Stored,
+    entry_order,
+)
 from rampd_server.replica.damage import Damage, damage_of
-from rampd_server.replica.losses import Seen, settle_loss
+from rampd_server.replica.losses import OwnChange, Seen, settle_loss
 from rampd_server.replica.projection import choice_of, snapshot_of
 from rampd_server.replica.state import Component, State, apply
 
@@ -38,12 +50,14 @@ class Reading:
         read_head: Callable[[], Awaitable[Head]],
         now_ms: Callable[[], int],
         confirmed_s: Callable[[], float],
+        own: Mapping[str, OwnChange] = MappingProxyType({}),
         keeps: bool = False,
     ) -> None:
-        """`keeps`: whether to keep components that the store has in the served state. Not if that state may be wrong."""
+        """`own`: this server's own changes that the served state does not have. `keeps`: whether to keep components that the store has in the served state. Not if that state may be wrong."""
         self._store = store
         self._served = served
         self._recent = recent
+        self._own = own
         self._read_head = read_head
         self._now_ms = now_ms
         self._confirmed_s = confirmed_s
@@ -54,6 +68,8 @@ class Reading:
         """After the state's last entry, the feed has only entries that rampd did not write, up to this one."""
         self.went_back = False
         """Whether the store has lost changes that the served state has."""
+        self.settled: list[OwnChange] = []
+        """Of this server's own changes that the served state does not have, those that the new state has, or whose loss is recorded."""
         self._seen: dict[str, set[str]] = {}
         """Of each component, the entries up to which parts of it were read."""
 
@@ -74,10 +90,11 @@ class Reading:
         self.strays_end = await self._catch_up_to_head(state, state.entry_id)
         await self._require_one_history(state, head)
         await self._settle_losses(state)
+        await self._settle_own(state)
         while True:
             self.went_back = await self._goes_back_to(state)
             if self.went_back:
-                await self._freeze_again(state)
+                await self._freeze_again(state, self._served.namespace)
             self.strays_end = await self._catch_up_to_head(state, self.strays_end)
             # Changes that other tasks have written and applied during the reading are in the feed, or lost by now.
             if self.went_back or not self._lacks(state):
@@ -121,13 +138,26 @@ class Reading:
                 # An operator has adopted a store without this component, so the component may begin again.
                 continue
             present = self._served.components.get(name)
-            rollout = present.rollout if present else gone[name]
-            seen = [each for each in self._recent if each.component == name]
-            try:
-                await settle_loss(self._store, rollout, seen, protects=is_same_epoch, now_ms=self._now_ms())
-            except Exception as error:  # noqa: BLE001 - one component must not stop the others
-                self._mark_damaged(state, name, error)
+            await self._settle_loss(state, present.rollout if present else gone[name])
         state.gone = {name: absent for name, absent in gone.items() if name not in state.components}
+
+    async def _settle_loss(self, state: State, known: Rollout | Absent) -> None:
+        name, is_same_epoch = known.component, state.epoch == self._served.epoch
+        seen = [each for each in self._recent if each.component == name]
+        try:
+            await settle_loss(self._store, known, seen, protects=is_same_epoch, now_ms=self._now_ms())
+        except Exception as error:  # noqa: BLE001 - one component must not stop the others
+            self._mark_damaged(state, name, error)
+
+    async def _settle_own(self, state: State) -> None:
+        """Does the same for changes that this server has made, and that the store has lost before this copy had them."""
+        for name, own in list(self._own.items()):
+            if state.epoch == self._served.epoch and await self._store.has_lost(own.entry):
+                if own.namespace is not None:
+                    await self._freeze_again(state, own.namespace)
+                elif own.after is not None and name not in state.damaged:
+                    await self._settle_loss(state, own.after)
+            self.settled.append(own)
 
     async def _gone_back(self, state: State, lost: Collection[str]) -> set[str]:
         """Returns the components that the store has in an older state although their history has the newer one, or
@@ -162,9 +192,9 @@ class Reading:
             elif name not in state.damaged and not _follows(after.rollout, before.rollout):
                 raise _put_back()
 
-    async def _freeze_again(self, state: State) -> None:
+    async def _freeze_again(self, state: State, known: Namespace) -> None:
         """Makes a lost freeze of the namespace again, so that nothing starts that somebody has stopped."""
-        freeze = self._served.namespace.freeze
+        freeze = known.freeze
         if freeze is None or not freeze.is_in_force(self._now_ms()) or not freeze.outlasts(state.namespace.freeze):
             return
         note = f"the store has lost the freeze of everything by {freeze.actor}, which is made again"

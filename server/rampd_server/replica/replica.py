@@ -47,7 +47,7 @@ from rampd_server.ports import (
 )
 from rampd_server.process.outage import Outage, Outages
 from rampd_server.replica.damage import Damage, damage_of
-from rampd_server.replica.losses import Seen
+from rampd_server.replica.losses import OwnChange, Seen
 from rampd_server.replica.older_copy import MAX_LOSS_S, OlderCopy
 from rampd_server.replica.projection import choice_of, snapshot_of
 from rampd_server.replica.reading import Reading, log_stray, unlike, with_overrides
@@ -73,6 +73,8 @@ _FEED_S = 0.05
 _CLOCK_TOLERANCE_S = 2.0
 _UNKNOWN_AGE_S = 1e9
 """The age of a state whose age is not known: over thirty years, and short enough for every message."""
+
+_NOTHING = OwnChange("", None, None)
 
 _chance = SystemRandom()
 
@@ -134,6 +136,8 @@ class Replica:
         self._writable = asyncio.Event()
         """Clear while a state of another epoch is being read, because a write must not depend on the old state."""
         self._recent: deque[Seen] = deque(maxlen=_RECENT)
+        self._own: dict[str, OwnChange] = {}
+        """By component, the last change that this server has made and that the copy does not have yet."""
         self._older_copy = OlderCopy(store, max_loss_s=max_loss_s)
         self._unchecked: Sequence[str] = ()
         """Components of the last state that the start has kept, because the store names the same state."""
@@ -378,11 +382,17 @@ class Replica:
         self._wrote_s = self._monotonic()
 
     def offer(self, entry: FeedEntry, after: Rollout | Absent | None = None) -> None:
-        """Applies an entry that this server has written, if it is the next one. Otherwise the feed brings it. `after`
-        is the component after the entry, if the caller knows it, so that it is not computed again.
+        """Applies an entry that this server has written, if it is the next one. Otherwise the feed brings it, or the store loses it.
+        `after` is the component after the entry, if the caller knows it, so that it is not computed again.
         """
-        if entry.previous_id == self._state.entry_id:
-            self._try_apply(entry, after)
+        if entry.previous_id == self._state.entry_id and self._try_apply(entry, after):
+            return
+        known = self.last_known(entry.component)
+        if known is not None and known.entry == entry.id:
+            return
+        if after is None and known is not None:
+            after = replace(known, revision=entry.revision, entry=entry.id)
+        self._own[entry.component] = OwnChange(entry.id, after, entry.namespace)
 
     async def require_state(self, *, timeout_s: float = 1.0) -> None:
         """Waits for a state that a write may depend on. Raises NoSnapshotError if it does not come in time;
@@ -447,14 +457,20 @@ class Replica:
         """Whether the component gets to `revision` in time; False if it does not exist."""
         return await self._wait_until(lambda: self._has(component, revision), timeout_s)
 
-    async def wait_for_entry(self, entry_id: str, *, timeout_s: float = 1.0) -> bool:
-        """Whether this copy gets to a feed entry in time. Entries that the feed does not bring at once are fetched,
-        because the connection that follows the feed may hang while all others work.
+    async def wait_for_entry(
+        self, entry_id: str, component: str = "", revision: int = 0, *, timeout_s: float = 1.0
+    ) -> bool:
+        """Whether this copy gets in time to a feed entry, at which a component had `revision`. Entries that the feed does not
+        bring at once are fetched, because the connection that follows the feed may hang while all others work.
         """
         wanted = entry_order(entry_id)
 
         def is_there() -> bool:
-            return entry_order(self._state.entry_id) >= wanted
+            # The order alone does not show it. An entry that the store has lost may come after one that it has written since.
+            if entry_order(self._state.entry_id) < wanted or any(own.entry == entry_id for own in self._own.values()):
+                return False
+            known = self._state.components.get(component)
+            return known is None or known.rollout.revision >= revision
 
         if await self._wait_until(is_there, _FEED_S):
             return True
@@ -466,10 +482,13 @@ class Replica:
         return is_there()
 
     async def _fetch(self, is_there: Callable[[], bool]) -> None:
-        """Applies the entries that this copy lacks, up to the first one that does not follow the one before it."""
+        """Applies the entries that this copy lacks. If these do not follow what it has, it reads everything again: the store has lost
+        entries that this copy has.
+        """
         while not is_there():
             entries = await self._store.feed(self._state.entry_id, block_ms=0)
             if not entries or not await self._apply_all(entries):
+                await self.read_again()
                 return
 
     async def _wait_until(self, is_there: Callable[[], bool], timeout_s: float) -> bool:
@@ -558,7 +577,7 @@ class Replica:
 
     async def _check_head(self) -> None:
         """Confirms that this copy has all entries of the store's feed, in the same epoch."""
-        here = self._state.entry_id
+        here, own = self._state.entry_id, dict(self._own)
         head = await self._read_head()
         read_s = self._monotonic()
         # Without a state to write on, the last reading of another epoch has failed. The store may have the epoch of before again.
@@ -583,7 +602,21 @@ class Replica:
                 "lost",
             )
             return await self._reload(head)
+        if await self._has_lost_own(own):
+            return await self._reload(head)
         return self._confirm(read_s)
+
+    async def _has_lost_own(self, own: Mapping[str, OwnChange]) -> bool:
+        """Whether the store has lost one of these changes of this server, after the copy has got to a newer head. It forgets those
+        that a reading has brought.
+        """
+        for component, change in own.items():
+            if self._own.get(component) is change:
+                if await self._store.has_lost(change.entry):
+                    return True
+                del self._own[component]
+                self._wake()
+        return False
 
     def _pass_by(self, entries: Iterable[FeedEntry]) -> None:
         """Skips entries that no script wrote. A script that writes an entry also moves the last entry that the head
@@ -665,12 +698,14 @@ class Replica:
             read_head=self._read_head,
             now_ms=self.now_ms,
             confirmed_s=lambda: self._monotonic() if self._confirmed_s is None else self._confirmed_s,
+            own=self._own,
             # No entry was applied to a state of the file, although it counts as in doubt.
             keeps=is_same_epoch and not suspects and (is_recalled or not self._is_in_doubt),
         )
         state = await begun.whole(head)
         self._unchecked = begun.kept if is_recalled else ()
         self._state, self.went_back, self._strays_end = state, begun.went_back, begun.strays_end
+        self._own = {name: own for name, own in self._own.items() if own not in begun.settled}
         self._older_copy.begin(self._older_copy.anchor if is_same_epoch else None, state.newest())
         # The feed was read to its end just now, however long the rest has taken.
         read_s = self._monotonic()
@@ -739,6 +774,8 @@ class Replica:
         try:
             self._apply(entry, after)
             self._recent.append(Seen(entry.component, entry.revision, entry.id))
+            if self._own.get(entry.component, _NOTHING).entry == entry.id:
+                del self._own[entry.component]
         except Exception as error:
             log.warning("feed_entry_not_applied", entry=entry.id, component=entry.component, exc_info=error)
             self._state.entry_id = here

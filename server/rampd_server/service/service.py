@@ -51,7 +51,7 @@ from rampd_server.ports import (
 from rampd_server.replica.damage import shown
 from rampd_server.replica.replica import Replica
 from rampd_server.service.line import Line
-from rampd_server.service.repeats import replayed_message, reused
+from rampd_server.service.repeats import has_change, replayed_message, reused
 
 _TIMEOUT_S = 5.0
 """How long a call without a deadline tries again after conflicts with other writers."""
@@ -186,7 +186,7 @@ class Service:
                 return Answer(present.rollout, self._replica.namespace, result, message, replicas=replicas)
             stored = await self._store.read(component)
             if entry is None:
-                message += await self._visible(author, component, stored.rollout.entry)
+                message += await self._visible(author, component, stored.rollout.entry, stored.rollout.revision)
             return Answer(stored.rollout, stored.namespace, result, message, replicas=replicas)
 
         line = self._override_lines.setdefault(component, Line())
@@ -425,7 +425,7 @@ class Service:
             message += await self._take_in(author, entry, after)
         else:
             await self._store.remember(author, result)
-            message += await self._visible(author, after.component, after.entry)
+            message += await self._visible(author, after.component, after.entry, after.revision)
         return Answer(after, stored.namespace, result, message, before=stored.rollout, replicas=replicas)
 
     def _expect(self, author: Author) -> None:
@@ -441,7 +441,7 @@ class Service:
             return ""
         _log_change(author, entry)
         self._replica.offer(entry, after)
-        return await self._visible(author, entry.component, entry.id) + self._at_risk(entry)
+        return await self._visible(author, entry.component, entry.id, entry.revision) + self._at_risk(entry)
 
     def _at_risk(self, entry: FeedEntry) -> str:
         if entry.replicas is None or entry.replicas >= self._wait_replicas:
@@ -450,11 +450,12 @@ class Service:
         waited = counted(self._wait_replicas, "replica")
         return f" The change waited for {waited} of the store, and {have} it yet: a failover now may lose it."
 
-    async def _visible(self, author: Author, component: str, entry_id: str) -> str:
-        """Waits until this server answers with what the store had at a feed entry. An answer without a write needs this too:
-        it may tell of a change that another server made a moment ago. The result is as that of `_take_in`.
+    async def _visible(self, author: Author, component: str, entry_id: str, revision: int = 0) -> str:
+        """Waits until this server answers with what the store had at a feed entry, at which the component had `revision`. An answer
+        without a write needs this too: it may tell of a change that another server made a moment ago. The result is as that of
+        `_take_in`.
         """
-        if author.is_dry_run or not entry_id or await self._replica.wait_for_entry(entry_id):
+        if author.is_dry_run or not entry_id or await self._replica.wait_for_entry(entry_id, component, revision):
             return ""
         _log.warning("change_not_visible_yet", component=component, entry=entry_id)
         return (
@@ -475,8 +476,10 @@ class Service:
             message += await self._visible(author, "", head.entry_id if head else "")
             return Answer(None, head.namespace if head else Namespace(), record.result, message, is_replayed=True)
         stored = await self._read_now(component)
-        _require_not_lost(stored.rollout, record.result.revision)
-        message += await self._visible(author, component, stored.rollout.entry)
+        if not await has_change(self._store, stored.rollout, record):
+            why = "the store has lost the change that this request_id made. To make it again, choose a new request_id"
+            raise revision_mismatch(component, why, expected=record.result.revision, actual=stored.rollout.revision)
+        message += await self._visible(author, component, stored.rollout.entry, stored.rollout.revision)
         return Answer(stored.rollout, stored.namespace, record.result, message, is_replayed=True)
 
     async def _change_freeze_all(
@@ -540,14 +543,6 @@ def _require_ground(rollout: Rollout | Absent, ground: Rollout | None, command: 
         return
     if isinstance(rollout, Absent) or ground_of(rollout, command) != ground_of(ground, command):
         raise revision_mismatch(rollout.component, expected=ground.revision, actual=rollout.revision)
-
-
-def _require_not_lost(rollout: Rollout | Absent, revision: int) -> None:
-    """Raises REVISION_MISMATCH if the record of a request has outlived the request's change, which the store has lost."""
-    is_lost = isinstance(rollout, Rollout) and rollout.has_lost(revision)
-    if is_lost or revision > rollout.revision:
-        why = "the store has lost the change that this request_id made. To make it again, choose a new request_id"
-        raise revision_mismatch(rollout.component, why, expected=revision, actual=rollout.revision)
 
 
 def _log_change(author: Author, entry: FeedEntry) -> None:

@@ -60,7 +60,8 @@ def read_record(text: str) -> StoredRecord:
         queue_position=texts.read_integer(queue_position),
         changed=texts.read_flag(changed),
     )
-    return StoredRecord(RequestRecord(digest, result, _read_parts(parts)), nonce, entry_id)
+    record = RequestRecord(digest, result, _read_parts(parts), entry_id if result.changed else "")
+    return StoredRecord(record, nonce, entry_id)
 
 
 def _split(text: str) -> list[str]:
