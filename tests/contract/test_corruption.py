@@ -732,7 +732,7 @@ async def test_a_change_that_this_server_can_not_serve_yet_says_so(store: RedisS
         async def wait(*_what: object) -> bool:
             return False
 
-        monkeypatch.setattr(replica, "wait_for_entry", wait)
+        monkeypatch.setattr(replica, "wait_for_change", wait)
         for answer in (
             await service.execute(COMPONENT, commands.Ramp(2000), ADA),
             await service.set_overrides(COMPONENT, {"acme/app": Override(channel="NEXT")}, ADA),

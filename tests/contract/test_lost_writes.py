@@ -888,6 +888,23 @@ async def test_a_lost_deadline_to_confirm_is_restored(service: Service, replica:
     assert present(replica).confirm_deadline_ms == lost.rollout.confirm_deadline_ms is not None
 
 
+async def test_a_server_that_has_not_read_the_store_since_its_start_does_not_say_that_a_component_does_not_exist(
+    replica: Replica, store: RedisStore, elsewhere: RedisStore, tmp_path: Path
+):
+    memory = LastStateFile(tmp_path, "here", "default")
+    await LastStateKeeper(replica, memory).end()
+    await do(elsewhere, commands.Release("a"), component="formatter")
+
+    started = Replica(store)
+    LastStateKeeper(started, memory).recall()
+    before = started.why_unknown("formatter")
+    await started.read_again()
+
+    assert before.reason is Reason.NO_SNAPSHOT
+    assert started.get("formatter") is not None
+    assert started.why_unknown("other").reason is Reason.COMPONENT_NOT_FOUND
+
+
 async def test_a_server_that_was_started_again_knows_what_was_deleted(
     service: Service, replica: Replica, store: RedisStore, go_back: GoBack, tmp_path: Path
 ):
@@ -1148,7 +1165,7 @@ async def test_a_change_of_this_server_that_a_reading_has_brought_is_no_loss(
         await replica.read_again()
         replica.offer(entry, after)
 
-        assert await replica.wait_for_entry(entry.id, COMPONENT, entry.revision, timeout_s=10)
+        assert await replica.wait_for_change(entry.id, COMPONENT, entry.revision, timeout_s=10)
         assert present(replica).lost == ()
 
 

@@ -106,5 +106,5 @@ async def test_a_dry_run_waits_for_nothing(store: RedisStore, behind: Replica, m
     async def fails(*_what: object) -> bool:
         raise AssertionError
 
-    monkeypatch.setattr(behind, "wait_for_entry", fails)
+    monkeypatch.setattr(behind, "wait_for_change", fails)
     assert not (await Service(store, behind).execute(COMPONENT, commands.Ramp(0), DRY)).result.changed

@@ -17,7 +17,7 @@ import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from random import SystemRandom
 from typing import Protocol
@@ -34,6 +34,7 @@ from rampd_server.domain.errors import (
     StoreResetError,
     ways_on,
 )
+from rampd_server.domain.refusals import component_not_found
 from rampd_server.domain.rollout.model import Absent, Rollout
 from rampd_server.domain.wording import counted, moment
 from rampd_server.ports import (
@@ -178,6 +179,19 @@ class Replica:
         """Why a component could not be read; None if it is not damaged."""
         found = self._state.damaged.get(component)
         return None if found is None else found.error
+
+    def why_unknown(self, component: str) -> RampdError:
+        """Why this copy does not have a component: it is damaged, or there is none. The state that a server begins with is from before
+        its start, so that it does not show what was made since.
+        """
+        if damage := self.damage(component):
+            return damage
+        if self.loaded.is_set():
+            return component_not_found(component=component)
+        return NoSnapshotError(
+            f"{component} is not among what this server served before its start, and it has not read the store since. It may "
+            "be a new component. Try again in a moment."
+        )
 
     def age_of(self, known: Component, age_s: float) -> float:
         """Seconds since the store last confirmed a component. It is `age_s`, the age of the whole state, unless the
@@ -457,38 +471,49 @@ class Replica:
         """Whether the component gets to `revision` in time; False if it does not exist."""
         return await self._wait_until(lambda: self._has(component, revision), timeout_s)
 
-    async def wait_for_entry(
+    async def wait_for_entry(self, entry_id: str, *, timeout_s: float = 1.0) -> bool:
+        """Whether this copy gets to a feed entry in time. Entries that the feed does not bring at once are fetched,
+        because the connection that follows the feed may hang while all others work.
+        """
+        wanted = entry_order(entry_id)
+        return await self._get_to(lambda: entry_order(self._state.entry_id) >= wanted, timeout_s)
+
+    async def wait_for_change(
         self, entry_id: str, component: str = "", revision: int = 0, *, timeout_s: float = 1.0
     ) -> bool:
-        """Whether this copy gets in time to a feed entry, at which a component had `revision`. Entries that the feed does not
-        bring at once are fetched, because the connection that follows the feed may hang while all others work.
+        """Whether this copy gets in time to an entry that the store has, and at which a component has `revision`. The order of the
+        ids alone does not show it: what the store has lost may come after what it has written since. Then the copy is read again.
         """
         wanted = entry_order(entry_id)
 
         def is_there() -> bool:
-            # The order alone does not show it. An entry that the store has lost may come after one that it has written since.
             if entry_order(self._state.entry_id) < wanted or any(own.entry == entry_id for own in self._own.values()):
                 return False
             known = self._state.components.get(component)
             return known is None or known.rollout.revision >= revision
 
+        return await self._get_to(is_there, timeout_s, otherwise=self.read_again)
+
+    async def _get_to(
+        self, is_there: Callable[[], bool], timeout_s: float, *, otherwise: Callable[[], Awaitable[None]] | None = None
+    ) -> bool:
+        """`otherwise` is done if the entries of the feed do not follow what this copy has."""
         if await self._wait_until(is_there, _FEED_S):
             return True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s - _FEED_S):
                 with contextlib.suppress(RampdError):
                     await self._fetch(is_there)
+                    if otherwise is not None and not is_there():
+                        await otherwise()
                 await self._wait_until(is_there, timeout_s)
         return is_there()
 
     async def _fetch(self, is_there: Callable[[], bool]) -> None:
-        """Applies the entries that this copy lacks. If these do not follow what it has, it reads everything again: the store has lost
-        entries that this copy has.
-        """
+        """Applies the entries that this copy lacks, up to the first one that does not follow the one before it."""
         while not is_there():
             entries = await self._store.feed(self._state.entry_id, block_ms=0)
             if not entries or not await self._apply_all(entries):
-                await self.read_again()
                 return
 
     async def _wait_until(self, is_there: Callable[[], bool], timeout_s: float) -> bool:

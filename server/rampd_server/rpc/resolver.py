@@ -95,7 +95,7 @@ class ResolverServicer(OutcomesServicer):
         component, repo = request.component, request.repo
         known = self._replica.get(component)
         if known is None:
-            raise self._replica.damage(component) or component_not_found(component=component)
+            raise self._replica.why_unknown(component)
         if known.damaged_since_s is not None:
             age_s = self._replica.age_of(known, age_s)
         resolution = resolve(
@@ -138,7 +138,7 @@ class ResolverServicer(OutcomesServicer):
     def _behind(self, request: v1.ResolveRequest) -> RampdError:
         known = self._replica.get(request.component)
         if known is None:
-            return self._replica.damage(request.component) or component_not_found(component=request.component)
+            return self._replica.why_unknown(request.component)
         if known.rollout.has_lost(request.min_revision):
             return NoSnapshotError(
                 f"The store has lost revision {request.min_revision} of {request.component}, so the revision will not come. "

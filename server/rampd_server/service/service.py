@@ -455,7 +455,7 @@ class Service:
         without a write needs this too: it may tell of a change that another server made a moment ago. The result is as that of
         `_take_in`.
         """
-        if author.is_dry_run or not entry_id or await self._replica.wait_for_entry(entry_id, component, revision):
+        if author.is_dry_run or not entry_id or await self._replica.wait_for_change(entry_id, component, revision):
             return ""
         _log.warning("change_not_visible_yet", component=component, entry=entry_id)
         return (
@@ -520,7 +520,7 @@ class Service:
         newest entry of the store. The end of a freeze waits until this server has it. A freeze waits for nothing.
         """
         if entry_id and not after.freeze:
-            await self._replica.wait_for_entry(entry_id)
+            await self._replica.wait_for_change(entry_id)
         rollouts = [known.rollout for known in self._replica.components()]
         if after.freeze:
             return what_it_stops(rollouts, Context(now_ms, freeze_all=before.freeze))

@@ -12,7 +12,7 @@ from typing import Final
 from rampd import v1
 from rampd._decision.resolution import ComponentSnapshot
 from rampd_server.domain.errors import NoSnapshotError
-from rampd_server.domain.refusals import component_not_found, release_not_found
+from rampd_server.domain.refusals import release_not_found
 from rampd_server.domain.rollout.model import Rollout
 from rampd_server.domain.rollout.moves import Context
 from rampd_server.domain.rollout.standing import has_ended, is_under_way, standing
@@ -102,7 +102,7 @@ class ReleaseWatches:
     def _rollout(self, component: str) -> Rollout:
         known = self._replica.get(component)
         if known is None:
-            raise self._replica.damage(component) or component_not_found(component=component)
+            raise self._replica.why_unknown(component)
         return known.rollout
 
     def _message(self, rollout: Rollout, number: int) -> tuple[v1.WatchReleaseResponse, tuple[object, ...]]:
