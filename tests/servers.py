@@ -147,10 +147,10 @@ class Stubs:
         )
 
     def __call__(self, method: str, **fields: object) -> Any:
-        """`stubs("Ramp", component="restyler", percent=10)`."""
+        """`stubs("Ramp", component="restyler", percent=10)`. The limit is for a busy machine."""
         for stub in self._stubs:
             if hasattr(stub, method):
-                return getattr(stub, method)(getattr(v1, f"{method}Request")(**fields), timeout=10)
+                return getattr(stub, method)(getattr(v1, f"{method}Request")(**fields), timeout=60)
         raise AssertionError(method)
 
 

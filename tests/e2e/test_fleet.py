@@ -92,7 +92,7 @@ def test_a_fleet_rolls_releases_out_and_back_by_itself(capsys: pytest.CaptureFix
         fix = admin.release(COMPONENT, "20200416").release
         with pytest.raises(ReleaseFailedError) as failed:
             admin.wait_for_release(COMPONENT, bad, timeout=WAIT_S)
-        assert failed.value.reason == "ABANDONED"
+        assert failed.value.reason == "ABANDONED", failed.value
 
         victim.stop(signal.SIGKILL)
         stack.enter_context(rampd_server(directory / "b", *flags, "--listen", victim.target)).event("serving")
