@@ -170,7 +170,7 @@ async def test_sentinels_are_asked_only_after_a_doubt_and_once_for_many_callers(
 
 
 async def test_the_primary_is_followed_also_while_nothing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rampd_server.storage.sentinel._EVERY_S", 0.001)
+    monkeypatch.setattr("rampd_server.storage.doubts._EVERY_S", 0.001)
     three = Three()
     following = asyncio.create_task(three.finder.follow())
     await eventually_async(lambda: three.sentinels[0].asked > 0)
