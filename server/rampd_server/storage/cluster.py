@@ -63,7 +63,7 @@ class Cluster:
         *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`seeds` are asked first, and when no known primary answers. `reach` returns what asks another node."""
+        """`seeds` are asked first, and while few known primaries answer. `reach` returns what asks another node."""
         self.primaries: Sequence[Node] = ()
         """The nodes that have slots."""
         self._seeds = seeds
@@ -74,6 +74,8 @@ class Cluster:
         self._owners: Sequence[Node | None] = [None] * _SLOTS
         self._trouble: StoreUnavailableError | None = StoreUnavailableError("No node was asked yet. Try again.")
         """Why the last look found nothing; None if it found something."""
+        self._is_well = False
+        """Whether most nodes answered the last look."""
         self._turn = 0
         self._listeners: list[Callable[[str], Awaitable[None]]] = []
         self._outages = Outages("cluster_node_lost", "cluster_node_found", ("node",))
@@ -133,7 +135,8 @@ class Cluster:
         views = [each for each in answers if not isinstance(each, StoreUnavailableError)]
         errors = [each for each in answers if isinstance(each, StoreUnavailableError)]
         self._trouble = None if views else _none_answers(errors)
-        claims = merged(views, self._claims, len(asked))
+        self._is_well = is_most(views, asked)
+        claims = merged(views, {} if self._is_well else self._claims)
         if claims != self._claims:
             self._claims, self._owners = claims, owners_by(claims.values())
             self.primaries = tuple(dict.fromkeys(filter(None, self._owners)))
@@ -143,7 +146,7 @@ class Cluster:
         return bool(self.primaries)
 
     def _next_asked(self) -> Sequence[Node]:
-        if self._trouble is not None:
+        if not self._is_well:
             return tuple(dict.fromkeys([*self._seeds, *self.primaries]))
         self._turn += _ASKED
         number = len(self.primaries)
@@ -244,13 +247,16 @@ def slot_of(key: str) -> int:
     return key_slot(key.encode("utf-8", "surrogateescape"))
 
 
-def merged(views: Sequence[Sequence[Claim]], known: Mapping[str, Claim], asked: int) -> dict[str, Claim]:
-    """Returns the claim of each primary that counts, by its id, of what some of `asked` nodes have answered.
+def is_most(answered: Sequence[object], asked: Sequence[object]) -> bool:
+    """Whether so many nodes have answered that they are not cut off from the others."""
+    return len(answered) * 2 > len(asked)
 
-    The latest claim counts, and of two with the same number, that of the primary itself. If only few nodes answer, they may be cut
-    off from the others, so the known claims count too.
+
+def merged(views: Sequence[Sequence[Claim]], known: Mapping[str, Claim]) -> dict[str, Claim]:
+    """Returns the claim of each primary that counts, by its id, of what nodes have answered. The latest claim counts, and of two with
+    the same number, that of the primary itself. `known` are earlier claims that count too.
     """
-    found = {} if len(views) * 2 > asked else dict(known)
+    found = dict(known)
     for claim in chain.from_iterable(views):
         best = found.get(claim.id)
         if best is None or (claim.number, claim.is_own) >= (best.number, best.is_own):
