@@ -6,7 +6,9 @@ from typing import Final
 
 _EVERY_S: Final = 1.0
 _AGAIN_S: Final = 0.1
-"""How soon a doubt may cause another look, so that many failing calls do not ask for each of them."""
+"""How soon a doubt may cause another look, so that many failing calls do not ask for each of them. A call waits so long, because
+without a look it would fail again.
+"""
 
 ASK_SHARE: Final = 0.3
 """The share of a call's time for a look. The rest is for the node that is found."""
@@ -32,10 +34,11 @@ class Doubts:
 
     async def settle(self) -> None:
         """Looks, if there is a doubt."""
-        if self._is_due():
+        if self._is_in_doubt:
             async with self._looking:
                 # Another caller may have looked meanwhile.
-                if self._is_due():
+                if self._is_in_doubt:
+                    await asyncio.sleep(self._looked_s + _AGAIN_S - self._monotonic())
                     await self._look_now()
                     self._looked_s = self._monotonic()
 
@@ -46,9 +49,9 @@ class Doubts:
                 await self._look_now()
             await asyncio.sleep(_EVERY_S)
 
-    def _is_due(self) -> bool:
-        is_in_doubt = not self._is_known or bool(self._why)
-        return is_in_doubt and self._monotonic() - self._looked_s >= _AGAIN_S
+    @property
+    def _is_in_doubt(self) -> bool:
+        return not self._is_known or bool(self._why)
 
     async def _look_now(self) -> None:
         self._is_known = await self._look(self._why)
