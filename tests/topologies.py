@@ -114,19 +114,19 @@ class Sentinels:
 @contextlib.contextmanager
 def sentinels(kind: str, folder: Path, *, is_tls: bool = False) -> Iterator[Sentinels]:
     """Starts three Redis and three Sentinels. The first Redis is the primary. With TLS, all have the name `localhost`."""
-    program, ports = program_of(kind), _free_ports(6)
+    program, ports = program_of(kind), free_ports(6)
     certificate = make_certificate(folder) if is_tls else None
     with contextlib.ExitStack() as stack:
         start = _Start(stack, program, folder, ports[:3], ports[3:], certificate)
         stores = [start.store(port) for port in ports[:3]]
         for each in stores:
-            _wait_until_ready(each)
+            wait_until_ready(each)
         for each in stores[1:]:
             with each.client() as client:
                 eventually(lambda client=client: client.info("replication")["master_link_status"] == "up")
         watching = [start.sentinel(number) for number in range(3)]
         for each in watching:
-            _wait_until_ready(each)
+            wait_until_ready(each)
             with each.client() as client:
                 eventually(lambda client=client: _is_ready(client), suppressed=exceptions.ResponseError)
         yield Sentinels(tuple(stores), tuple(watching))
@@ -173,7 +173,7 @@ class _Start:
         lines = [
             f"requirepass {SENTINEL_SECRET}",
             f"sentinel sentinel-pass {SENTINEL_SECRET}",
-            f"sentinel myid {_id(number)}",
+            f"sentinel myid {id_of(number)}",
             *(["sentinel resolve-hostnames yes", "sentinel announce-hostnames yes"] if self.certificate else []),
             f"sentinel announce-ip {self.host}",
             f"sentinel monitor {SERVICE} {self.host} {self.stores[0]} 2",
@@ -182,31 +182,42 @@ class _Start:
             f"sentinel down-after-milliseconds {SERVICE} {_DOWN_AFTER_MS}",
             f"sentinel failover-timeout {SERVICE} 10000",
             *(f"sentinel known-replica {SERVICE} {self.host} {port}" for port in self.stores[1:]),
-            *(f"sentinel known-sentinel {SERVICE} {self.host} {port} {_id(place)}" for place, port in others),
+            *(f"sentinel known-sentinel {SERVICE} {self.host} {port} {id_of(place)}" for place, port in others),
         ]
         return self._run(lines, ["--sentinel"], self.sentinels[number], None, SENTINEL_SECRET)
 
     def _run(self, lines: list[str], flags: list[str], port: int, user: str | None, password: str) -> Process:
         home = self.folder / str(port)
         home.mkdir()
-        path, log = home / "store.conf", home / "log"
-        path.write_text("\n".join(["bind 127.0.0.1 -::1", f"dir {home}", *self._port(port), *lines, ""]))
-        with log.open("wb") as output:
-            running = subprocess.Popen([self.program, str(path), *flags], stdout=output, stderr=output)
-        self.stack.callback(_end, running)
+        running, log = run_store(self.stack, self.program, home, [*port_lines(port, self.certificate), *lines], flags)
         return Process(port, running, log, password, user, self.certificate and self.certificate[0])
 
-    def _port(self, port: int) -> list[str]:
-        if self.certificate is None:
-            return [f"port {port}"]
-        certificate, key = self.certificate
-        return [
-            *("port 0", f"tls-port {port}", f"tls-cert-file {certificate}", f"tls-key-file {key}"),
-            *(f"tls-ca-cert-file {certificate}", "tls-auth-clients no", "tls-replication yes"),
-        ]
+
+def run_store(
+    stack: contextlib.ExitStack, program: str, home: Path, lines: list[str], flags: list[str]
+) -> "tuple[subprocess.Popen[bytes], Path]":
+    """Starts a Redis whose folder is `home`. Returns it and its log. It ends with `stack`."""
+    path, log = home / "store.conf", home / "log"
+    path.write_text("\n".join(["bind 127.0.0.1 -::1", f"dir {home}", *lines, ""]))
+    with log.open("wb") as output:
+        running = subprocess.Popen([program, str(path), *flags], stdout=output, stderr=output)
+    stack.callback(_end, running)
+    return running, log
 
 
-def _id(number: int) -> str:
+def port_lines(port: int, certificate: tuple[Path, Path] | None) -> list[str]:
+    """The lines of redis.conf for a port: a plain one, or one for TLS with a certificate and its key."""
+    if certificate is None:
+        return [f"port {port}"]
+    pem, key = certificate
+    return [
+        *("port 0", f"tls-port {port}", f"tls-cert-file {pem}", f"tls-key-file {key}"),
+        *(f"tls-ca-cert-file {pem}", "tls-auth-clients no", "tls-replication yes"),
+    ]
+
+
+def id_of(number: int) -> str:
+    """An id of 40 digits, as Sentinels and nodes of a cluster have."""
     return f"{number + 1:040x}"
 
 
@@ -215,7 +226,9 @@ def _end(running: "subprocess.Popen[bytes]") -> None:
     running.wait(_STOP_S)
 
 
-def _wait_until_ready(process: Process) -> None:
+def wait_until_ready(process: Process) -> None:
+    """Waits until it answers."""
+
     def is_ready() -> bool:
         if process.running.poll() is not None:
             pytest.fail(f"a store did not start: {process.log.read_text()}")
@@ -225,7 +238,8 @@ def _wait_until_ready(process: Process) -> None:
     eventually(is_ready, suppressed=exceptions.ConnectionError)
 
 
-def _free_ports(number: int) -> list[int]:
+def free_ports(number: int) -> list[int]:
+    """Ports that nobody listens on."""
     with contextlib.ExitStack() as stack:
         held = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
         return [each.getsockname()[1] for each in held]

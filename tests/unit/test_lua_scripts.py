@@ -100,7 +100,7 @@ def test_every_script_is_called():
     called = {
         name
         for path in FOLDER.parent.glob("*.py")
-        for name in re.findall(r'\b(?:run|run_many|_?commit|_?write)\(\s*"(\w+)"', path.read_text("utf-8"))
+        for name in re.findall(r'\b(?:run|run_many|script|_?commit|_?write)\(\s*"(\w+)"', path.read_text("utf-8"))
     }
 
     assert sorted(called) == NAMES

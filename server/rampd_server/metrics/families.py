@@ -123,7 +123,8 @@ STORE_PRIMARY_CHANGES = _service(
     "rampd_store_primary_changes_total",
     _COUNTER,
     (),
-    "Changes of the primary that the Sentinels name. Each one is a failover, and may have lost writes.",
+    "Changes of the node that takes writes: another primary by the Sentinels, or another node of a cluster for the namespace's slot. "
+    "Each failover may have lost writes.",
     _MAX,
 )
 FEED_LAG = _service(

@@ -218,7 +218,8 @@ class Config(BaseSettings):
     redis_url: Annotated[RedisUrl | None, NoDecode, BeforeValidator(_redis_url)] = Field(
         default=None,
         description="the URL of your Redis (7.0 or later, noeviction): redis://, rediss:// or unix://, "
-        "or of the Sentinels that know it: redis+sentinel://user:password@host:port,host:port/service/0 (docs/store.md). "
+        "or of the Sentinels that know it: redis+sentinel://user:password@host:port,host:port/service/0, or of nodes of a Redis "
+        "Cluster: redis+cluster://user:password@host:port,host:port (docs/store.md). "
         "Put a password into the variable, and not into the flag, because every user of this machine can see the flags. In a password "
         f"write %2F for /, %23 for #, %3F for ?, %40 for @. After a ? you may give {', '.join(OPTIONS)}. "
         "Without a URL, rampd keeps its data in a Valkey of its own, in the data directory",

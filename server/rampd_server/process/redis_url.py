@@ -14,11 +14,13 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pydantic import Secret
 
-from rampd_server.process import sentinel_url
+from rampd_server.process import cluster_url, sentinel_url
 from rampd_server.process.address import masked
-from rampd_server.process.sentinel_url import SentinelUrl, is_sentinel_url, split
+from rampd_server.process.cluster_url import ClusterUrl, is_cluster_url
+from rampd_server.process.hosts import split
+from rampd_server.process.sentinel_url import SentinelUrl, is_sentinel_url
 
-_SCHEMES: Final = ("redis", "rediss", "unix", *sentinel_url.SCHEMES)
+_SCHEMES: Final = ("redis", "rediss", "unix", *sentinel_url.SCHEMES, *cluster_url.SCHEMES)
 _PORT: Final = 6379
 _TLS_FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _TLS_WORDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
@@ -47,7 +49,8 @@ class RedisUrl(Secret[str]):
         scheme, _, rest = text.partition("://")
         if scheme.lower() not in _SCHEMES:
             raise ValueError(
-                "the URL must begin with redis://, rediss:// or unix://, or with redis+sentinel:// or rediss+sentinel://."
+                "the URL must begin with redis://, rediss:// or unix://, with redis+sentinel:// or rediss+sentinel://, or with "
+                "redis+cluster:// or rediss+cluster://."
             )
         if not text.isprintable():
             raise ValueError("the URL has a line end or another control character in it.")
@@ -68,8 +71,10 @@ class RedisUrl(Secret[str]):
 
 def place_of(url: str) -> str:
     """Returns the store and the database that a URL names, without its user, its password and its other options. Sentinels are
-    not in it: with one more of them the store is the same.
+    not in it, and neither are nodes of a cluster: with one more of them the store is the same.
     """
+    if is_cluster_url(url):
+        return "cluster"
     if is_sentinel_url(url):
         known = SentinelUrl.parse(url)
         return f"sentinel:{known.service}/{place_of(known.primary).rpartition('/')[2]}"
@@ -83,13 +88,27 @@ def place_of(url: str) -> str:
 def _check(text: str) -> None:
     if is_sentinel_url(text):
         _check_sentinels(text)
+    elif is_cluster_url(text):
+        _check_cluster(text)
     else:
         _check_one(text, text.partition("://")[0].lower())
 
 
-def _check_sentinels(text: str) -> None:
+def _check_cluster(text: str) -> None:
+    _require_no_fragment(text)
+    known = ClusterUrl.parse(text)
+    _check_one(known.at(known.hosts[0]), known.scheme)
+    if "db" in dict(parse_qsl(split(text).query)):
+        raise ValueError("a cluster has database 0 only: take out the option db.")
+
+
+def _require_no_fragment(text: str) -> None:
     if "#" in text:
         raise ValueError(f"there is a # in it. {_ENCODE}.")
+
+
+def _check_sentinels(text: str) -> None:
+    _require_no_fragment(text)
     known = SentinelUrl.parse(text)
     _check_one(known.primary, known.scheme)
     own = [each for each in parse_qsl(split(text).query, keep_blank_values=True) if each[0] in sentinel_url.OPTIONS]
@@ -143,7 +162,7 @@ def _options(parts: SplitResult) -> dict[str, str]:
             )
         if name in _TLS and parts.scheme != "rediss":
             raise ValueError(
-                f"the option {name} is allowed only with rediss:// or rediss+sentinel://, which is Redis with TLS."
+                f"the option {name} is allowed only with rediss://, rediss+sentinel:// or rediss+cluster://, which is Redis with TLS."
             )
         if name in options:
             raise ValueError(f"the option {name} is in it twice.")

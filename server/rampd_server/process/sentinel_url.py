@@ -6,26 +6,19 @@ User and password are those of the Redis. Those of the Sentinels are the options
 import re
 from dataclasses import dataclass
 from typing import Final, Self
-from urllib.parse import SplitResult, parse_qsl, quote, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
+
+from rampd_server.process.hosts import read_hosts, split
 
 SCHEMES: Final = ("redis+sentinel", "rediss+sentinel")
 OPTIONS: Final = ("sentinel_username", "sentinel_password")
 _PORT: Final = 26379
-_HOST: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:,@\[\]]+)(?::([0-9]{1,5}))?", re.ASCII)
 _PATH: Final = re.compile(r"/([A-Za-z0-9._-]+)(?:/[0-9]*)?", re.ASCII)
 
 
 def is_sentinel_url(text: str) -> bool:
     """Whether a URL names Sentinels."""
     return text.partition("://")[0].lower() in SCHEMES
-
-
-def split(text: str) -> SplitResult:
-    """As `urlsplit`, which does not take several hosts, and takes a fragment."""
-    scheme, _, rest = text.partition("://")
-    place, _, query = rest.partition("?")
-    authority, slash, path = place.partition("/")
-    return SplitResult(scheme.lower(), authority, slash + path, query, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +42,7 @@ class SentinelUrl:
         """
         scheme, authority, path, query, _ = split(text)
         credentials, at, names = authority.rpartition("@")
-        hosts = tuple(_host(scheme, name) for name in names.split(","))
-        if len(set(hosts)) < len(hosts):
-            raise ValueError("a Sentinel is in it twice.")
+        hosts = read_hosts(names, port=_PORT, what="Sentinel", example=_example(scheme))
         found = _PATH.fullmatch(path)
         if found is None:
             raise ValueError(
@@ -71,13 +62,6 @@ class SentinelUrl:
             found[1],
             f"{base}://{credentials}{at}primary{path.removeprefix(f'/{found[1]}')}{_without_own(query)}",
         )
-
-
-def _host(scheme: str, name: str) -> str:
-    found = _HOST.fullmatch(name)
-    if found is None or (found[1] is not None and not 0 < int(found[1]) <= 65535):
-        raise ValueError(f"each Sentinel is a host, or host:port, with commas between them: {_example(scheme)}.")
-    return name if found[1] else f"{name}:{_PORT}"
 
 
 def _example(scheme: str) -> str:

@@ -19,21 +19,19 @@ from rampd_server.domain.errors import (
 )
 from rampd_server.metrics.counting import Count, Counts, Histogram
 from rampd_server.ports import ConflictError, UntimelyError
-from rampd_server.process.sentinel_url import SentinelUrl, is_sentinel_url
-from rampd_server.storage.connection import connect
+from rampd_server.storage.clients import open_clients
 from rampd_server.storage.exchange import Build, MayFail, exchange, none_may_fail
 from rampd_server.storage.finding import Finder
 from rampd_server.storage.keys import Keys
 from rampd_server.storage.redis_errors import BROKEN_LINK, ElsewhereError, redis_errors, translated
 from rampd_server.storage.schema import is_known
-from rampd_server.storage.scripts import Code, script
-from rampd_server.storage.sentinel import SentinelFinder
+from rampd_server.storage.scripts import Code, Script, script
+from rampd_server.storage.shards import Shards
 from rampd_server.storage.store_errors import newer_schema, refusal, store_reset
 from rampd_server.tracing import switch
 
 DEADLINE_S: Final = 1.0
 """How long a call of Redis may take."""
-_MAX_CONNECTIONS: Final = 32
 _WAIT_SHARE: Final = 0.5
 """The share of a call's time that a change may wait for replicas."""
 _SHORT_WAIT_MS: Final = 50
@@ -58,6 +56,7 @@ class Link:
         deadline_s: float = DEADLINE_S,
         reconnects: Count | None = None,
         finder: Finder | None = None,
+        shards: Shards | None = None,
         wait_replicas: int = 0,
     ) -> None:
         self.client = client
@@ -82,6 +81,7 @@ class Link:
         self.reconnects = reconnects or Count()
         """Connections that were lost and opened again."""
         self._finder = finder
+        self._shards = shards
         self.primary_changes = finder.changes if finder else Count()
         """How often the store's primary has changed."""
         self.wait_replicas = wait_replicas
@@ -100,29 +100,22 @@ class Link:
         deadline_s: float = DEADLINE_S,
         wait_replicas: int = 0,
     ) -> Self:
-        """Returns a link to `redis://`, `rediss://` or `unix://`, or to the primary that the Sentinels of `redis+sentinel://` or
-        `rediss+sentinel://` name.
+        """Returns a link to `redis://`, `rediss://` or `unix://`, to the primary that the Sentinels of `redis+sentinel://` or
+        `rediss+sentinel://` name, or to the cluster of the nodes that `redis+cluster://` or `rediss+cluster://` names.
 
         `name` is the name of its connections in CLIENT LIST. `adopt_command` is the command that messages tell an operator to type.
         Raises ValueError if the URL or the namespace is not valid.
         """
-        reconnects = Count()
-        finder = None
-        if is_sentinel_url(url):
-            known = SentinelUrl.parse(url)
-            url, finder = known.primary, SentinelFinder.of(known, deadline_s=deadline_s)
-        shared: dict[str, Any] = {"name": name, "reconnects": reconnects, "finder": finder}
-        client = connect(url, timeout_s=deadline_s, max_connections=_MAX_CONNECTIONS, **shared)
-        # A blocking read keeps its connection, and waits longer than the deadline of other calls.
-        feed_client = connect(url, timeout_s=2 * deadline_s, max_connections=2, **shared)
+        opened = open_clients(url, Keys(namespace).meta, name=name, deadline_s=deadline_s)
         return cls(
-            client,
-            feed_client,
+            opened.client,
+            opened.feed_client,
             namespace,
             adopt_command=adopt_command,
             deadline_s=deadline_s,
-            reconnects=reconnects,
-            finder=finder,
+            reconnects=opened.reconnects,
+            finder=opened.finder,
+            shards=opened.shards,
             wait_replicas=wait_replicas,
         )
 
@@ -135,8 +128,20 @@ class Link:
         """Closes all connections."""
         await self.client.aclose()
         await self.feed_client.aclose()
+        if self._shards is not None:
+            await self._shards.close()
         if self._finder is not None:
             await self._finder.close()
+
+    async def client_of(self, key: str) -> Any:  # noqa: ANN401
+        """Returns the client for a key: `client` for all keys but those of outcomes. Raises StoreUnavailableError."""
+        if self._shards is None or key.startswith(self.keys.prefix):
+            return self.client
+        return await self._shards.client_of(key)
+
+    async def every_client(self) -> list[Any]:
+        """Returns a client for each primary of the store, that of the namespace first. Raises StoreUnavailableError."""
+        return [self.client, *(await self._shards.every_client() if self._shards else ())]
 
     async def call(
         self,
@@ -163,12 +168,19 @@ class Link:
                 self.durations.observe(time.perf_counter() - began_s)
 
     async def exchange(
-        self, build: Build, *, may_fail: MayFail = none_may_fail, key: str = "", command: str = ""
+        self,
+        build: Build,
+        *,
+        may_fail: MayFail = none_may_fail,
+        key: str = "",
+        command: str = "",
+        client: Any = None,  # noqa: ANN401
     ) -> list[Any]:
         """Sends the commands that `build` puts into a pipeline, as one call. Returns their replies, with an error of redis-py for
-        each command that failed and that `may_fail` lets fail.
+        each command that failed and that `may_fail` lets fail. `client` is one of `every_client`, if it is not `self.client`.
         """
-        replies: list[Any] = await self.call(exchange, self.client, build, may_fail, key=key, command=command)
+        client = self.client if client is None else client
+        replies: list[Any] = await self.call(exchange, client, build, may_fail, key=key, command=command)
         return replies
 
     def not_primary(self) -> Exception:
@@ -203,20 +215,40 @@ class Link:
         """Returns the answer of a script. Arguments are given by name. `keys` are those of a component, or of its outcomes."""
         this = script(name)
         given = this.given(keys, self.keys, named)
-        reply: list[Any] = await self.call(this.run, self.client, given, is_write=is_write, command=name)
+        reply: list[Any] = await self.call(self._run, this, given, is_write=is_write, command=name)
         return reply
+
+    async def _run(self, this: Script, given: Sequence[Any]) -> Any:  # noqa: ANN401
+        return await this.run(await self.client_of(given[1]) if given[0] else self.client, given)
 
     async def run_many(
         self, name: str, calls: Sequence[tuple[object, dict[str, Any]]], *, is_write: bool = True
     ) -> list[Any]:
         """Calls a script several times, in one exchange. Each call is its keys and its arguments.
 
-        Returns an answer for each call, or an exception of redis-py for a call that failed.
+        Returns an answer for each call, or an exception for a call that failed: one of redis-py, or of rampd if a shard of a
+        cluster can't be asked.
         """
         this = script(name)
         given = [this.given(keys, self.keys, named) for keys, named in calls]
-        replies: list[Any] = await self.call(this.run_many, self.client, given, is_write=is_write, command=name)
-        return replies
+
+        async def send(part: Sequence[Sequence[Any]]) -> list[Any]:
+            replies: list[Any] = await self.call(self._run_many, this, part, is_write=is_write, command=name)
+            return replies
+
+        return await (self._shards.spread(given, send) if self._shards else send(given))
+
+    async def _run_many(self, this: Script, calls: Sequence[Sequence[Any]]) -> list[Any]:
+        return await this.run_many(await self.client_of(calls[0][1]), calls)
+
+    async def read_hash(self, key: str) -> dict[str, str]:
+        """Returns the fields of a hash, which may be one of outcomes."""
+
+        async def hgetall() -> Any:  # noqa: ANN401
+            return await (await self.client_of(key)).hgetall(key)
+
+        fields: dict[str, str] = await self.call(hgetall, key=key)
+        return fields
 
     async def write(
         self,

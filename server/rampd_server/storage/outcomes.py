@@ -105,7 +105,7 @@ class RedisOutcomes:
     async def release_counters(self, component: str) -> ReleaseCounters:
         key = self._link.keys.outcomes(component).release_outcomes
         async with self._link.of_known_schema():
-            fields = await self._link.call(self._link.client.hgetall, key, key=key)
+            fields = await self._link.read_hash(key)
             if fields.get("epoch") != self._link.epoch:
                 return ReleaseCounters()
             try:

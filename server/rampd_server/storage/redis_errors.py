@@ -27,6 +27,8 @@ _TEMPORARY = {
     "BUSY": "a script of another client keeps it busy: wait, or end it with SCRIPT KILL",
     "MASTERDOWN": f"it is a replica that has lost its primary: point {URL} at the primary",
     "CLUSTERDOWN": "its cluster is down: look at CLUSTER INFO",
+    "ASK": "a slot is being moved to another node: wait until the move is done",
+    "TRYAGAIN": "a slot is being moved to another node: wait until the move is done",
 }
 # Faults that stay until somebody changes the configuration of rampd or of Redis.
 _PERMANENT = {
@@ -39,6 +41,7 @@ _PERMANENT = {
     f"{URL}",
     "NODB": f"Redis does not have the database that {URL} names: correct the number at the end of the URL, or raise "
     "`databases` in redis.conf (16 by default)",
+    "MOVED": f"Redis is a cluster, whose data are on several nodes: begin {URL} with redis+cluster://, or rediss+cluster:// with TLS",
     "CLUSTERDB": f"Redis is a cluster, which has database 0 only: take the number off the end of {URL}",
 }
 _CODE = re.compile(rf"\b({'|'.join({*_TEMPORARY, *_PERMANENT})})\b")
@@ -51,6 +54,9 @@ _CLASSES: dict[type[Exception], str] = {
     exceptions.BusyLoadingError: "LOADING",
     exceptions.MasterDownError: "MASTERDOWN",
     exceptions.ClusterDownError: "CLUSTERDOWN",
+    exceptions.MovedError: "MOVED",
+    exceptions.AskError: "ASK",
+    exceptions.TryAgainError: "TRYAGAIN",
     exceptions.NoPermissionError: "NOPERM",
 }
 # redis-py has one class for several different errors, and while it connects it also loses the class.
@@ -64,6 +70,8 @@ _PHRASES = {
     "invalid DB index": "NODB",
     "SELECT is not allowed in cluster mode": "CLUSTERDB",
     "protected mode": "DENIED",
+    # A script has come to a key whose slot is moved while it runs.
+    "access a non local key": "TRYAGAIN",
 }
 _EXPIRED = 10
 """X509_V_ERR_CERT_HAS_EXPIRED"""
@@ -77,7 +85,9 @@ raises AttributeError or EOFError for a stream that is gone.
 """
 
 
-_ELSEWHERE = frozenset({"READONLY", "UNBLOCKED", "LOADING", "MASTERDOWN", "CLUSTERDOWN"})
+_MOVING = frozenset({"MOVED", "ASK", "TRYAGAIN"})
+"""Answers of a node of a cluster whose slot has another node, or gets another one just now."""
+_ELSEWHERE = frozenset({"READONLY", "UNBLOCKED", "LOADING", "MASTERDOWN", "CLUSTERDOWN", *_MOVING})
 """Answers of a node that is not, or not yet, the primary. Where a finder knows the nodes, another node may be it by now."""
 
 
@@ -265,6 +275,11 @@ def _said(error: Exception) -> str:
 
 def _refused(error: Exception) -> StoreUnavailableError | None:
     code = code_of(error)
+    if isinstance(error, ElsewhereError) and code in _MOVING:
+        return StoreUnavailableError(
+            f"A slot of the Redis Cluster is being moved to another node: {_said(error)} Try again when it has been moved.",
+            code=code,
+        )
     if isinstance(error, ElsewhereError):
         return StoreUnavailableError(
             f"The node that was the primary of Redis is not, or not yet, its primary now, and no other one is known: {_said(error)} "

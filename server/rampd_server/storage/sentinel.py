@@ -23,15 +23,10 @@ from rampd_server.domain.wording import ended
 from rampd_server.metrics.counting import Count
 from rampd_server.process.outage import Outages
 from rampd_server.process.sentinel_url import SentinelUrl
+from rampd_server.storage.doubts import ASK_SHARE, Doubts
 from rampd_server.storage.exchange import exchange
 from rampd_server.storage.finding import Node
 from rampd_server.storage.redis_errors import BROKEN_LINK, URL, code_of, explained
-
-_EVERY_S: Final = 1.0
-_AGAIN_S: Final = 0.1
-"""How soon a doubt may cause another look, so that many failing calls do not ask the Sentinels for each of them."""
-_ASK_SHARE: Final = 0.3
-"""The share of a call's time for the Sentinels. The rest is for the primary."""
 
 _REFUSALS: Final = {
     "NOAUTH": f"wants a password: give it as the option sentinel_password in {URL}",
@@ -70,42 +65,31 @@ class SentinelFinder:
     def __init__(self, sentinels: Sequence[Sentinel], *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.changes = Count()
         self._sentinels = sentinels
-        self._monotonic = monotonic
+        self._doubts = Doubts(self._look, monotonic)
         self._known: Decision | None = None
         self._trouble = StoreUnavailableError("No Sentinel was asked yet. Try again.")
         """Why the primary is not known."""
-        self._why = ""
-        """Why the known primary is in doubt; empty if it is not."""
-        self._looked_s = float("-inf")
-        self._looking = asyncio.Lock()
         self._listeners: list[Callable[[], Awaitable[None]]] = []
         self._outages = Outages("sentinel_lost", "sentinel_found", ("sentinel",))
 
     @classmethod
     def of(cls, url: SentinelUrl, *, deadline_s: float) -> "SentinelFinder":
         """Returns a finder for the Sentinels of a URL. `deadline_s` is how long a call of the store may take."""
-        timeout_s = deadline_s * _ASK_SHARE
+        timeout_s = deadline_s * ASK_SHARE
         named = zip(url.hosts, url.sentinels, strict=True)
         return cls([RedisSentinel(name, each, url.service, timeout_s=timeout_s) for name, each in named])
 
     async def address(self) -> Node:
-        if self._is_due():
-            async with self._looking:
-                # Another caller may have looked meanwhile.
-                if self._is_due():
-                    await self._look()
+        await self._doubts.settle()
         if self._known is None:
             raise self._trouble
         return self._known.node
 
     def doubt(self, why: str) -> None:
-        self._why = self._why or why
+        self._doubts.note(why)
 
     async def follow(self) -> None:
-        while True:
-            async with self._looking:
-                await self._look()
-            await asyncio.sleep(_EVERY_S)
+        await self._doubts.follow()
 
     def subscribe(self, leave: Callable[[], Awaitable[None]]) -> None:
         self._listeners.append(leave)
@@ -114,21 +98,17 @@ class SentinelFinder:
         for sentinel in self._sentinels:
             await sentinel.close()
 
-    def _is_due(self) -> bool:
-        is_in_doubt = self._known is None or bool(self._why)
-        return is_in_doubt and self._monotonic() - self._looked_s >= _AGAIN_S
-
-    async def _look(self) -> None:
+    async def _look(self, why: str) -> bool:
         """Asks all Sentinels. If none of them answers, what is known stays."""
         answers = await asyncio.gather(*map(self._ask, self._sentinels))
-        why, self._why, self._looked_s = self._why, "", self._monotonic()
         decisions = [each for each in answers if isinstance(each, Decision)]
         if not decisions:
             self._trouble = _none_answers([each for each in answers if isinstance(each, StoreUnavailableError)])
-            return
+            return self._known is not None
         before, self._known = self._known, chosen(decisions, self._known, len(self._sentinels))
         if before is not None and before.node != self._known.node:
             await self._change(before.node, self._known.node, why)
+        return True
 
     async def _change(self, before: Node, after: Node, why: str) -> None:
         self.changes.add()

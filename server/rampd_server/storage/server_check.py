@@ -5,13 +5,14 @@ These checks are not in the store, because not every test double knows INFO.
 
 import asyncio
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from redis import exceptions
 
 from rampd_server.storage.link import Link
 from rampd_server.storage.redis_errors import URL, redis_errors
 from rampd_server.storage.schema import SCHEMA
+from rampd_server.storage.scripts import script
 
 MIN_VERSION: Final = (7, 0)
 _COMMANDS: Final = (
@@ -30,6 +31,7 @@ class UnsuitableStoreError(Exception):
 
 async def check_server(link: Link) -> str:
     """Refuses a Redis that is too old, is a replica, evicts keys, denies commands that rampd needs, or has data of a newer schema.
+    Of a cluster, every primary is checked.
 
     A managed service may deny INFO. Then the version, the role and the eviction policy are not checked. The returned text says
     so, for the log; it is empty if all was checked. Raises UnsuitableStoreError, or StoreUnavailableError if Redis does not
@@ -38,20 +40,28 @@ async def check_server(link: Link) -> str:
     not_checked = ""
     with redis_errors(link.keys.meta):
         async with asyncio.timeout(2 * link.deadline_s):
-            schema = await link.client.hget(link.keys.meta, "schema")
+            _check_schema(await link.client.hget(link.keys.meta, "schema"))
             if link.wait_replicas:
                 # Raises an error if the user may not ask.
                 await link.client.wait(0, 1)
+    for client in await link.every_client():
+        not_checked = await _check_one(link, client) or not_checked
+    return not_checked
+
+
+async def _check_one(link: Link, client: Any) -> str:  # noqa: ANN401 - as redis-py has it
+    not_checked = ""
+    with redis_errors():
+        async with asyncio.timeout(2 * link.deadline_s):
             try:
-                info = await link.client.info("all")
+                info = await client.info("all")
             except exceptions.ResponseError as error:
                 not_checked = f"Redis denies INFO: {error}"
                 info = {}
-    _check_schema(schema)
     _check_version(info)
     _check_role(info)
     _check_policy(info)
-    await _check_permissions(link)
+    await _check_permissions(link, client)
     return not_checked
 
 
@@ -96,11 +106,13 @@ def _check_policy(info: Mapping[str, object]) -> None:
         )
 
 
-async def _check_permissions(link: Link) -> None:
+async def _check_permissions(link: Link, client: Any) -> None:  # noqa: ANN401
+    this = script("check_permissions")
     # The keys of outcomes have another hash tag than the others, and the user may lack permissions for either of them.
     for key in (link.keys.meta, link.keys.outcomes("any").outcomes):
         commands = "\n".join(command.replace(" k", f" {key}", 1) for command in _COMMANDS)
-        _, *denied = await link.run("check_permissions", commands=commands)
+        given = this.given(None, link.keys, {"commands": commands})
+        _, *denied = await link.call(this.run, client, given, command=this.name)
         if denied:
             names = ", ".join(sorted({command.split()[0] for command in denied}))
             raise UnsuitableStoreError(

@@ -116,11 +116,18 @@ class RedisStore:
         known = (self.keys.meta, self.keys.components, self.keys.feed, self.keys.history)
         if await self.link.call(self.client.exists, *known):
             return False
+        # Outcomes may be on other nodes than the namespace.
+        for client in await self.link.every_client():
+            if await self._has_keys(client):
+                return False
+        return True
+
+    async def _has_keys(self, client: Any) -> bool:  # noqa: ANN401 - as redis-py has it
         cursor = 0
         while True:
-            cursor, found = await self.link.call(self.client.scan, cursor, self.keys.pattern, _SCAN_COUNT)
+            cursor, found = await self.link.call(client.scan, cursor, self.keys.pattern, _SCAN_COUNT)
             if found or not cursor:
-                return not found
+                return bool(found)
 
     async def read(self, component: str) -> Stored:
         return await read_rollout(self.link, component)

@@ -1,11 +1,14 @@
-"""Asks a Redis how it is set up and how it is: its version, its clock, its memory, and how it keeps its data."""
+"""Asks a Redis, or all primaries of a cluster, how they are set up and how they are: version, clock, memory, how data are kept."""
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, TypeVar
 
 from rampd_server.ports import StoreStatus
 from rampd_server.storage.link import Link
+
+T = TypeVar("T")
 
 _SECTIONS: Final = ("server", "memory", "persistence", "replication")
 _SETTINGS: Final = ("appendonly", "appendfsync", "maxmemory", "maxmemory-policy")
@@ -20,8 +23,11 @@ class RedisStatus:
         self._clock = clock
 
     async def status(self) -> StoreStatus:
+        return worst([await self._status_of(client) for client in await self._link.every_client()])
+
+    async def _status_of(self, client: Any) -> StoreStatus:  # noqa: ANN401 - as redis-py has it
         began_s = self._clock()
-        (seconds, microseconds), info, settings = await self._ask()
+        (seconds, microseconds), info, settings = await self._ask(client)
         # The store has looked at its clock at some time in between.
         here_ms = (began_s + self._clock()) / 2 * 1000
         return StoreStatus(
@@ -42,7 +48,7 @@ class RedisStatus:
             replicas=_number(info, "connected_slaves"),
         )
 
-    async def _ask(self) -> tuple[tuple[int, int], Mapping[str, Any], Mapping[str, Any]]:
+    async def _ask(self, client: Any) -> tuple[tuple[int, int], Mapping[str, Any], Mapping[str, Any]]:  # noqa: ANN401
         """Returns the time, INFO and CONFIG GET. The last two are empty if Redis denies them: not every user may use them, and
         a managed service may not have them.
         """
@@ -50,9 +56,38 @@ class RedisStatus:
             lambda pipe: pipe.time().info(*_SECTIONS).config_get(*_SETTINGS),
             may_fail=lambda place, _error: place > 0,
             command="info",
+            client=client,
         )
         info, settings = ({} if isinstance(each, Exception) else each for each in found)
         return moment, info, settings
+
+
+def worst(every: Sequence[StoreStatus]) -> StoreStatus:
+    """Returns the status of a store by those of its primaries: what is worst at any of them. Its clock and its version are those of
+    the first one.
+    """
+    first, fullest = every[0], max(every, key=_fullness)
+    policies = [each.max_memory_policy for each in every]
+    return replace(
+        first,
+        append_only=_worst((False, True), [each.append_only for each in every]),
+        append_fsync=_worst(("no", "everysec", "always"), [each.append_fsync for each in every]),
+        save_failed=_worst((True, False), [each.save_failed for each in every]),
+        used_memory_bytes=fullest.used_memory_bytes,
+        max_memory_bytes=fullest.max_memory_bytes,
+        max_memory_policy=next((each for each in policies if each not in {None, "noeviction"}), policies[0]),
+        replicas=min((each.replicas for each in every if each.replicas is not None), default=None),
+    )
+
+
+def _worst(order: Sequence[T], found: Sequence[T | None]) -> T | None:
+    """Returns the first of `order` that is in `found`; None if none is."""
+    return next((each for each in order if each in found), None)
+
+
+def _fullness(status: StoreStatus) -> tuple[float, int]:
+    used, most = status.used_memory_bytes or 0, status.max_memory_bytes
+    return used / most if most else 0.0, used
 
 
 def _has_failed(info: Mapping[str, Any]) -> bool | None:

@@ -416,6 +416,8 @@ def test_an_invalid_address_is_refused(text):
             "rediss+sentinel://:pw@a/main?sentinel_username=s&sentinel_password=pw",
             "rediss+sentinel://:***@a/main?sentinel_username=s&sentinel_password=***",
         ),
+        ("redis+cluster://u:p%2Fw@a,[::1]:1", "redis+cluster://u:***@a,[::1]:1"),
+        ("redis+cluster://a:7000,b:7000/0?password=pw", "redis+cluster://a:7000,b:7000/0?password=***"),
     ],
 )
 def test_a_redis_url_is_kept_complete_and_shown_without_its_password(url, shown):
@@ -440,6 +442,8 @@ def test_a_redis_url_is_kept_complete_and_shown_without_its_password(url, shown)
         "redis+sentinel://u:pw@a",
         "redis+sentinel://u:pw@a,/main",
         "redis+sentinel://u:pw@a:0/main?sentinel_password=pw",
+        "redis+cluster://u:pw@a,",
+        "redis+cluster://u:pw@a,b/1",
     ],
 )
 def test_a_wrong_redis_url_is_refused_and_not_shown(url, monkeypatch):
@@ -459,6 +463,7 @@ def test_a_wrong_redis_url_is_refused_and_not_shown(url, monkeypatch):
         "rediss://:pw{}@h",
         "unix://:pw{}pw@/run/r",
         "redis+sentinel://ada:pw{}pw@a,b/main",
+        "redis+cluster://ada:pw{}pw@a,b",
     ],
 )
 def test_the_error_for_a_special_character_in_a_password_says_to_percent_encode_it(url, sign):
@@ -507,6 +512,15 @@ def test_the_error_for_a_special_character_in_a_password_says_to_percent_encode_
         ("redis+sentinel://a/main?sentinel_password=", "an option that begins with sentinel_ is empty"),
         ("redis+sentinel://a/main?sentinel_password=pw&sentinel_password=pw", "begins with sentinel_ is in it twice"),
         ("redis+sentinel://a/main#", "there is a # in it"),
+        ("redis+cluster://a,,b", "each node of the cluster is a host, or host:port, with commas between them"),
+        ("redis+cluster://a,a:6379", "a node of the cluster is in it twice"),
+        ("redis+cluster://a/1", "a cluster has database 0 only"),
+        ("redis+cluster://a?db=0", "a cluster has database 0 only: take out the option db"),
+        ("redis+cluster://a#", "there is a # in it"),
+        ("redis+cluster://ada@a,b", "For a password without a user, type redis+cluster://:password@host."),
+        ("redis+cluster://a?sentinel_password=pw", "the option sentinel_password is allowed only with redis+sentinel://"),
+        ("redis+cluster://a?ssl_cert_reqs=none", "the option ssl_cert_reqs is allowed only with rediss://"),
+        ("rediss+cluster://a,b?ssl_ca_certs=/none.pem", "the file of ssl_ca_certs can't be read"),
         ("redis://h?sentinel_password=pw", "the option sentinel_password is allowed only with redis+sentinel://"),
     ],
 )

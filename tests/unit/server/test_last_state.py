@@ -277,6 +277,8 @@ def test_a_kill_during_a_write_leaves_a_whole_file_and_its_remains_are_soon_dele
         ("redis+sentinel://ada:s3cr3t@a:1,b/main", "sentinel:main/0"),
         ("rediss+sentinel://b,c,a/main/2?sentinel_password=s3cr3t", "sentinel:main/2"),
         ("redis+sentinel://a/main?db=3", "sentinel:main/3"),
+        ("redis+cluster://ada:s3cr3t@a:1,b", "cluster"),
+        ("rediss+cluster://c,a/0", "cluster"),
     ],
 )
 def test_a_store_is_identified_by_its_address_without_secrets(url: str, place: str) -> None:

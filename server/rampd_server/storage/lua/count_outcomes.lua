@@ -235,15 +235,12 @@ else
   end
   begin_trial(outcomes, others, epoch, release, trial, revision, batch_number)
 end
-if tonumber(counts.longest_wait) > (is_same_trial and tonumber(longest_wait) or 0) then
-  redis.call('HSET', outcomes, 'longest_wait', counts.longest_wait)
-end
-if #names > fixed then
-  redis.call('HSET', release_outcomes, unpack(release_fields))
-end
-for field, by in pairs(add) do
-  redis.call('HINCRBY', outcomes, field, string.format('%.0f', by))
-end
+-- The counters come last. In a Cluster, a command on a key that is gone fails while its slot is moved to another node. Then nothing
+-- is counted yet, and the batch is sent again. For the same reason, what waits is added before what has waited is removed.
+call_in_chunks('ZADD', waiting_outcomes, new_outcomes)
+call_in_chunks('ZADD', waiting_failures, new_failures)
+call_in_chunks('ZREM', waiting_outcomes, matured_outcomes)
+call_in_chunks('ZREM', waiting_failures, matured_failures)
 local function set_bits(key, indices)
   -- Redis doubles the memory of a string that grows bit by bit. It does not do so for a string of full length.
   if #indices > 0 and redis.call('EXISTS', key) == 0 then
@@ -255,10 +252,6 @@ local function set_bits(key, indices)
 end
 set_bits(first_outcomes, outcome_bits)
 set_bits(first_failures, failure_bits)
-call_in_chunks('ZREM', waiting_outcomes, matured_outcomes)
-call_in_chunks('ZREM', waiting_failures, matured_failures)
-call_in_chunks('ZADD', waiting_outcomes, new_outcomes)
-call_in_chunks('ZADD', waiting_failures, new_failures)
 redis.call('HSET', clients, client, sequence .. ' ' .. digest .. ' ' .. answer)
 redis.call('ZADD', clients_order, batch_number, client)
 local too_many = redis.call('ZCARD', clients_order) - max_clients
@@ -267,5 +260,14 @@ if too_many > 0 then
     redis.call('ZREM', clients_order, forgotten)
     redis.call('HDEL', clients, forgotten)
   end
+end
+if tonumber(counts.longest_wait) > (is_same_trial and tonumber(longest_wait) or 0) then
+  redis.call('HSET', outcomes, 'longest_wait', counts.longest_wait)
+end
+if #names > fixed then
+  redis.call('HSET', release_outcomes, unpack(release_fields))
+end
+for field, by in pairs(add) do
+  redis.call('HINCRBY', outcomes, field, string.format('%.0f', by))
 end
 return {DONE}

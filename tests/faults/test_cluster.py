@@ -1,0 +1,283 @@
+"""A Redis Cluster of three primaries and three replicas, and servers of rampd on it. A primary dies, or a slot is moved."""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from rampd import v1
+from rampd_server.domain.errors import StoreUnavailableError
+from rampd_server.storage.keys import Keys
+from rampd_server.storage.link import Link
+from rampd_server.storage.store import RedisStore
+from tests.clusters import SECRET, Cluster, cluster, slot_of
+from tests.following import C, require_said, running
+from tests.servers import Stubs, rampd_server, short_directory, stubs
+from tests.stores import REDIS, VALKEY
+from tests.topologies import Process
+from tests.waiting import eventually, eventually_async
+
+IS_NIGHTLY = os.environ.get("RAMPD_NIGHTLY") == "1"
+SPREAD = "spread"
+"""A namespace."""
+
+pytestmark = pytest.mark.timeout(300)
+
+
+class Reporter:
+    """Reports one failed job of next after another, until it is closed. It repeats a batch that failed."""
+
+    def __init__(self, call: Stubs, component: str) -> None:
+        self.accepted = 0
+        self.failed: list[str] = []
+        self._call = call
+        self._component = component
+        self._revision = roll_out(call, component)
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._is_over.wait(0.02):
+            sequence = self.accepted + 1
+            outcome = failed(self._component, self._revision, f"acme/r{sequence}")
+            try:
+                answer = self._call("ReportOutcomes", client_id="w1", sequence=sequence, outcomes=[outcome])
+            except grpc.RpcError as error:
+                self.failed.append(f"{error.code().name} {error.details()}")
+            else:
+                assert answer.accepted == 1
+                self.accepted += 1
+
+    @property
+    def counted(self) -> int:
+        return int(self._call("GetRollout", component=self._component).rollout.evidence.next_failures)
+
+    def show_going_on(self) -> None:
+        """Waits until some more batches are accepted."""
+        enough = self.accepted + 5
+        eventually(lambda: self.accepted >= enough)
+
+    def close(self) -> None:
+        self._is_over.set()
+        self._thread.join()
+
+
+def roll_out(call: Stubs, component: str) -> int:
+    """Gives everybody the next version of a component. Returns the revision."""
+    call("Release", component=component, tag="t1")
+    call("Release", component=component, tag="t2")
+    return int(call("Ramp", component=component, percent=100).revision)
+
+
+def failed(component: str, revision: int, repo: str = "acme/app") -> Any:
+    """A failed job of next."""
+    return v1.Outcome(
+        component=component,
+        release=2,
+        revision=revision,
+        channel=v1.CHANNEL_NEXT,
+        reason=v1.RESOLVE_REASON_WEIGHT,
+        repo=repo,
+        result=v1.OUTCOME_RESULT_FAILED,
+    )
+
+
+def component_on(topology: Cluster, shard: int, namespace: str = "default") -> str:
+    """The name of a component whose outcomes are on a shard."""
+    names = (f"c{number}" for number in count())
+    return next(name for name in names if topology.shard_of(Keys(namespace).outcomes(name).outcomes) == shard)
+
+
+def keys_on(node: Process, namespace: str) -> set[str]:
+    with node.client() as client:
+        return set(client.scan_iter(Keys(namespace).pattern, count=1000))
+
+
+@contextlib.contextmanager
+def closing(each: Any) -> Iterator[Any]:
+    try:
+        yield each
+    finally:
+        each.close()
+
+
+@pytest.fixture(scope="module")
+def topology() -> Iterator[Cluster]:
+    """A cluster of which no test kills a node."""
+    with short_directory() as folder, cluster(REDIS, folder) as found:
+        yield found
+
+
+@pytest.fixture(params=[REDIS, VALKEY] if IS_NIGHTLY else [REDIS])
+def mortal(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A cluster of the test's own, because a node is killed."""
+    with short_directory() as folder, cluster(request.param, folder) as found:
+        yield found
+
+
+def test_a_namespace_is_on_one_shard_and_its_outcomes_spread(directory: Path, topology: Cluster) -> None:
+    names = [component_on(topology, shard, SPREAD) for shard in range(3)]
+    keys = Keys(SPREAD)
+    with (
+        rampd_server(directory, "--insecure-admin", "--namespace", SPREAD, RAMPD_REDIS_URL=topology.url) as server,
+        stubs(server.target) as call,
+    ):
+        outcomes = [failed(name, roll_out(call, name)) for name in names]
+        assert all(call("Resolve", component=name, repo="acme/app").tag == "t2" for name in names)
+        for _ in range(2):
+            answer = call("ReportOutcomes", client_id="w1", sequence=1, outcomes=outcomes)
+            assert answer.accepted == len(names)
+        for shard, name in enumerate(names):
+            assert call("GetRollout", component=name).rollout.evidence.next_failures == 1
+            eventually(
+                lambda name=name, shard=shard: keys.outcomes(name).seen_repos in keys_on(topology.nodes[shard], SPREAD)
+            )
+        assert call("GetServer").server.store.replicas == 1
+    for shard, name in enumerate(names):
+        found = keys_on(topology.nodes[shard], SPREAD)
+        there = {each for each in found if each.startswith(keys.prefix)}
+        assert bool(there) == (shard == topology.shard_of(keys.meta))
+        assert {keys.outcomes(name).outcomes, keys.outcomes(name).clients} <= found
+        assert all(each.startswith(f"rampd:{{{SPREAD}:{name}}}:") for each in found - there)
+
+
+def test_if_the_primary_of_the_namespace_dies_all_follow_the_next_one_and_nothing_is_done_twice(
+    mortal: Cluster,
+) -> None:
+    shard = mortal.shard_of(Keys().meta)
+    with running(mortal.url) as run:
+        began_s = time.time()
+        mortal.nodes[shard].signal(signal.SIGKILL)
+
+        first = run.show_writable(began_s, mortal.promoted_s(shard), "killed")
+        run.show_followed(first)
+        history = run.show_one_history()
+
+        require_said(run, run.lost(history), history)
+        assert [line["event"] for line in run.servers[0].log].count("store_primary_changed") == 1
+
+
+def test_if_another_primary_dies_only_outcomes_there_wait_and_none_is_counted_twice(
+    directory: Path, mortal: Cluster
+) -> None:
+    own = mortal.shard_of(Keys().meta)
+    dead, well = (shard for shard in range(3) if shard != own)
+    with (
+        rampd_server(directory, "--insecure-admin", RAMPD_REDIS_URL=mortal.url) as server,
+        stubs(server.target) as call,
+        closing(Reporter(call, component_on(mortal, dead))) as waiting,
+        closing(Reporter(call, component_on(mortal, well))) as going_on,
+    ):
+        waiting.show_going_on()
+        mortal.nodes[dead].signal(signal.SIGKILL)
+        eventually(lambda: waiting.failed)
+        going_on.show_going_on()
+        mortal.promoted_s(dead)
+        waiting.show_going_on()
+        for each in (waiting, going_on):
+            each.close()
+        assert not going_on.failed
+        assert going_on.counted == going_on.accepted
+        # What the primary had not sent to its replica is lost.
+        assert 0 < waiting.counted <= waiting.accepted
+        assert [line for line in server.log if line["event"] in {"store_primary_changed", "store_lost"}] == []
+
+
+def test_while_the_slot_of_the_namespace_is_moved_changes_are_refused_and_after_it_none_is_lost_or_made_twice(
+    topology: Cluster,
+) -> None:
+    namespace = "moved"
+    slot, shard = slot_of(Keys(namespace).meta), topology.shard_of(Keys(namespace).meta)
+    here, there = topology.nodes[shard], topology.nodes[(shard + 1) % 3]
+    with running(topology.url, namespace) as run:
+        for source, target in ((here, there), (there, here)):
+            began_s = time.time()
+            topology.begin_move(slot, source, target)
+            refused = len(run.writer.failed)
+            eventually(lambda refused=refused: any("is being moved" in each for each in run.writer.failed[refused:]))
+            assert run.calls[1]("Resolve", component=C, repo="acme/other").tag == "t0"
+            topology.end_move(slot, source, target)
+            ended_s = time.time()
+            eventually(lambda ended_s=ended_s: run.changed_s(0) > ended_s - 1 and run.changed_s(1) > ended_s - 1)
+            run.show_followed(run.show_writable(began_s, ended_s, "moved"))
+        history = run.show_one_history()
+        assert run.lost(history) == []
+        assert all(each.startswith("UNAVAILABLE") for each in run.writer.failed)
+        for server in run.servers:
+            events = [line["event"] for line in server.log]
+            assert events.count("store_primary_changed") == 2
+            assert "writes_lost" not in events
+
+
+def test_while_the_slot_of_outcomes_is_moved_each_batch_is_counted_once(directory: Path, topology: Cluster) -> None:
+    namespace = "counted"
+    shard = (topology.shard_of(Keys(namespace).meta) + 1) % 3
+    component = component_on(topology, shard, namespace)
+    slot = slot_of(Keys(namespace).outcomes(component).outcomes)
+    here, there = topology.nodes[shard], topology.nodes[(shard + 1) % 3]
+    with (
+        rampd_server(directory, "--insecure-admin", "--namespace", namespace, RAMPD_REDIS_URL=topology.url) as server,
+        stubs(server.target) as call,
+        closing(Reporter(call, component)) as reporter,
+    ):
+        for source, target in ((here, there), (there, here)):
+            reporter.show_going_on()
+            refused = len(reporter.failed)
+            topology.begin_move(slot, source, target)
+            eventually(lambda refused=refused: len(reporter.failed) > refused)
+            call("SetOverride", component=component, repo="acme/app", tag="t1")
+            topology.end_move(slot, source, target)
+            reporter.show_going_on()
+        reporter.close()
+        assert reporter.counted == reporter.accepted
+        assert all("A slot of the Redis Cluster is being moved" in each for each in reporter.failed)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda url: url.replace(SECRET, "wrong"), "refuses the user or the password of RAMPD_REDIS_URL"),
+        (
+            lambda url: url.replace("redis+cluster", "redis").partition(",")[0],
+            "begin RAMPD_REDIS_URL (--redis-url) with redis+cluster://",
+        ),
+    ],
+    ids=["wrong password", "one node"],
+)
+def test_a_wrong_url_ends_the_start_with_a_sentence(
+    topology: Cluster, directory: Path, change: Callable[[str], str], words: str
+) -> None:
+    with rampd_server(directory, "--namespace", "a", RAMPD_REDIS_URL=change(topology.url)) as server:
+        assert server.process.wait(60) == 2
+        server.stop()
+    text = " ".join(server.raw)
+    assert words in text
+    assert SECRET not in text
+
+
+async def test_over_tls_the_names_that_nodes_announce_are_followed() -> None:
+    """Given certificates for a name, expect that the primary and the one after it are reached by that name."""
+    with short_directory() as folder, cluster(REDIS, folder, is_tls=True) as found:
+        link = Link.connect(found.url, deadline_s=10.0)
+        store = RedisStore(link)
+        store.set_epoch(await store.begin_epoch(adopted=False))
+        assert await store.head()
+        found.nodes[found.shard_of(link.keys.meta)].signal(signal.SIGKILL)
+
+        async def is_writable() -> bool:
+            with contextlib.suppress(StoreUnavailableError):
+                return bool(await store.begin_epoch(adopted=True))
+            return False
+
+        await eventually_async(is_writable)
+        assert link.primary_changes.value == 1
+        await store.close()
