@@ -11,17 +11,12 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from redis import Redis
-from redis.exceptions import NoPermissionError
-
 import rampd
 from rampd import Token, TokenFile
 from rampd_server.access import access_file
 from rampd_server.rpc.binding import NAMES
 from tests.e2e.test_readme import shows
-from tests.servers import ServerProcess, rampd_server, require, stubs
-from tests.stores import REDIS, VALKEY, store_server
+from tests.servers import ServerProcess, rampd_server, require
 from tests.waiting import eventually
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
@@ -150,28 +145,6 @@ def use_the_token_of_grace(admin: Admin, server: ServerProcess) -> None:
             caller.set_override("restyler", f"acme/{actor or 'app'}", tag="20200301")
     with rampd.Admin(f"unix:{server.socket}", actor="grace", timeout=20) as caller:
         caller.set_override("restyler", "acme/claimed", tag="20200301")
-
-
-@pytest.mark.parametrize("kind", [VALKEY, REDIS])
-def test_the_user_of_redis_may_do_what_rampd_does_and_nothing_else(directory: Path, kind: str) -> None:
-    [command] = re.findall(r"^ACL SETUSER rampd .*", DOCUMENT, re.MULTILINE)
-    with store_server(kind, directory=directory) as store, Redis.from_url(store.url) as owner:
-        owner.execute_command(*command.replace("PASSWORD", "secret").split())
-        url = store.url.replace("unix://", "unix://rampd:secret@")
-        with rampd_server(directory / "s", "--redis-url", url) as server:
-            server.event("serving")
-            with stubs(f"unix:{server.socket}") as call:
-                call("Release", component="restyler", tag="t1")
-                call("Release", component="restyler", tag="t2")
-                call("Ramp", component="restyler", percent=50)
-                call("SetOverride", component="restyler", repo="acme/app", tag="t1")
-                assert len(call("ListEvents", component="restyler").events) == 4
-            assert server.stop() == 0
-        assert [line for line in server.log if line.get("level") in {"warning", "error"}] == []
-        with Redis.from_url(url) as rampd:
-            for words in ("FLUSHALL", "CONFIG GET *", "KEYS *", "ACL LIST", "SET other 1", "GET other"):
-                with pytest.raises(NoPermissionError):
-                    rampd.execute_command(*words.split())
 
 
 def test_the_unit_is_one_for_systemd(tmp_path: Path) -> None:
