@@ -57,6 +57,7 @@ from rampd_server.storage.last_state import LastStateFile
 from rampd_server.storage.link import DEADLINE_S, Link
 from rampd_server.storage.marks import RedisMarks
 from rampd_server.storage.outcomes import RedisOutcomes
+from rampd_server.storage.schema import SCHEMA
 from rampd_server.storage.seen import RedisSeen
 from rampd_server.storage.server_check import UnsuitableStoreError, check_server
 from rampd_server.storage.store import RedisStore
@@ -365,6 +366,9 @@ class _Start:
                     )
                 await self._store.begin_epoch(adopted=False)
             await self._store.raise_schema()
+            if int(self._store.schema) < SCHEMA:
+                then = "Once all servers are of this version, type rampd-server upgrade."
+                log.info("schema_kept", schema=int(self._store.schema), newest=SCHEMA, then=then)
         except (RampdError, UnsuitableStoreError) as error:
             if isinstance(error, RampdError):
                 self._replica.note(error)

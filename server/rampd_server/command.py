@@ -1,4 +1,4 @@
-"""The commands of `rampd-server` that need a store: serve, adopt, export and import."""
+"""The commands of `rampd-server` that need a store: serve, adopt, export, import and upgrade."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ def run(arguments: Sequence[str]) -> int:
                 event_loop.run(_serve(settings))
             case Command.ADOPT:
                 event_loop.run(_adopt(settings))
-            case Command.EXPORT | Command.IMPORT:
+            case Command.EXPORT | Command.IMPORT | Command.UPGRADE:
                 event_loop.run(_back_up(command, settings, options))
     except StartupError as error:
         return startup.report(error)

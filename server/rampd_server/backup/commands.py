@@ -1,4 +1,4 @@
-"""`rampd-server export` and `rampd-server import`: from the store to standard output, and from standard input to the store."""
+"""`rampd-server export`, `import` and `upgrade`: from the store to standard output, from standard input to the store, and of the store."""
 
 import hashlib
 import os
@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
-from rampd_server.backup import exporting, importing, lines, plan, table
+from rampd_server.backup import exporting, importing, lines, plan, table, upgrading
 from rampd_server.backup.lines import Content, InputError
 from rampd_server.domain.errors import RampdError
 from rampd_server.domain.rollout.moves import Context
@@ -30,12 +30,14 @@ _TRIES: Final = 10
 
 
 async def run(command: Command, settings: Config, options: frozenset[str], redis_url: str) -> None:
-    """Runs one of the two commands. Raises StartupError."""
+    """Runs one of the three commands. Raises StartupError."""
     async with _link(settings, redis_url) as link:
         if options == {"yes"} or {"merge", "discard"} <= options:
             raise StartupError("--yes goes with --merge, and --merge does not go with --discard.")
         if command is Command.EXPORT:
             await _export(link, settings.namespace, with_history="history" in options)
+        elif command is Command.UPGRADE:
+            print(await upgrading.upgrade(link, settings.namespace, is_forced="force" in options))
         elif "discard" in options:
             await _discard(link, settings.namespace)
         elif "merge" in options:

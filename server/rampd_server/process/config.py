@@ -52,6 +52,7 @@ class Command(StrEnum):
     ADOPT = "adopt"
     EXPORT = "export"
     IMPORT = "import"
+    UPGRADE = "upgrade"
 
 
 OPTIONS_OF: Final[Mapping[str, tuple[Command, str]]] = MappingProxyType(
@@ -63,6 +64,7 @@ OPTIONS_OF: Final[Mapping[str, tuple[Command, str]]] = MappingProxyType(
         ),
         "merge": (Command.IMPORT, "show what the input would change in a namespace with data"),
         "yes": (Command.IMPORT, "with --merge: also make these changes"),
+        "force": (Command.UPGRADE, "also while servers are connected that can't work with the new schema"),
     }
 )
 """The flags of single commands, without variables: each is given or not."""
@@ -486,10 +488,10 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="rampd-server",
-        usage="rampd-server [serve | adopt | export | import] [flags]\n       rampd-server token create | list | revoke ...\n       rampd-server access check FILE",
+        usage="rampd-server [serve | adopt | export | import | upgrade] [flags]\n       rampd-server token create | list | revoke ...\n       rampd-server access check FILE",
         description="Version rollouts for jobs. serve (the default) runs the server. If your Redis was emptied or replaced, the "
         "servers write nothing more: adopt tells them to go on with the data that it has now. export writes the data of a namespace to standard output, and import "
-        "reads them from standard input into an empty namespace (docs/backup.md). These three need --redis-url or --data-dir. token makes, lists and revokes tokens, and access check looks at an access file. The name in brackets is the environment variable of a flag.",
+        "reads them from standard input into an empty namespace (docs/backup.md). upgrade raises the schema of the data once all servers are updated (docs/upgrade.md). These four need --redis-url or --data-dir. token makes, lists and revokes tokens, and access check looks at an access file. The name in brackets is the environment variable of a flag.",
         epilog="If both a flag and its variable are given, the flag counts. A value must not be empty. A server with another "
         f"variable that begins with {_PREFIX} does not start, so that a mistyped name is found. Variables of rampd's clients "
         "and of Kubernetes are allowed.",

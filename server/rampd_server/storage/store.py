@@ -49,7 +49,7 @@ from rampd_server.storage.rollouts import (
     read_rollout,
     read_rollouts,
 )
-from rampd_server.storage.schema import SCHEMA
+from rampd_server.storage.schema import EARLIEST, SCHEMA
 from rampd_server.storage.scripts import Code
 from rampd_server.storage.store_errors import corrupt, wrong_type
 
@@ -81,13 +81,25 @@ class RedisStore:
 
     async def begin_epoch(self, *, adopted: bool) -> str:
         _, epoch = await self.link.write(
-            "begin_epoch", epoch=secrets.token_hex(8), schema=SCHEMA, adopted=texts.write_flag(adopted)
+            "begin_epoch",
+            epoch=secrets.token_hex(8),
+            schema=SCHEMA,
+            earliest=EARLIEST,
+            adopted=texts.write_flag(adopted),
         )
         return str(epoch)
 
-    async def raise_schema(self) -> None:
-        """Raises the schema of the data to this server's. Fields that an earlier schema does not have are read as missing."""
-        await self.link.write("raise_schema", schema=SCHEMA)
+    async def raise_schema(self, schema: int = EARLIEST) -> None:
+        """Raises the schema of the data if it is lower. Fields that an earlier schema does not have are read as missing."""
+        await self.link.write("raise_schema", schema=schema)
+        await self.link.look_at_schema()
+
+    @property
+    def schema(self) -> str:
+        """The schema of the data, as the last look found it. Changes have its form; if it was raised meanwhile, they are
+        conflicts.
+        """
+        return self.link.schema or str(SCHEMA)
 
     async def head(self) -> Head | None:
         fields = ("epoch", "adopted_ms", "freeze", "head", "schema")
@@ -321,6 +333,7 @@ class RedisStore:
             request,
             self.keys.component(after.component),
             **self._feed_limits,
+            schema=self.schema,
             component=after.component,
             state_entry=before.state_entry,
             last_entry=before.entry if is_exact else "",
@@ -410,6 +423,7 @@ class RedisStore:
             request,
             self.keys.component(component),
             **self._feed_limits,
+            schema=self.schema,
             component=component,
             expected_revision="" if expected_revision is None else expected_revision,
             known_revision=known.revision if known else 0,
@@ -449,6 +463,7 @@ class RedisStore:
             "commit_namespace",
             request,
             **self._feed_limits,
+            schema=self.schema,
             freeze_before=old or "",
             freeze=new or "",
             namespace=feed_entry.write_namespace(after),

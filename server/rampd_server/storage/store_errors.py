@@ -38,7 +38,7 @@ def store_reset(meta_key: str, believed: str, found: str | None, adopt_command: 
 
 def newer_schema(found: str) -> StoreUnavailableError:
     return StoreUnavailableError(
-        f"The store's data has schema {found}, and this server knows up to {SCHEMA}: another server has raised the schema. "
+        f"The store's data has schema {found}, and this server knows up to {SCHEMA}: somebody has raised the schema. "
         f"Nothing was written. Update this server.",
         found=found,
         known=SCHEMA,

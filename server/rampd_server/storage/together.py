@@ -105,7 +105,7 @@ class _Kept(Link):
 
     def __init__(self, link: Link) -> None:
         super().__init__(link.client, link.feed_client)
-        self.keys, self.epoch = link.keys, link.epoch
+        self.keys, self.epoch, self.schema = link.keys, link.epoch, link.schema
         self.calls: list[tuple[Script, list[Any]]] = []
 
     async def run(self, name: str, keys: object = None, /, *, is_write: bool = False, **named: Any) -> list[Any]:  # noqa: ANN401

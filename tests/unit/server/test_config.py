@@ -226,7 +226,7 @@ def test_a_port_variable_that_is_not_from_kubernetes_is_refused(monkeypatch):
     assert mistakes() == ["There is no variable RAMPD_PORT."]
 
 
-@pytest.mark.parametrize("command", [Command.ADOPT, Command.EXPORT, Command.IMPORT])
+@pytest.mark.parametrize("command", [Command.ADOPT, Command.EXPORT, Command.IMPORT, Command.UPGRADE])
 def test_every_other_command_requires_the_store_to_be_named(monkeypatch, command):
     [sentence] = mistakes(command, "--namespace", "blue")
     assert sentence.startswith(
@@ -242,6 +242,7 @@ def test_every_other_command_requires_the_store_to_be_named(monkeypatch, command
 def test_the_options_of_a_command_are_no_settings():
     assert read(["export", "--data-dir", "/d", "--history"])[1:] == (config("--data-dir", "/d"), {"history"})
     assert read(["import", "--yes", "--data-dir", "/d", "--merge"])[2] == {"merge", "yes"}
+    assert read(["upgrade", "--force", "--data-dir", "/d"])[2] == {"force"}
     assert read(["import", "--data-dir", "/d"])[2] == frozenset()
 
 
@@ -697,7 +698,7 @@ def test_all_mistakes_are_reported_at_once_with_flag_and_variable(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["sing"], "There is no command 'sing': serve, adopt, export or import."),
+        (["sing"], "There is no command 'sing': serve, adopt, export, import or upgrade."),
         (["serve", "adopt"], "Give one command, not several: serve adopt."),
         (["--namespace"], "argument --namespace: expected one argument."),
         (["export", "--histroy"], "There is no flag --histroy; did you mean --history?"),

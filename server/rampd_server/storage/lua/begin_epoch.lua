@@ -3,9 +3,10 @@
 -- KEYS[1]  meta  hash
 -- KEYS[2]  feed  stream
 --
--- ARGV[1]  epoch    to set
--- ARGV[2]  schema
--- ARGV[3]  adopted  1 if an operator adopts the data, 0 to set only a missing epoch
+-- ARGV[1]  epoch     to set
+-- ARGV[2]  schema    of a namespace that has none yet
+-- ARGV[3]  earliest  schema that data may keep
+-- ARGV[4]  adopted   1 if an operator adopts the data, 0 to set only a missing epoch
 --
 -- Returns: {DONE, epoch in force} | {WRONG_TYPE, {key, types}} | {NEWER_SCHEMA, schema found} | {IMPORTING, digest}
 --
@@ -25,7 +26,8 @@ if epoch_found and adopted ~= '1' then
 end
 
 local newest = redis.call('XREVRANGE', feed, '+', '-', 'COUNT', 1)[1]
-redis.call('HSET', meta, 'schema', schema, 'epoch', epoch, 'head', newest and newest[1] or '0-0')
+local schema_kept = math.max(tonumber(redis.call('HGET', meta, 'schema') or schema), tonumber(earliest))
+redis.call('HSET', meta, 'schema', schema_kept, 'epoch', epoch, 'head', newest and newest[1] or '0-0')
 if adopted == '1' then
   redis.call('HSET', meta, 'adopted_ms', now_ms())
 else

@@ -7,18 +7,19 @@
 -- KEYS[5]  history     stream
 --
 -- ARGV[1]     epoch          that the server knows
--- ARGV[2]     digest         of the request
--- ARGV[3]     nonce          of this attempt
--- ARGV[4]     life_ms        of the idempotency record
--- ARGV[5]     dry_run        1 if nothing is to be written
--- ARGV[6]     max_entries    of the feed
--- ARGV[7]     max_bytes      of the feed
--- ARGV[8]     freeze_before  that the server knows, empty for none
--- ARGV[9]     freeze         after, empty for none
--- ARGV[10]    namespace      after, JSON
--- ARGV[11]    result         release, position, disposition
--- ARGV[12]    decided_ms     when the change was decided; empty if that does not matter
--- ARGV[13..]  event          fields of the event, name and text in turn
+-- ARGV[2]     schema         in whose form the change is
+-- ARGV[3]     digest         of the request
+-- ARGV[4]     nonce          of this attempt
+-- ARGV[5]     life_ms        of the idempotency record
+-- ARGV[6]     dry_run        1 if nothing is to be written
+-- ARGV[7]     max_entries    of the feed
+-- ARGV[8]     max_bytes      of the feed
+-- ARGV[9]     freeze_before  that the server knows, empty for none
+-- ARGV[10]    freeze         after, empty for none
+-- ARGV[11]    namespace      after, JSON
+-- ARGV[12]    result         release, position, disposition
+-- ARGV[13]    decided_ms     when the change was decided; empty if that does not matter
+-- ARGV[14..]  event          fields of the event, name and text in turn
 --
 -- Returns: {DONE, entry id, id before} | {WRONG_TYPE, {key, types}} | {NEWER_SCHEMA, schema found} | {RESET, epoch found}
 --   | {REPLAYED, record} | {REUSED, record} | {CONFLICT, revision} | {UNTIMELY, ms since 1970}
@@ -31,7 +32,7 @@ local refusal = refuse_types(
 if refusal then
   return refusal
 end
-if (redis.call('HGET', meta, 'freeze') or '') ~= freeze_before then
+if (redis.call('HGET', meta, 'freeze') or '') ~= freeze_before or is_other_schema(meta, schema) then
   return {CONFLICT, '0'}
 end
 local now = now_ms()

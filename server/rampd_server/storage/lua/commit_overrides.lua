@@ -12,22 +12,23 @@
 -- KEYS[10] overrides-origin  hash
 --
 -- ARGV[1]     epoch              that the server knows
--- ARGV[2]     digest             of the request
--- ARGV[3]     nonce              of this attempt
--- ARGV[4]     life_ms            of the idempotency record
--- ARGV[5]     dry_run            1 if nothing is to be written
--- ARGV[6]     max_entries        of the feed
--- ARGV[7]     max_bytes          of the feed
--- ARGV[8]     component
--- ARGV[9]     expected_revision  of the caller, empty for any
--- ARGV[10]    known_revision     that the server knows, 0 for none
--- ARGV[11]    known_entry        of that revision, empty for any
--- ARGV[12]    must_exist         1 if each override to delete must exist
--- ARGV[13]    changes_json       repo to text, empty to delete
--- ARGV[14]    single             the repo if the request names one, empty if it is a bulk change
--- ARGV[15]    is_own_id          1 if the request id is the caller's own
--- ARGV[16]    result             release, position, disposition
--- ARGV[17..]  event              fields of the event, name and text in turn
+-- ARGV[2]     schema             in whose form the change is
+-- ARGV[3]     digest             of the request
+-- ARGV[4]     nonce              of this attempt
+-- ARGV[5]     life_ms            of the idempotency record
+-- ARGV[6]     dry_run            1 if nothing is to be written
+-- ARGV[7]     max_entries        of the feed
+-- ARGV[8]     max_bytes          of the feed
+-- ARGV[9]     component
+-- ARGV[10]    expected_revision  of the caller, empty for any
+-- ARGV[11]    known_revision     that the server knows, 0 for none
+-- ARGV[12]    known_entry        of that revision, empty for any
+-- ARGV[13]    must_exist         1 if each override to delete must exist
+-- ARGV[14]    changes_json       repo to text, empty to delete
+-- ARGV[15]    single             the repo if the request names one, empty if it is a bulk change
+-- ARGV[16]    is_own_id          1 if the request id is the caller's own
+-- ARGV[17]    result             release, position, disposition
+-- ARGV[18..]  event              fields of the event, name and text in turn
 --
 -- Returns: {DONE, entry id, id before, revision, the component's entry before, ms} | {UNCHANGED, revision}
 --   | {WRONG_TYPE, {key, types}} | {MALFORMED, key, field}
@@ -56,7 +57,7 @@ if not revision_found or not is_count(revision_found) then
   return {MALFORMED, rollout, 'revision'}
 end
 local ahead = tonumber(revision_found) - known_revision
-if ahead < 0 or (ahead == 0 and known_entry ~= '' and known_entry ~= entry_found) then
+if ahead < 0 or (ahead == 0 and known_entry ~= '' and known_entry ~= entry_found) or is_other_schema(meta, schema) then
   return {CONFLICT, revision_found}
 end
 if expected_revision ~= '' and expected_revision ~= revision_found then

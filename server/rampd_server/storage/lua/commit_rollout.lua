@@ -19,22 +19,23 @@
 -- KEYS[17] overrides-origin  hash
 --
 -- ARGV[1]     epoch           that the server knows
--- ARGV[2]     digest          of the request
--- ARGV[3]     nonce           of this attempt
--- ARGV[4]     life_ms         of the idempotency record
--- ARGV[5]     dry_run         1 if nothing is to be written
--- ARGV[6]     max_entries     of the feed
--- ARGV[7]     max_bytes       of the feed
--- ARGV[8]     component
--- ARGV[9]     state_entry     of the last change of the rollout itself that the server knows, empty for none
--- ARGV[10]    last_entry      of the last change, overrides included, that the server knows; empty for any
--- ARGV[11]    freeze          of the namespace, as the server knows it; empty for none
--- ARGV[12]    patch_json
--- ARGV[13]    result          release, position, disposition
--- ARGV[14]    decided_ms      when the change was decided; empty if that does not matter
--- ARGV[15]    revision_floor  the new revision must be higher
--- ARGV[16]    is_urgent       1 if other changes have to wait for this one
--- ARGV[17..]  event           fields of the event, name and text in turn
+-- ARGV[2]     schema          in whose form the change is
+-- ARGV[3]     digest          of the request
+-- ARGV[4]     nonce           of this attempt
+-- ARGV[5]     life_ms         of the idempotency record
+-- ARGV[6]     dry_run         1 if nothing is to be written
+-- ARGV[7]     max_entries     of the feed
+-- ARGV[8]     max_bytes       of the feed
+-- ARGV[9]     component
+-- ARGV[10]    state_entry     of the last change of the rollout itself that the server knows, empty for none
+-- ARGV[11]    last_entry      of the last change, overrides included, that the server knows; empty for any
+-- ARGV[12]    freeze          of the namespace, as the server knows it; empty for none
+-- ARGV[13]    patch_json
+-- ARGV[14]    result          release, position, disposition
+-- ARGV[15]    decided_ms      when the change was decided; empty if that does not matter
+-- ARGV[16]    revision_floor  the new revision must be higher
+-- ARGV[17]    is_urgent       1 if other changes have to wait for this one
+-- ARGV[18..]  event           fields of the event, name and text in turn
 --
 -- Returns: {DONE, entry id, id before, revision, the component's entry before} | {WRONG_TYPE, {key, types}} | {MALFORMED, key, field}
 --   | {NEWER_SCHEMA, schema found} | {RESET, epoch found} | {REPLAYED, record} | {REUSED, record}
@@ -65,6 +66,9 @@ if (found[2] or '') ~= state_entry or (redis.call('HGET', meta, 'freeze') or '')
   if is_urgent and not is_dry_run and found[2] then
     redis.call('HSET', rollout, 'yield_until', string.format('%.0f', now + YIELD_MS))
   end
+  return {CONFLICT, revision_found}
+end
+if is_other_schema(meta, schema) then
   return {CONFLICT, revision_found}
 end
 if yield_until and not is_urgent then

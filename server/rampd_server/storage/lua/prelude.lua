@@ -26,6 +26,11 @@ local function refuse_schema(schema)
   end
 end
 
+-- Whether a change has the form of another schema than the data. The schema may have been raised since the change was decided.
+local function is_other_schema(meta, schema)
+  return (redis.call('HGET', meta, 'schema') or schema) ~= schema
+end
+
 -- Returns the answer for a write to data of a newer schema or under another epoch, or nil.
 local function refuse_store(meta, epoch)
   local epoch_found, schema = unpack(redis.call('HMGET', meta, 'epoch', 'schema'))

@@ -1,4 +1,4 @@
--- Purpose: raises the schema of a namespace to this server's, so that older servers write nothing.
+-- Purpose: raises the schema of a namespace, so that servers that do not know the new one write nothing.
 --
 -- KEYS[1]  meta  hash
 --
@@ -12,7 +12,8 @@ local refusal = refuse_types(meta, 'hash') or refuse_schema(redis.call('HGET', m
 if refusal then
   return refusal
 end
-if redis.call('HGET', meta, 'epoch') then
+local epoch_found, schema_found = unpack(redis.call('HMGET', meta, 'epoch', 'schema'))
+if epoch_found and tonumber(schema_found or 0) < tonumber(schema) then
   redis.call('HSET', meta, 'schema', schema)
 end
 return {DONE}
