@@ -55,6 +55,7 @@ def open_clients(url: str, key: str, *, name: str, deadline_s: float) -> Clients
         shards = Shards(cluster, connect_to)
     return Clients(
         opened(url, finder=finder),
+        # A blocking read keeps its connection, and waits longer than the deadline of other calls.
         opened(url, finder=finder, timeout_s=2 * deadline_s, max_connections=2),
         reconnects,
         finder,
