@@ -119,7 +119,9 @@ class Run:
             f"after {first.at_s - decided_s:.2f} s"
         )
         assert first.at_s - decided_s < WRITABLE_S
-        assert self.calls[0]("GetServer").server.store.replicas >= 0
+        told = self.calls[0]("GetServer").server.store
+        assert told.topology == "sentinel"
+        eventually(lambda: told.primary == f"127.0.0.1:{self.topology.primary().port}")
         return first
 
     def show_followed(self, first: Answered) -> None:
@@ -227,8 +229,9 @@ def test_what_was_written_to_a_primary_that_was_cut_off_is_lost_and_said_and_his
 
 
 def require_said(run: Run, lost: list[Answered], history: list[tuple[int, str, str]]) -> None:
-    """Fails unless the log and the history name each lost change."""
+    """Fails unless the log and the history name each lost change, and the log the failover."""
     lines = [line for server in run.servers for line in server.log if line["event"] == "writes_lost"]
+    assert [line for line in lines if ", by the failover from 127.0.0.1:" not in line["what_it_means"]] == []
     said = {n for line in lines for n in range(line["first_revision"], line["last_revision"] + 1)}
     assert {each.revision for each in lost} <= said
     assert bool(lost) <= bool([action for _, action, _ in history if action == "RecordLoss"])

@@ -22,6 +22,14 @@ class Finder(Protocol):
     changes: Count
     """How often the node has changed."""
 
+    @property
+    def known(self) -> Node | None:
+        """The node as it is known now; None if it was never found."""
+
+    @property
+    def failover(self) -> str:
+        """The last change of the node, such as "the failover from 10.0.0.1:6379 to 10.0.0.2:6379"; empty if there was none lately."""
+
     async def address(self) -> Node:
         """Returns the node. If it is in doubt, looks for it first. Raises StoreUnavailableError if it was never found."""
 

@@ -30,6 +30,8 @@ from rampd_server.storage.redis_errors import BROKEN_LINK, URL, code_of, explain
 _EVERY_S: Final = 1.0
 _AGAIN_S: Final = 0.1
 """How soon a doubt may cause another look, so that many failing calls do not ask the Sentinels for each of them."""
+_LATELY_S: Final = 60.0
+"""How long a failover explains what is missing."""
 _ASK_SHARE: Final = 0.3
 """The share of a call's time for the Sentinels. The rest is for the primary."""
 
@@ -71,12 +73,13 @@ class SentinelFinder:
         self.changes = Count()
         self._sentinels = sentinels
         self._monotonic = monotonic
-        self._known: Decision | None = None
+        self._decision: Decision | None = None
         self._trouble = StoreUnavailableError("No Sentinel was asked yet. Try again.")
         """Why the primary is not known."""
         self._why = ""
         """Why the known primary is in doubt; empty if it is not."""
         self._looked_s = float("-inf")
+        self._failover, self._changed_s = "", float("-inf")
         self._looking = asyncio.Lock()
         self._listeners: list[Callable[[], Awaitable[None]]] = []
         self._outages = Outages("sentinel_lost", "sentinel_found", ("sentinel",))
@@ -94,9 +97,17 @@ class SentinelFinder:
                 # Another caller may have looked meanwhile.
                 if self._is_due():
                     await self._look()
-        if self._known is None:
+        if self.known is None:
             raise self._trouble
-        return self._known.node
+        return self.known
+
+    @property
+    def known(self) -> Node | None:
+        return self._decision and self._decision.node
+
+    @property
+    def failover(self) -> str:
+        return self._failover if self._monotonic() - self._changed_s < _LATELY_S else ""
 
     def doubt(self, why: str) -> None:
         self._why = self._why or why
@@ -115,7 +126,7 @@ class SentinelFinder:
             await sentinel.close()
 
     def _is_due(self) -> bool:
-        is_in_doubt = self._known is None or bool(self._why)
+        is_in_doubt = self._decision is None or bool(self._why)
         return is_in_doubt and self._monotonic() - self._looked_s >= _AGAIN_S
 
     async def _look(self) -> None:
@@ -126,12 +137,13 @@ class SentinelFinder:
         if not decisions:
             self._trouble = _none_answers([each for each in answers if isinstance(each, StoreUnavailableError)])
             return
-        before, self._known = self._known, chosen(decisions, self._known, len(self._sentinels))
-        if before is not None and before.node != self._known.node:
-            await self._change(before.node, self._known.node, why)
+        before, self._decision = self._decision, chosen(decisions, self._decision, len(self._sentinels))
+        if before is not None and before.node != self._decision.node:
+            await self._change(before.node, self._decision.node, why)
 
     async def _change(self, before: Node, after: Node, why: str) -> None:
         self.changes.add()
+        self._failover, self._changed_s = f"the failover from {before} to {after}", self._monotonic()
         log.warning(
             "store_primary_changed",
             before=str(before),
