@@ -171,8 +171,9 @@ def running(url: str, namespace: str = "default") -> Iterator[Run]:
 
 
 def require_said(run: Run, lost: list[Answered], history: list[tuple[int, str, str]]) -> None:
-    """Fails unless the log and the history name each lost change."""
+    """Fails unless the log and the history name each lost change, and the log the failover."""
     lines = [line for server in run.servers for line in server.log if line["event"] == "writes_lost"]
+    assert [line for line in lines if ", by the failover from 127.0.0.1:" not in line["what_it_means"]] == []
     said = {n for line in lines for n in range(line["first_revision"], line["last_revision"] + 1)}
     assert {each.revision for each in lost} <= said
     assert bool(lost) <= bool([action for _, action, _ in history if action == "RecordLoss"])

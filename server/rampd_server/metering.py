@@ -48,6 +48,8 @@ class Metering:
         self.answers = AnswerCounts(self._resolves, replica.get)
         self.outcomes = VerdictCounts(jobs, failures)
         self.decisions = ByComponent(self._shown.name_of, expected=SUDDEN)
+        self._lost = ByComponent(self._shown.name_of, expected=[()])
+        replica.count_losses(lambda component, revisions: self._lost.add(component, (), revisions))
         self.loop_lag = LoopLag()
         self._feed_lag = FeedLag(replica)
         self._collector: Collector | None = None
@@ -65,7 +67,7 @@ class Metering:
     ) -> Collector:
         """What reads all counts of a server."""
         replica = self._replica
-        sources = Sources(self._jobs, self._failures, self.decisions, self._time, controller.looks)
+        sources = Sources(self._jobs, self._failures, self.decisions, self._lost, self._time, controller.looks)
         found = Collector(replica, self._shown, sources)
         build = metadata.version("rampd"), platform.python_version()
         found.read(families.BUILD_INFO, lambda: [(build, 1)])

@@ -299,6 +299,12 @@ class Store(Protocol):
     adopt_command: str
     """The command with which an operator adopts this store; empty if it is not known."""
 
+    @property
+    def failover(self) -> str:
+        """The failover that this server has seen lately, such as "the failover from 10.0.0.1:6379 to 10.0.0.2:6379"; empty if there was
+        none.
+        """
+
     async def head(self) -> Head | None:
         """The store's epoch, last entry and time; None if the namespace has no epoch because it is new or was emptied."""
 
@@ -442,12 +448,26 @@ class Store(Protocol):
         """Closes all connections."""
 
 
+class Topology(StrEnum):
+    """How the primary of a store is found."""
+
+    SINGLE = "single"
+    """It has one address."""
+    SENTINEL = "sentinel"
+    """Sentinels name it."""
+    CLUSTER = "cluster"
+    """It is the one that has the namespace's slot."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoreStatus:
     """How a store is set up, and how it is. What the store does not tell is None."""
 
     is_embedded: bool
     """Whether this server has started the store."""
+    topology: Topology
+    primary: str
+    """Its address, without credentials."""
     ahead_ms: float
     """How far the store's clock is ahead of this machine's."""
     product: str | None = None

@@ -432,10 +432,15 @@ class TestStore:
         ("fields", "part"),
         [
             ({}, "Redis 7.2.4, with 1 replica."),
+            ({"primary": "10.0.0.1:6379", "topology": "single"}, "Redis 7.2.4 at 10.0.0.1:6379, with 1 replica."),
+            (
+                {"primary": "10.0.0.1:6379", "topology": "sentinel"},
+                "Redis 7.2.4 at 10.0.0.1:6379, the primary that Sentinels name, with 1 replica.",
+            ),
             ({"replicas": 2}, "with 2 replicas."),
             ({"replicas": 0}, "with no replicas."),
             (
-                {"product": "valkey", "version": "9.1.0", "embedded": True},
+                {"product": "valkey", "version": "9.1.0", "embedded": True, "primary": "unix:///data/valkey.sock"},
                 "Valkey 9.1.0, which the server runs itself.",
             ),
             ({"replicas": 0, "unknown": ["replicas"]}, "not known"),

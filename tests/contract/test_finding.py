@@ -28,9 +28,14 @@ class FakeFinder:
 
     def __init__(self, node: Node) -> None:
         self.changes = Count()
+        self.failover = ""
         self.node = self.next = node
         self.doubts: list[str] = []
         self._leave: list[Callable[[], Awaitable[None]]] = []
+
+    @property
+    def known(self) -> Node:
+        return self.node
 
     async def address(self) -> Node:
         if self.doubts and self.next != self.node:

@@ -164,6 +164,39 @@ async def test_the_history_says_once_what_was_lost(
     ]
 
 
+async def test_a_loss_is_counted_once_with_the_number_of_its_revisions(
+    service: Service, replica: Replica, elsewhere: RedisStore, go_back: GoBack
+):
+    """Given two servers that know the lost changes, expect that one of them counts, after its copy is as the store is."""
+    counted: list[tuple[str, int, int]] = []
+
+    def count_of(each: Replica) -> Callable[[str, int], None]:
+        return lambda component, revisions: counted.append((component, revisions, present(each).revision))
+
+    async with following(elsewhere) as other:
+        await run(service, commands.Ramp(3000), commands.Ramp(4000))
+        assert await other.wait_for(COMPONENT, 5)
+        for each in (replica, other):
+            each.count_losses(count_of(each))
+        await go_back()
+        await asyncio.gather(replica.read_again(), other.read_again())
+        await replica.read_again()
+
+    assert counted == [(COMPONENT, 2, 6)]
+
+
+async def test_the_history_names_the_failover_that_lost_the_changes(
+    service: Service, replica: Replica, store: RedisStore, go_back: GoBack, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(RedisStore, "failover", "the failover from 10.0.0.1:1 to 10.0.0.1:2")
+    await run(service, commands.Ramp(3000))
+    await go_back()
+    await replica.read_again()
+
+    [told] = await store.events(COMPONENT, limit=1)
+    assert told.note == "the store has lost revision 4, by the failover from 10.0.0.1:1 to 10.0.0.1:2"
+
+
 async def test_a_rolled_back_release_does_not_reach_jobs_again(
     service: Service, replica: Replica, elsewhere: RedisStore, go_back: GoBack
 ):

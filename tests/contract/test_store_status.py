@@ -7,10 +7,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from rampd_server.domain.errors import StoreUnavailableError
-from rampd_server.ports import StoreStatus
+from rampd_server.ports import StoreStatus, Topology
+from rampd_server.storage.finding import Node
 from rampd_server.storage.link import Link
 from rampd_server.storage.server_check import check_server
 from rampd_server.storage.store_status import RedisStatus
+from tests.contract.test_finding import FakeFinder
 from tests.stores import REDIS, VALKEY, StoreServer, store_server
 from tests.waiting import eventually_async
 
@@ -40,11 +42,36 @@ async def test_a_store_tells_what_it_is_and_how_it_is_set_up(server: StoreServer
     assert found.product == server.kind
     assert found.version == info["valkey_version" if server.kind == VALKEY else "redis_version"]
     assert not found.is_embedded
+    assert (found.topology, found.primary) == (Topology.SINGLE, server.url)
     assert (found.append_only, found.append_fsync, found.save_failed) == (False, "everysec", False)
     assert (found.max_memory_bytes, found.max_memory_policy, found.replicas) == (0, "noeviction", 0)
     assert found.used_memory_bytes is not None
     assert found.used_memory_bytes > 100_000
     assert abs(found.ahead_ms) < 60_000
+
+
+@pytest.mark.parametrize(
+    ("url", "primary"),
+    [
+        ("redis://ada:secret@redis.example.com", "redis.example.com:6379"),
+        ("rediss://:secret@10.0.0.1:7000/2", "10.0.0.1:7000"),
+        ("redis://[2001:db8::1]:7000", "[2001:db8::1]:7000"),
+        ("unix://ada:secret@/run/redis.sock?db=1", "unix:///run/redis.sock"),
+    ],
+)
+async def test_a_store_of_one_address_is_told_by_this_address_without_a_password(url: str, primary: str) -> None:
+    link = Link.connect(url)
+    assert (link.topology, link.primary) == (Topology.SINGLE, primary)
+    await link.close()
+
+
+async def test_the_primary_is_the_one_that_the_sentinels_name_and_unknown_until_they_do() -> None:
+    link = Link.connect("redis+sentinel://ada:secret@s1,s2/main")
+    assert (link.topology, link.primary) == (Topology.SENTINEL, "")
+    await link.close()
+
+    link = Link(None, None, finder=FakeFinder(Node("10.0.0.1", 7000)))
+    assert link.primary == "10.0.0.1:7000"
 
 
 async def test_each_setting_is_told_as_it_is_now(link: Link) -> None:
@@ -102,7 +129,7 @@ async def test_without_both_only_the_clock_is_told_and_the_store_still_counts_as
     await with_rules(link, "-config", "-info")
 
     found = await told(link)
-    assert found == StoreStatus(is_embedded=False, ahead_ms=found.ahead_ms)
+    assert found == StoreStatus(False, found.topology, found.primary, found.ahead_ms)
     assert abs(found.ahead_ms) < 60_000
     assert "denies INFO" in await check_server(link)
 

@@ -27,6 +27,7 @@ from rampd_server.metrics.counting import Labels
 from rampd_server.process.address import Address
 from rampd_server.rpc import answer_counts
 from tests.certificates import make_certificate
+from tests.contract.going_back import copied
 from tests.damaging import damage, make_servers_read_again
 from tests.prometheus import PrometheusServer, prometheus
 from tests.proxy import Proxy, proxy_to_unix
@@ -195,6 +196,17 @@ CASES = [
         {f'rampd_store_errors_total{{{HERE}, reason="STORE_UNAVAILABLE"}}': "0+0x9 1+1x20 21+0x30"},
         *(15, 25, 40),
     ),
+    # The copy is not confirmed for a moment, and then it is as the store is.
+    Case(
+        "RampdWritesLost",
+        {f'rampd_writes_lost_total{{{HERE}, component="restyler"}}': "0+0x9 stale _x1 3+0x120"},
+        *(9, 13, 75),
+    ),
+    Case(
+        "RampdPrimaryChanges",
+        {f"rampd_store_primary_changes_total{{{HERE}}}": "0+0x9 1+0x4 2+0x4 3+0x120"},
+        *(18, 25, 75),
+    ),
     Case(
         "RampdRefusalsRise",
         {
@@ -290,6 +302,10 @@ QUIET = {
         f"up{{{THERE}}}": "1+0x9 stale",
         f"rampd_build_info{{{THERE}}}": "1+0x9 stale",
     },
+    "two failovers that lose nothing": {
+        f"rampd_store_primary_changes_total{{{HERE}}}": "0+0x9 1+0x9 2+0x101",
+        f'rampd_writes_lost_total{{{HERE}, component="restyler"}}': "0+0x120",
+    },
     "a store that fails for a moment": {
         f'rampd_store_errors_total{{{HERE}, reason="STORE_UNAVAILABLE"}}': "0+0x9 3+0x111",
         f"rampd_copy_stale{{{HERE}}}": "0+0x9 1+0x1 0+0x109",
@@ -350,13 +366,22 @@ scrape_configs:
   - {{job_name: any-name, static_configs: [{{targets: ["{target}"]}}]}}
 """
 FIRE = (
-    *("RampdCopyStale", "RampdStoreErrors", "RampdRefusalsRise", "RampdEventLoopLag", "RampdOutcomesIgnored"),
+    *(
+        "RampdCopyStale",
+        "RampdStoreErrors",
+        "RampdWritesLost",
+        "RampdRefusalsRise",
+        "RampdEventLoopLag",
+        "RampdOutcomesIgnored",
+    ),
     *("RampdFileRefused", "RampdCertificateEnds", "RampdComponentsDamaged", "RampdComponentsSummed", "RampdRolledBack"),
     *("RampdWouldHaveRolledBack", "RampdPausedByAutomation", "RampdHeld", "RampdRolloutWaits"),
 )
 """The alerts that fire in the story, and resolve."""
 GONE = ("RampdNoServer", "RampdServerGone")
 """The alerts that fire when the server has ended, and resolve when it runs again."""
+FOR_SENTINELS = ("RampdPrimaryChanges",)
+"""The alerts about what a store without Sentinels does not do."""
 D = "website"
 THIRD = "one-too-many"
 """Only two components have series of their own."""
@@ -503,6 +528,8 @@ def story() -> Iterator[Scene]:
         eventually(lambda: ask.is_firing("RampdStoreErrors"))
         proxy.is_silent.clear()
         eventually(lambda: ask("rampd_held == 1"))
+        asyncio.run(lose_a_change(scene, D))
+        eventually(lambda: ask.has_fired("RampdWritesLost"))
         asyncio.run(break_keys(scene.store, D))
         eventually(lambda: ask.is_firing("RampdComponentsDamaged"))
         call("DeleteComponent", component=D, confirm=D)
@@ -573,6 +600,15 @@ def replace_wrongly(scene: Scene) -> None:
     eventually(lambda: not fires())
 
 
+async def lose_a_change(scene: Scene, component: str) -> None:
+    """Puts the store back to how it was before a change, as a failover does."""
+    store = scene.store.store()
+    async with copied(scene.store, store) as put_back:
+        scene.call("SetOverride", component=component, repo=REPO, tag="pinned")
+        await put_back()
+    await store.close()
+
+
 async def break_keys(server: StoreServer, component: str) -> None:
     store = server.store()
     await damage(store, component, "releases", "type")
@@ -627,7 +663,7 @@ def test_each_series_that_an_alert_needs_is_there_after_the_story(story: Scene) 
 
 
 def test_alerts_of_the_story_have_fired_and_resolve_also_those_of_a_server_that_has_ended(story: Scene) -> None:
-    assert sorted([*FIRE, *GONE]) == sorted(rule["alert"] for rule in RULES)
+    assert sorted([*FIRE, *GONE, *FOR_SENTINELS]) == sorted(rule["alert"] for rule in RULES)
     eventually(lambda: story.ask.is_firing("RampdHeld"))
     story.call("Abandon", component=C)
     for alert in FIRE:

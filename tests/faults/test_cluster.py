@@ -160,6 +160,8 @@ def test_if_the_primary_of_the_namespace_dies_all_follow_the_next_one_and_nothin
 
         first = run.show_writable(began_s, mortal.promoted_s(shard), "killed")
         run.show_followed(first)
+        told = run.calls[0]("GetServer").server.store
+        assert (told.topology, told.primary.rpartition(":")[0]) == ("cluster", "127.0.0.1")
         history = run.show_one_history()
 
         require_said(run, run.lost(history), history)

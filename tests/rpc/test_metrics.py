@@ -36,6 +36,7 @@ from rampd_server.process.address import Address
 from rampd_server.rpc import answer_counts
 from rampd_server.rpc.answer_counts import labels_of
 from tests.certificates import make_certificate
+from tests.contract.going_back import copied
 from tests.damaging import damage, make_servers_read_again
 from tests.over_http import envelope
 from tests.prometheus import prometheus
@@ -686,6 +687,32 @@ def test_an_emptied_store_counts_as_such(server: Server, store_process: StoreSer
     # It goes on as long as the store is empty, so the alert fires.
     present = server.scrape()("rampd_store_errors_total", reason="STORE_RESET")
     eventually(lambda: server.scrape()("rampd_store_errors_total", reason="STORE_RESET") > present)
+
+
+def test_lost_revisions_are_counted_for_their_component(
+    server: Server, store_process: StoreServer, namespace: str
+) -> None:
+    """Given a store that goes back, expect how many revisions it has lost. Those of a component that it has lost completely count for
+    `_others`.
+    """
+    server.call("Release", component=C, tag="t1")
+
+    async def lose() -> None:
+        store = store_process.store(namespace)
+        async with copied(store_process, store) as put_back:
+            server.call("Release", component=C, tag="t2")
+            server.call("Ramp", component=C, percent=10)
+            server.call("Release", component="gone", tag="t1")
+            await put_back()
+        await store.close()
+
+    # Prometheus sees no increase from nothing to one.
+    assert server.scrape()("rampd_writes_lost_total", component=C) == 0
+    asyncio.run(lose())
+    eventually(lambda: server.scrape()("rampd_writes_lost_total", component=C) == 2)
+    found = server.scrape()
+    assert found.components == {C, "_others"}
+    assert found("rampd_writes_lost_total", component="_others") == 1
 
 
 def test_a_deleted_component_has_no_series_any_more(server: Server) -> None:

@@ -62,6 +62,7 @@ def test_a_server_tells_of_itself_and_of_its_store(kind: str) -> None:
     assert server.store_problem == ""
     assert server.store.product == kind
     assert not server.store.embedded
+    assert (server.store.topology, server.store.primary) == ("single", store.url)
     assert abs(seconds(server.store.time) - seconds(server.time)) < 30
     assert server.store.max_memory_policy == "noeviction"
     assert list(server.store.unknown) == []

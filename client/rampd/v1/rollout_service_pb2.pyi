@@ -806,7 +806,7 @@ class Listener(_message.Message):
     def __init__(self, address: _Optional[str] = ..., protocol: _Optional[str] = ..., tls: bool = ..., reach: _Optional[str] = ..., requires_credentials: bool = ..., changes_without_credentials: bool = ...) -> None: ...
 
 class StoreStatus(_message.Message):
-    __slots__ = ("product", "version", "embedded", "time", "append_only", "append_fsync", "save_failed", "used_memory_bytes", "max_memory_bytes", "max_memory_policy", "replicas", "unknown")
+    __slots__ = ("product", "version", "embedded", "time", "append_only", "append_fsync", "save_failed", "used_memory_bytes", "max_memory_bytes", "max_memory_policy", "replicas", "unknown", "topology", "primary")
     PRODUCT_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     EMBEDDED_FIELD_NUMBER: _ClassVar[int]
@@ -819,6 +819,8 @@ class StoreStatus(_message.Message):
     MAX_MEMORY_POLICY_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
     UNKNOWN_FIELD_NUMBER: _ClassVar[int]
+    TOPOLOGY_FIELD_NUMBER: _ClassVar[int]
+    PRIMARY_FIELD_NUMBER: _ClassVar[int]
     product: str
     version: str
     embedded: bool
@@ -831,4 +833,6 @@ class StoreStatus(_message.Message):
     max_memory_policy: str
     replicas: int
     unknown: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, product: _Optional[str] = ..., version: _Optional[str] = ..., embedded: bool = ..., time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., append_only: bool = ..., append_fsync: _Optional[str] = ..., save_failed: bool = ..., used_memory_bytes: _Optional[int] = ..., max_memory_bytes: _Optional[int] = ..., max_memory_policy: _Optional[str] = ..., replicas: _Optional[int] = ..., unknown: _Optional[_Iterable[str]] = ...) -> None: ...
+    topology: str
+    primary: str
+    def __init__(self, product: _Optional[str] = ..., version: _Optional[str] = ..., embedded: bool = ..., time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., append_only: bool = ..., append_fsync: _Optional[str] = ..., save_failed: bool = ..., used_memory_bytes: _Optional[int] = ..., max_memory_bytes: _Optional[int] = ..., max_memory_policy: _Optional[str] = ..., replicas: _Optional[int] = ..., unknown: _Optional[_Iterable[str]] = ..., topology: _Optional[str] = ..., primary: _Optional[str] = ...) -> None: ...

@@ -31,8 +31,16 @@ def store(facts: Facts) -> Finding | None:
     name = f"{_NAMES.get(status.product, status.product)} {status.version}".strip()
     if not name:
         return ok(_STORE, "The store answers. It does not tell its version.")
-    where = "which the server runs itself" if status.embedded else _replicated(status)
-    return ok(_STORE, f"{name}, {where}.")
+    where = ", which the server runs itself" if status.embedded else f"{_primary(status)}, {_replicated(status)}"
+    return ok(_STORE, f"{name}{where}.")
+
+
+def _primary(status: "v1.StoreStatus") -> str:
+    """Where the store is; empty if the server is older than this answer."""
+    if not status.primary:
+        return ""
+    found = {"sentinel": ", the primary that Sentinels name", "cluster": ", which has the namespace's slot"}
+    return f" at {status.primary}{found.get(status.topology, '')}"
 
 
 def _replicated(status: "v1.StoreStatus") -> str:

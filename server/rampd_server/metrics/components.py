@@ -36,6 +36,8 @@ class Sources:
     """By channel."""
     decisions: ByComponent
     """By decision, cause, and whether it was applied."""
+    lost: ByComponent
+    """Revisions that the store has lost."""
     time: RolloutTime
     looks: Mapping[str, Observed]
     """What automation saw at its last look at each component."""
@@ -48,6 +50,7 @@ class Sources:
             (families.JOB_FAILURES, self.job_failures),
             (families.ROLLOUT_SECONDS, self.time.seconds),
             (families.DECISIONS, self.decisions),
+            (families.WRITES_LOST, self.lost),
         )
 
 

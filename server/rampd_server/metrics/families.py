@@ -234,6 +234,13 @@ ROLLOUT_SECONDS = _of_copy(
     "Time of rollouts by what they were doing, as long as this server has watched.",
     _MAX,
 )
+WRITES_LOST = _of_copy(
+    "rampd_writes_lost_total",
+    _COUNTER,
+    ("component",),
+    "Revisions that the store has lost, and whose loss this server has recorded.",
+    _SUM,
+)
 DECISIONS = _of_copy(
     "rampd_decisions_total",
     _COUNTER,
@@ -267,6 +274,7 @@ OF_COPY = (
     *(COMPONENTS, COMPONENTS_SUMMED, COMPONENTS_DAMAGED, NEXT_PERCENT, STATE, RELEASE_INFO, QUEUE_LENGTH),
     *(PAUSED, FROZEN, HELD),
     *(JOBS, JOB_FAILURES, EVIDENCE, EVIDENCE_LIMIT, CHECK_VALUE, CHECK_STATE, CHECK_AGE, ROLLOUT_SECONDS, DECISIONS),
+    WRITES_LOST,
 )
 FAMILIES = (*SERVICE, *OF_COPY, *PROCESS)
 """All, in the order in which a scrape has them."""

@@ -32,9 +32,9 @@ class OwnChange(NamedTuple):
 
 async def settle_loss(
     store: Store, known: Rollout | Absent, seen: Sequence[Seen], *, protects: bool, now_ms: int
-) -> None:
+) -> int:
     """Commits the consequences of the store's loss of `known`, and logs the loss. Of all servers that knew it, one
-    commits.
+    commits. Returns how many revisions this server has recorded as lost; 0 if another one has.
 
     `seen` are the last changes of the component, oldest first. Raises StoreUnavailableError, StoreResetError,
     StoreCorruptError.
@@ -45,11 +45,11 @@ async def settle_loss(
         stored = await store.read(component)
         lost = LostRevisions(_first_lost(known, stored.rollout, seen, before_fork), known.revision)
         revisions = f"revision {lost.last}" if lost.first == lost.last else f"revisions {lost.first} to {lost.last}"
-        note = f"the store has lost {revisions}, by a failover or with an older copy of its data"
+        note = f"the store has lost {revisions}, by {store.failover or 'a failover or with an older copy of its data'}"
         context = Context(now_ms, SELF, note, freeze_all=stored.namespace.freeze)
         after = after_loss(stored.rollout, known, lost, context, protects=protects)
         if after is stored.rollout:
-            return
+            return 0
         author = Author(SELF, "RecordLoss", note, is_claimed=False)
         try:
             entry, _ = await store.commit(stored.rollout, after, author, Result(after.revision), stored.namespace)
@@ -65,7 +65,7 @@ async def settle_loss(
             what_it_means=f"{note}; rampd makes those of these changes again that protect jobs, all others are lost",
             what_to_do=f"look at {component} with GetRollout, and repeat the changes that are missing; if it is HELD, type Ramp",
         )
-        return
+        return lost.last - lost.first + 1
 
 
 async def _last_in_common(store: Store, seen: Sequence[Seen]) -> int | None:

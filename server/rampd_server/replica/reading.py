@@ -52,8 +52,11 @@ class Reading:
         confirmed_s: Callable[[], float],
         own: Mapping[str, OwnChange] = MappingProxyType({}),
         keeps: bool = False,
+        count_loss: Callable[[str, int], None] = lambda _component, _revisions: None,
     ) -> None:
-        """`own`: this server's own changes that the served state does not have. `keeps`: whether to keep components that the store has in the served state. Not if that state may be wrong."""
+        """`own`: this server's own changes that the served state does not have. `keeps`: whether to keep components that the store has
+        in the served state. Not if that state may be wrong. `count_loss` is told of each component how many of its revisions are lost.
+        """
         self._store = store
         self._served = served
         self._recent = recent
@@ -62,6 +65,7 @@ class Reading:
         self._now_ms = now_ms
         self._confirmed_s = confirmed_s
         self._keeps = keeps
+        self._count_loss = count_loss
         self.kept: list[str] = []
         """The components that were not read."""
         self.strays_end = ""
@@ -145,7 +149,9 @@ class Reading:
         name, is_same_epoch = known.component, state.epoch == self._served.epoch
         seen = [each for each in self._recent if each.component == name]
         try:
-            await settle_loss(self._store, known, seen, protects=is_same_epoch, now_ms=self._now_ms())
+            revisions = await settle_loss(self._store, known, seen, protects=is_same_epoch, now_ms=self._now_ms())
+            if revisions:
+                self._count_loss(name, revisions)
         except Exception as error:  # noqa: BLE001 - one component must not stop the others
             self._mark_damaged(state, name, error)
 

@@ -140,6 +140,9 @@ class Replica:
         self._own: dict[str, OwnChange] = {}
         """By component, the last change that this server has made and that the copy does not have yet."""
         self._older_copy = OlderCopy(store, max_loss_s=max_loss_s)
+        self._count_loss: Callable[[str, int], None] = lambda _component, _revisions: None
+        self._lost: list[tuple[str, int]] = []
+        """Losses that are recorded, and not counted yet."""
         self._unchecked: Sequence[str] = ()
         """Components of the last state that the start has kept, because the store names the same state."""
         self.went_back = False
@@ -366,6 +369,12 @@ class Replica:
     def subscribe(self, listener: Listener) -> None:
         """Calls `listener` after every change."""
         self._listeners.append(listener)
+
+    def count_losses(self, count: Callable[[str, int], None]) -> None:
+        """Calls `count` for each loss that this server records, with the component and how many of its revisions are lost. By then the
+        copy is as the store is.
+        """
+        self._count_loss = count
 
     async def require_succession(self, epoch: str, age_s: float) -> None:
         """Checks that a caller with a state of another epoch, confirmed by its store `age_s` ago, may take the present
@@ -726,6 +735,7 @@ class Replica:
             own=self._own,
             # No entry was applied to a state of the file, although it counts as in doubt.
             keeps=is_same_epoch and not suspects and (is_recalled or not self._is_in_doubt),
+            count_loss=lambda *loss: self._lost.append(loss),
         )
         state = await begun.whole(head)
         self._unchecked = begun.kept if is_recalled else ()
@@ -747,6 +757,8 @@ class Replica:
         self._is_in_doubt = True
         self._tell_reloaded()
         self._is_in_doubt = False
+        while self._lost:
+            self._count_loss(*self._lost.pop())
         self._read = reading
         self._suspects -= suspects
         self._confirm(read_s)

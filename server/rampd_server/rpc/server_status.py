@@ -139,6 +139,8 @@ def _store_message(status: StoreStatus, now_ms: float) -> v1.StoreStatus:
     told = {name: getattr(status, name) for name in _SETTINGS}
     return v1.StoreStatus(
         embedded=status.is_embedded,
+        topology=status.topology,
+        primary=status.primary,
         time=_timestamp(now_ms + status.ahead_ms),
         unknown=[name for name, value in told.items() if value is None],
         **{name: value for name, value in told.items() if value is not None},

@@ -21,7 +21,7 @@ from rampd_server.process.cluster_url import ClusterUrl
 from rampd_server.process.outage import Outages
 from rampd_server.storage.connection import connect
 from rampd_server.storage.doubts import ASK_SHARE, Doubts
-from rampd_server.storage.finding import Node
+from rampd_server.storage.finding import LastFailover, Node
 from rampd_server.storage.redis_errors import URL, ElsewhereError, redis_errors
 
 _SLOTS: Final = 16_384
@@ -172,13 +172,18 @@ class Cluster:
 class SlotFinder:
     """A `Finder` of the primary of one slot, which may be moved to another node."""
 
-    def __init__(self, cluster: Cluster, slot: int) -> None:
+    def __init__(self, cluster: Cluster, slot: int, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.changes = Count()
+        self.known: Node | None = None
         self._cluster = cluster
         self._slot = slot
-        self._known: Node | None = None
+        self._last = LastFailover(monotonic)
         self._listeners: list[Callable[[], Awaitable[None]]] = []
         cluster.subscribe(self._compare)
+
+    @property
+    def failover(self) -> str:
+        return self._last.name
 
     async def address(self) -> Node:
         return await self._cluster.primary_of(self._slot)
@@ -196,11 +201,12 @@ class SlotFinder:
         await self._cluster.close()
 
     async def _compare(self, why: str) -> None:
-        before, after = self._known, self._cluster.owner(self._slot)
-        self._known = after or before
+        before, after = self.known, self._cluster.owner(self._slot)
+        self.known = after or before
         if before is None or after is None or before == after:
             return
         self.changes.add()
+        self._last.note(before, after)
         log.warning(
             "store_primary_changed",
             before=str(before),
@@ -218,8 +224,11 @@ class SlotFinder:
 class MemberFinder:
     """A `Finder` of a primary that does not change: calls that find out that it is none any more go to another node."""
 
+    failover = ""
+
     def __init__(self, cluster: Cluster, node: Node) -> None:
         self.changes = Count()
+        self.known: Node | None = node
         self._cluster = cluster
         self._node = node
 

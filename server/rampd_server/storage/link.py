@@ -18,10 +18,10 @@ from rampd_server.domain.errors import (
     StoreUnavailableError,
 )
 from rampd_server.metrics.counting import Count, Counts, Histogram
-from rampd_server.ports import ConflictError, UntimelyError
+from rampd_server.ports import ConflictError, Topology, UntimelyError
 from rampd_server.storage.clients import open_clients
 from rampd_server.storage.exchange import Build, MayFail, exchange, none_may_fail
-from rampd_server.storage.finding import Finder
+from rampd_server.storage.finding import Finder, Node
 from rampd_server.storage.keys import Keys
 from rampd_server.storage.redis_errors import BROKEN_LINK, ElsewhereError, redis_errors, translated
 from rampd_server.storage.schema import is_known
@@ -118,6 +118,27 @@ class Link:
             shards=opened.shards,
             wait_replicas=wait_replicas,
         )
+
+    @property
+    def topology(self) -> Topology:
+        """How the store is found."""
+        if self._shards is not None:
+            return Topology.CLUSTER
+        return Topology.SINGLE if self._finder is None else Topology.SENTINEL
+
+    @property
+    def primary(self) -> str:
+        """Where the store listens, without credentials: `host:port`, or `unix:///path`. Empty while it is not known."""
+        if self._finder is not None:
+            return str(self._finder.known or "")
+        options = self.client.connection_pool.connection_kwargs
+        path = options.get("path")
+        return f"unix://{path}" if path else str(Node(options.get("host", "localhost"), options.get("port", 6379)))
+
+    @property
+    def failover(self) -> str:
+        """As `Store.failover`."""
+        return self._finder.failover if self._finder else ""
 
     async def follow(self) -> None:
         """Follows the store to its primary, for ever. Ends at once for a store whose address does not change."""

@@ -25,7 +25,7 @@ from rampd_server.process.outage import Outages
 from rampd_server.process.sentinel_url import SentinelUrl
 from rampd_server.storage.doubts import ASK_SHARE, Doubts
 from rampd_server.storage.exchange import exchange
-from rampd_server.storage.finding import Node
+from rampd_server.storage.finding import LastFailover, Node
 from rampd_server.storage.redis_errors import BROKEN_LINK, URL, code_of, explained
 
 _REFUSALS: Final = {
@@ -66,7 +66,8 @@ class SentinelFinder:
         self.changes = Count()
         self._sentinels = sentinels
         self._doubts = Doubts(self._look, monotonic)
-        self._known: Decision | None = None
+        self._decision: Decision | None = None
+        self._last = LastFailover(monotonic)
         self._trouble = StoreUnavailableError("No Sentinel was asked yet. Try again.")
         """Why the primary is not known."""
         self._listeners: list[Callable[[], Awaitable[None]]] = []
@@ -81,9 +82,17 @@ class SentinelFinder:
 
     async def address(self) -> Node:
         await self._doubts.settle()
-        if self._known is None:
+        if self.known is None:
             raise self._trouble
-        return self._known.node
+        return self.known
+
+    @property
+    def known(self) -> Node | None:
+        return self._decision and self._decision.node
+
+    @property
+    def failover(self) -> str:
+        return self._last.name
 
     def doubt(self, why: str) -> None:
         self._doubts.note(why)
@@ -104,14 +113,15 @@ class SentinelFinder:
         decisions = [each for each in answers if isinstance(each, Decision)]
         if not decisions:
             self._trouble = _none_answers([each for each in answers if isinstance(each, StoreUnavailableError)])
-            return self._known is not None
-        before, self._known = self._known, chosen(decisions, self._known, len(self._sentinels))
-        if before is not None and before.node != self._known.node:
-            await self._change(before.node, self._known.node, why)
+            return self._decision is not None
+        before, self._decision = self._decision, chosen(decisions, self._decision, len(self._sentinels))
+        if before is not None and before.node != self._decision.node:
+            await self._change(before.node, self._decision.node, why)
         return True
 
     async def _change(self, before: Node, after: Node, why: str) -> None:
         self.changes.add()
+        self._last.note(before, after)
         log.warning(
             "store_primary_changed",
             before=str(before),

@@ -73,6 +73,10 @@ class RedisStore:
         self.adopt_command = link.adopt_command
         self._feed_limits: dict[str, Any] = {"max_entries": max_feed_entries, "max_bytes": max_feed_bytes}
 
+    @property
+    def failover(self) -> str:
+        return self.link.failover
+
     async def close(self) -> None:
         await self.link.close()
 

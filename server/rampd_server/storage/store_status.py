@@ -36,6 +36,8 @@ class RedisStatus:
             else None,
             version=_text(info, "valkey_version") or _text(info, "redis_version"),
             is_embedded=self._is_embedded,
+            topology=self._link.topology,
+            primary=self._link.primary,
             ahead_ms=int(seconds) * 1000 + int(microseconds) / 1000 - here_ms,
             append_only=_flag(info, "aof_enabled", {"0": False, "1": True})
             if "aof_enabled" in info

@@ -38,10 +38,10 @@ async def test_what_nobody_scrapes_is_forgotten(monkeypatch: pytest.MonkeyPatch)
     """Given counts of a component that is there and of one that was deleted, expect the latter to go without a scrape."""
     monkeypatch.setattr(collector, "_SETTLE_S", 0.01)
     replica = cast("Replica", Copy())
-    resolves, jobs, failures, seconds, decisions = (
-        ByComponent(lambda name: name if name == "a" else families.OTHERS) for _ in range(5)
+    resolves, jobs, failures, seconds, decisions, lost = (
+        ByComponent(lambda name: name if name == "a" else families.OTHERS) for _ in range(6)
     )
-    sources = Sources(jobs, failures, decisions, RolloutTime(replica, seconds), {})
+    sources = Sources(jobs, failures, decisions, lost, RolloutTime(replica, seconds), {})
     found, settled = Collector(replica, Shown(replica), sources), asyncio.Event()
     found.count_by_component(families.RESOLVES, resolves, settle=settled.set)
     for counts in (resolves, jobs):
@@ -60,8 +60,8 @@ async def test_many_scrapes_at_once_have_one_turn_of_the_loop(monkeypatch: pytes
     """Given 20 scrapes at once, each of which rests after each family, expect the loop to wait for one of them at a time."""
     monkeypatch.setattr(collector, "_TURN_S", -1)
     replica = cast("Replica", Copy())
-    counts = [ByComponent(lambda name: name) for _ in range(4)]
-    found = Collector(replica, Shown(replica), Sources(*counts[:3], RolloutTime(replica, counts[3]), {}))
+    counts = [ByComponent(lambda name: name) for _ in range(5)]
+    found = Collector(replica, Shown(replica), Sources(*counts[:4], RolloutTime(replica, counts[4]), {}))
     rounds, reads = 0, Counter[int]()
 
     async def go_round() -> None:

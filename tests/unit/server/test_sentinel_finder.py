@@ -110,6 +110,20 @@ async def test_a_change_is_counted_logged_and_told_and_the_first_look_is_none() 
     )
 
 
+async def test_a_failover_is_named_for_a_minute() -> None:
+    """A change that is missing later was lost in another way."""
+    three = Three()
+    assert three.finder.known is None
+    await three.address()
+    assert (three.finder.known, three.finder.failover) == (A, "")
+    three.answer([Decision(1, B)] * 3)
+    await three.address()
+    three.now_s += 58
+    assert (three.finder.known, three.finder.failover) == (B, "the failover from 10.0.0.1:1 to 10.0.0.1:2")
+    three.now_s += 2
+    assert three.finder.failover == ""
+
+
 async def test_a_later_decision_for_the_same_primary_is_no_change() -> None:
     three = Three()
     await three.address()
