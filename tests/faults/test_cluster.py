@@ -244,6 +244,24 @@ def test_while_the_slot_of_outcomes_is_moved_each_batch_is_counted_once(director
         assert all("A slot of the Redis Cluster is being moved" in each for each in reporter.failed)
 
 
+async def test_a_slot_that_is_moved_as_a_whole_is_followed_and_no_change_is_refused() -> None:
+    """Given Valkey 9, which moves a slot with all its keys at one moment, expect that calls under way do not notice."""
+    with short_directory() as folder, cluster(VALKEY, folder) as found:
+        link = Link.connect(found.url, deadline_s=10.0)
+        store = RedisStore(link)
+        store.set_epoch(await store.begin_epoch(adopted=False))
+        shard = found.shard_of(link.keys.meta)
+        with found.nodes[shard].client() as client:
+            target, slot = found.id_of(found.nodes[(shard + 1) % 3]), slot_of(link.keys.meta)
+            client.execute_command("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", target)
+        while not link.primary_changes.value:
+            store.set_epoch(await store.begin_epoch(adopted=True))
+        head = await store.head()
+        assert head is not None
+        assert head.epoch == link.epoch
+        await store.close()
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -94,6 +94,7 @@ class World:
     [
         # One node has heard of the failover before the others.
         ([[claim(A, 1, (0, 9))], [claim(B, 4, (0, 9))], [claim(A, 1, (0, 9))]], B),
+        ([[claim(B, 4, (0, 9)), claim(A, 1, (0, 9))]], B),
         # A slot was moved, and a node still believes the claim of before.
         ([[claim(A, 1, (0, 9)), claim(B, 4)], [claim(A, 1, (0, 4)), claim(B, 5, (5, 9))]], B),
         # The source says itself that it has given the slot away. Another node knows its new number, and not that.
