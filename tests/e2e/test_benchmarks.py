@@ -55,6 +55,21 @@ def test_the_libraries_are_compared_if_installed_and_otherwise_left_out_with_one
         assert "make bench" in capsys.readouterr().out
 
 
+def test_servers_that_follow_changes_are_measured_and_other_numbers_of_them_computed():
+    from tests.bench import many
+
+    load = many.measured(servers=2, rate=10, components=20, window_s=3.0)
+    # Ten commits a second, and a look of each server at each of them. A busy machine may make fewer.
+    assert load.commands > load.scripts > 3
+    assert load.kilobytes > 0
+    model = many.Model.of(few=2, of_few=(10, 110), many=4, of_many=(20, 160), rate=10)
+    row = model.row("commands", "a second", servers=20, rate=100)
+    assert (row.value.median, row.name) == (
+        20 * 5 + 100 * (6 + 20 * 2),
+        "commands, 100 changes a second: 20 × 5 + 100 × (6 + 20 × 2)",
+    )
+
+
 def test_what_is_at_rest_sends_no_more_commands_than_the_servers_that_follow_it():
     """The goal is 10 commands a second for each server, whatever the number of rollouts under way."""
     from tests.bench import rest
