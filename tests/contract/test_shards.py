@@ -10,7 +10,7 @@ import pytest
 from rampd._evidence.release_counters import JobCount
 from rampd_server.domain.errors import StoreUnavailableError
 from rampd_server.domain.evidence.admission import Counted, Trial
-from rampd_server.ports import OutcomeBatch, Receipt, StoreStatus
+from rampd_server.ports import OutcomeBatch, Receipt, StoreStatus, Topology
 from rampd_server.storage.link import Link
 from rampd_server.storage.outcomes import RedisOutcomes
 from rampd_server.storage.seen import RedisSeen
@@ -132,6 +132,8 @@ async def test_the_status_shows_the_primary_that_is_worst(nodes: Cluster, store:
 def test_of_several_primaries_the_worst_of_each_kind_is_shown() -> None:
     well = StoreStatus(
         is_embedded=False,
+        topology=Topology.CLUSTER,
+        primary="10.0.0.1:6379",
         ahead_ms=1.0,
         append_only=True,
         append_fsync="always",
@@ -151,7 +153,7 @@ def test_of_several_primaries_the_worst_of_each_kind_is_shown() -> None:
         max_memory_policy="allkeys-lru",
         replicas=0,
     )
-    silent = StoreStatus(is_embedded=False, ahead_ms=1.0)
+    silent = StoreStatus(False, Topology.CLUSTER, "10.0.0.3:6379", ahead_ms=1.0)
     assert worst([well, bad, silent]) == replace(bad, ahead_ms=1.0)
     assert worst([well]) == well
     assert worst([silent]) == silent
