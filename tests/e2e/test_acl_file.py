@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 DENIED = {"CLIENT SETINFO": "client|setinfo", "CONFIG GET": "config|get"}
 """What docs/store.md calls denied in normal use, as ACL LOG has it."""
 BY_OTHER_MEANS = (
-    *("client|list", "client|setname", "discard", "eval", "evalsha", "exec", "info", "multi", "ping"),
+    *("client|list", "client|setname", "cluster|nodes", "discard", "eval", "evalsha", "exec", "info", "multi", "ping"),
     *("script|load", "select", "unwatch", "wait", "watch"),
 )
 """What rampd needs beside the commands that the start of a server checks."""

@@ -1,7 +1,9 @@
 """Types the commands of docs/operations.md, in their order, with other folders and another port, and runs its unit of systemd."""
 
+import asyncio
 import contextlib
 import json
+import math
 import os
 import re
 import shlex
@@ -11,15 +13,21 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+import yaml
+
 import rampd
 from rampd import Token, TokenFile
 from rampd_server.access import access_file
 from rampd_server.rpc.binding import NAMES
+from tests.bench.__main__ import BENCHMARKS
+from tests.contract.going_back import copied
 from tests.e2e.test_readme import shows
 from tests.servers import ServerProcess, rampd_server, require
+from tests.stores import VALKEY, StoreServer
 from tests.waiting import eventually
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+DOCUMENT = (DOCS / "operations.md").read_text()
 BOXES = [textwrap.dedent(box) for box in re.findall(r"^ *```console\n(.*?)^ *```", DOCUMENT, re.DOTALL | re.MULTILINE)]
 [UNIT] = re.findall(r"```ini\n(.*?)```", DOCUMENT, re.DOTALL)
 SHOWN_TOKEN, SHOWN_DIGEST = "rampd_0LAhznPqRT4Uh8Wjzm5nAQl7TTE1wFzXVxFvlRQJ5CbYi3M2X", "sha256:51b0c9d8e7f6"
@@ -28,6 +36,7 @@ VARIABLE = [
     (r"sha256:[0-9a-f]{12}", "DIGEST"),
     (r"20[23]\d-\d\d-\d\d \d\d:\d\d UTC", "END"),
     (r"20[23]\d-\d\d-\d\dT[\d:.]+Z", "TIME"),
+    (r"by (?:a failover or with an older copy of its data|the failover from \S+ to \S+)", "HOW"),
 ]
 
 
@@ -51,9 +60,14 @@ class Admin:
             (programs / name).chmod(0o755)
         self._path = f"{programs}:{os.environ['PATH']}"
         self._variables = ""
+        self.data = directory / "data"
+        (directory / "backups").mkdir()
 
     def here(self, text: str) -> str:
         text = text.replace("/etc/rampd", str(self.etc)).replace("DNS:rampd.example.com", "DNS:localhost")
+        text = text.replace("/var/lib/rampd", str(self.data)).replace(
+            "/var/backups", str(self.data.with_name("backups"))
+        )
         text = text.replace("rampd.example.com:50051", self.address).replace("chgrp rampd", f"chgrp {os.getgid()}")
         for shown, actual in self.learned.items():
             text = text.replace(shown, actual)
@@ -101,8 +115,8 @@ def serving(admin: Admin) -> Iterator[ServerProcess]:
     """A server with the flags of the unit."""
     [command] = re.findall(r"^ExecStart=/opt/rampd/bin/rampd-server ((?:.*\\\n)*.*)", UNIT, re.MULTILINE)
     words = shlex.split(admin.here(re.sub(r"0\.0\.0\.0:\d+", "127.0.0.1:0", command).replace("\\\n", " ")))
-    assert words[-2:] == ["--data-dir", "/var/lib/rampd"]
-    with rampd_server(admin.etc.parent / "data", *words[:-2]) as server:
+    assert words[-2:] == ["--data-dir", str(admin.data)]
+    with rampd_server(admin.data, *words[:-2]) as server:
         server.event("serving")
         yield server
 
@@ -110,7 +124,9 @@ def serving(admin: Admin) -> Iterator[ServerProcess]:
 def test_the_commands_print_what_the_document_shows(directory: Path) -> None:
     require("openssl")
     require("jq")
-    certificate, access, first_calls, others, another_token, another_certificate, leaked = BOXES
+    certificate, access, first_calls, others, back_up, read_backup, lost, another_token, another_certificate, leaked = (
+        BOXES
+    )
     admin = Admin(directory)
     admin.types(certificate)
     assert (admin.etc / "server.key").stat().st_mode & 0o777 == 0o640
@@ -121,6 +137,10 @@ def test_the_commands_print_what_the_document_shows(directory: Path) -> None:
         admin.types(first_calls)
         listed = admin.types(others)
         admin.learned[SHOWN_DIGEST] = next(line for line in listed if line.startswith("launchers-eu\t"))[-19:]
+        admin.types(back_up)
+        admin.types(read_backup)
+        asyncio.run(lose_a_change(server))
+        admin.types(lost)
         admin.types(another_token)
         grants = access_file.read(admin.etc / "access.toml", names=NAMES).grants
         assert [(grant.name, len(grant.tokens)) for grant in grants] == [("ada", 1), ("launchers-eu", 1), ("grace", 1)]
@@ -131,6 +151,18 @@ def test_the_commands_print_what_the_document_shows(directory: Path) -> None:
         admin.types(leaked)
         assert server.stop() == 0
     assert admin.learned[SHOWN_TOKEN] not in json.dumps(server.log)
+
+
+async def lose_a_change(server: ServerProcess) -> None:
+    """Puts the store back to how it was before a change, as a failover does, and waits until the server has recorded it."""
+    embedded = StoreServer(VALKEY, f"unix://{server.directory}/valkey/valkey.sock")
+    store = embedded.store()
+    async with copied(embedded, store) as put_back:
+        with rampd.Admin(f"unix:{server.socket}", timeout=20) as caller:
+            caller.release("restyler", "20200409")
+        await put_back()
+    await store.close()
+    server.event("writes_lost")
 
 
 def use_the_token_of_grace(admin: Admin, server: ServerProcess) -> None:
@@ -153,6 +185,50 @@ def test_the_unit_is_one_for_systemd(tmp_path: Path) -> None:
     path.write_text(UNIT.replace("/opt/rampd/bin/rampd-server", "/bin/true"))
     done = subprocess.run([program, "verify", str(path)], capture_output=True, text=True, check=False, timeout=60)
     assert [line for line in done.stderr.splitlines() if "rampd.service" in line] == []
+
+
+def test_each_figure_is_that_of_the_page_about_performance() -> None:
+    table = DOCUMENT.partition("| what | measured | name |")[2].partition("\n\n")[0]
+    rows = [line.split(" | ") for line in table.splitlines()[2:]]
+    assert len(rows) == 14
+    performance = " ".join((DOCS / "performance.md").read_text().split())
+    for what, measured, name in rows:
+        assert measured in performance, what
+        assert name.strip(" |`") in BENCHMARKS, what
+
+
+def test_the_sums_of_the_example_are_right() -> None:
+    """Each term of the memory is a product of the figures, and the sum is that of the terms."""
+    example = " ".join(DOCUMENT.partition("**Memory of Redis**")[2].partition("\n\n")[0].split())
+    terms = re.findall(r"((?:[\d,.]+ × )+)([\d,.]+) bytes = ([\d.]+) MB", example)
+    assert len(terms) == 5
+    total = 66.0
+    for factors, last, shown in terms:
+        numbers = [float(each.replace(",", "")) for each in (*factors.split(" × ")[:-1], last)]
+        assert float(shown) == round(math.prod(numbers) / 1e6, 1), factors
+        total += float(shown)
+    assert f"That is {total:.0f} MB in all" in example
+
+
+def test_the_alerts_that_one_may_not_leave_out_exist_and_what_wakes_somebody_is_critical() -> None:
+    section = DOCUMENT.partition("## What to alert on")[2].partition("\n## ")[0]
+    named = re.findall(r"^- \[(\w+)\]\(observability/runbook\.md#(\w+)\)", section, re.MULTILINE)
+    rules = yaml.safe_load((DOCS / "observability" / "alerts.yaml").read_text())["groups"]
+    severity = {rule["alert"]: rule["labels"]["severity"] for group in rules for rule in group["rules"]}
+    assert [(alert.lower(), severity[alert] == "critical") for alert, _ in named] == [
+        (anchor, place < 2) for place, (_, anchor) in enumerate(named)
+    ]
+    assert list(severity.values()).count("critical") == 2
+
+
+def test_each_link_leads_to_a_section() -> None:
+    for file, anchor in re.findall(r"\]\((?!https?:)([\w./]*)(?:#([\w-]+))?\)", DOCUMENT):
+        text = (DOCS / file).read_text() if file and not (DOCS / file).is_dir() else DOCUMENT
+        titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+        assert not anchor or anchor in {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in titles}, (
+            file,
+            anchor,
+        )
 
 
 def test_a_token_that_is_shown_is_none() -> None:

@@ -71,6 +71,7 @@ class Host:
             "/etc/rampd": self._admin.etc,
             "/etc/prometheus": root / "prometheus",
             "/var/lib/rampd": root / "data",
+            "/var/backups": root / "backups",
             "rampd.example.com:8080": self._admin.address,
         }.items():
             command = command.replace(there, str(here))
