@@ -130,8 +130,8 @@ def measured(servers: int, rate: int, components: int, window_s: float) -> Load:
         event_loop.run(_fill(store, components))
         for first in range(0, servers, _A_PROCESS):
             last = min(first + _A_PROCESS, servers)
-            own = [components * each // servers for each in (first, last)]
-            stack.enter_context(_following(store.url, last - first, *own, rate * (last - first) / servers))
+            own = range(components * first // servers, components * last // servers)
+            stack.enter_context(_following(store.url, last - first, own, rate * (last - first) / servers))
         time.sleep(_SETTLE_S)
         before, began_s = event_loop.run(_counted(store)), time.monotonic()
         time.sleep(window_s)
@@ -160,9 +160,9 @@ async def _counted(store: StoreServer) -> Sequence[float]:
 
 
 @contextlib.contextmanager
-def _following(url: str, servers: int, first: int, last: int, rate: float) -> Iterator[None]:
+def _following(url: str, servers: int, own: range, rate: float) -> Iterator[None]:
     """A process with some servers, until the block ends."""
-    arguments = map(str, (url, servers, first, last, rate))
+    arguments = map(str, (url, servers, own.start, own.stop, rate))
     with cores.on(cores.SERVER):
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.bench.many", *arguments], stdout=subprocess.PIPE, text=True

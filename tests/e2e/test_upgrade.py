@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,10 @@ def is_paused(call: Stubs, component: str = "restyler") -> bool:
     return bool(rollout.paused)
 
 
+def has_paused(call: Stubs, wanted: bool) -> bool:
+    return is_paused(call) == wanted
+
+
 def contents(store: StoreServer) -> dict[bytes, Any]:
     with redis.Redis.from_url(store.url) as client:
         return {key: client.dump(key) for key in client.keys("*")}
@@ -135,7 +140,7 @@ def test_two_versions_write_side_by_side_until_somebody_raises_the_schema(
             for caller, verb in itertools.product((old, new, old, new), ("Pause", "Resume")):
                 caller(verb, component="restyler")
                 for each in (old, new):
-                    eventually(lambda each=each, verb=verb: is_paused(each) == (verb == "Pause"))
+                    eventually(partial(has_paused, each, verb == "Pause"))
             new("Pause", component="restyler")
             new("SetOverride", component="restyler", repo="acme/app", tag="a")
             eventually(lambda: old("Resolve", component="restyler", repo="acme/app").tag == "a")
