@@ -321,7 +321,7 @@ class RedisNode:
         try:
             with redis_errors():
                 async with asyncio.timeout(self._timeout_s):
-                    text = await self._client.execute_command("CLUSTER", "NODES")
+                    text = await self._client.execute_command("CLUSTER", "NODES")  # type: ignore[no-untyped-call]
             return read_claims(text, self._node, is_tls=self._is_tls)
         except StoreUnavailableError as error:
             if "cluster support disabled" in error.message:

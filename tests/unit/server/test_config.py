@@ -518,7 +518,10 @@ def test_the_error_for_a_special_character_in_a_password_says_to_percent_encode_
         ("redis+cluster://a?db=0", "a cluster has database 0 only: take out the option db"),
         ("redis+cluster://a#", "there is a # in it"),
         ("redis+cluster://ada@a,b", "For a password without a user, type redis+cluster://:password@host."),
-        ("redis+cluster://a?sentinel_password=pw", "the option sentinel_password is allowed only with redis+sentinel://"),
+        (
+            "redis+cluster://a?sentinel_password=pw",
+            "the option sentinel_password is allowed only with redis+sentinel://",
+        ),
         ("redis+cluster://a?ssl_cert_reqs=none", "the option ssl_cert_reqs is allowed only with rediss://"),
         ("rediss+cluster://a,b?ssl_ca_certs=/none.pem", "the file of ssl_ca_certs can't be read"),
         ("redis://h?sentinel_password=pw", "the option sentinel_password is allowed only with redis+sentinel://"),
