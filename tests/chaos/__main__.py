@@ -16,9 +16,11 @@ from tests.chaos.faults import KINDS
 from tests.chaos.judge import judge
 from tests.chaos.record import Record, load
 from tests.chaos.running import Plan, running
+from tests.chaos.sentinels import SentinelStore
 from tests.stores import REDIS, VALKEY
 
 FOLDER = Path("build/chaos")
+SENTINEL = "sentinel"
 _SHOWN = 3
 
 
@@ -30,7 +32,12 @@ def main() -> int:
         "--tree", default="", metavar="FOLDER", help="the root of the code that the servers run (default: this)"
     )
     parser.add_argument("--kinds", default=",".join(KINDS), metavar="KIND,KIND", help="the faults (default: all)")
-    parser.add_argument("--store", default="", choices=["", REDIS, VALKEY], help="the kind of store (default: drawn)")
+    parser.add_argument(
+        "--store",
+        default="",
+        choices=["", REDIS, VALKEY, SENTINEL],
+        help=f"the kind of store (default: {REDIS} or {VALKEY} is drawn); {SENTINEL}: three of them, with Sentinels",
+    )
     parser.add_argument("--replay", type=Path, metavar="FILE", help="judges the record of an earlier run")
     parser.add_argument("--planted", action="store_true", help="looks for bugs that are put into copies of the server")
     parser.add_argument(
@@ -51,7 +58,10 @@ def main() -> int:
         return look_for_planted(arguments.only, seed)
     print(f"make chaos SECONDS={arguments.seconds:g} SEED={seed}", flush=True)
     kinds = frozenset(filter(None, arguments.kinds.split(",")))
-    plan = Plan(seed, arguments.seconds, kinds, tree=arguments.tree, kind=arguments.store)
+    if arguments.store == SENTINEL:
+        plan = Plan(seed, arguments.seconds, kinds, tree=arguments.tree, topology=SentinelStore)
+    else:
+        plan = Plan(seed, arguments.seconds, kinds, tree=arguments.tree, kind=arguments.store)
     with running(plan) as run:
         record = run.record
     path = FOLDER / f"{seed}-{time.strftime('%H-%M-%S')}.jsonl"

@@ -6,7 +6,7 @@ last entry, and the time.
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redis import Redis
@@ -43,6 +43,7 @@ class Witness:
         self._prefix = keys.prefix
         self.meta = keys.meta
         self._port = 0
+        self._login: Mapping[str, str | None] = {}
         self._client: Redis[str] | None = None
         self._last = "0-0"
         self._looked_s = 0.0
@@ -50,9 +51,10 @@ class Witness:
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def begin(self, port: int) -> None:
+    def begin(self, port: int, user: str | None = None, password: str | None = None) -> None:
         """Begins with a store that has no data yet."""
         self._port = port
+        self._login = {"username": user, "password": password}
         self._looked_s = time.monotonic()
         self._record.add(Life(0, "0-0", self._looked_s, self._looked_s))
         self._thread.start()
@@ -95,12 +97,22 @@ class Witness:
             self.take(answer, after_s, time.monotonic())
             return True
 
-    def follow(self, port: int, head: str) -> None:
+    def follow(self, port: int, head: str, since_s: float | None = None) -> None:
         """Goes on with another process or other data, whose last entry was `head`. Call it with the lock, which was held since the
-        last look at the data before.
+        last look at the data before. Others may have written there since `since_s`; None: not yet.
         """
-        self._port, self._client = port, None
+        self.go_on(port)
         self._begin_life(head, time.monotonic())
+        self._looked_s = self._looked_s if since_s is None else since_s
+
+    def go_on(self, port: int) -> None:
+        """Goes on with another process that has the same data. Call it with the lock."""
+        self._port, self._client = port, None
+
+    def newest_seen(self, client: "Redis[str]") -> str:
+        """Returns the newest entry of a process that this witness has seen."""
+        seen = {entry.id for entry in self._record.entries}
+        return next((each for each, _ in client.xrevrange(f"{self._prefix}feed") if each in seen), "0-0")
 
     def _begin_life(self, head: str, by_s: float) -> None:
         self._record.add(Life(self._record.lives[-1].number + 1, head, self._looked_s, by_s))
@@ -115,7 +127,7 @@ class Witness:
                 "socket_timeout": 1.0,
                 "retry": None,
             }
-            self._client = Redis(port=self._port, **options)
+            self._client = Redis(port=self._port, **self._login, **options)
         return self._client
 
     def _run(self) -> None:

@@ -2,11 +2,14 @@
 
 import os
 import random
+from collections.abc import Callable
 
 import pytest
 
 from tests.chaos.judge import judge
 from tests.chaos.running import Plan, running
+from tests.chaos.sentinels import SentinelStore
+from tests.chaos.stores import SingleStore, Topology
 from tests.servers import require
 
 RUN_S = 20.0
@@ -15,12 +18,13 @@ RUN_S = 20.0
 if os.environ.get("RAMPD_NIGHTLY") == "1":
 
     @pytest.mark.timeout(300)
-    def test_no_caller_gets_a_wrong_answer_whatever_happens() -> None:
+    @pytest.mark.parametrize("topology", [SingleStore, SentinelStore])
+    def test_no_caller_gets_a_wrong_answer_whatever_happens(topology: Callable[..., Topology]) -> None:
         require("redis-server")
         seed = int(os.environ.get("RAMPD_SEED", random.randrange(10**6)))
         print(f"RAMPD_SEED={seed}")
 
-        with running(Plan(seed, RUN_S)) as run:
+        with running(Plan(seed, RUN_S, topology=topology)) as run:
             record = run.record
 
         case, violations = judge(record)
