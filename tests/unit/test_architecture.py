@@ -193,7 +193,6 @@ RULES = (
             "rampd_server.process.outage",
             "rampd_server.process.cluster_url",
             "rampd_server.process.sentinel_url",
-            "rampd_server.process.cluster_url",
             "rampd_server.tracing.switch",
             "rampd._decision",
             "rampd._evidence",
