@@ -123,7 +123,8 @@ class Run:
         """Ends the writer. Fails unless both servers and the launcher have one history, with each change at most once."""
         self.writer.close()
         history = self.history(0)
-        assert history == self.history(1)
+        other = self.history(1)
+        assert history == other, set(history) ^ set(other)
         revisions = [revision for revision, *_ in history]
         assert revisions == sorted(set(revisions), reverse=True)
         twice = [
