@@ -95,6 +95,7 @@ def test_a_whole_server_runs_with_the_rights_of_its_user(users: Users) -> None:
             call("Ramp", component="restyler", percent=5)
             run("import", "--merge", "--yes", "--redis-url", url, given=backup)
             eventually(lambda: call("GetRollout", component="restyler").rollout.next_percent == 10)
+            run("upgrade", "--redis-url", url)
             run("adopt", "--redis-url", url)
             eventually(lambda: not call("Resolve", component="restyler", repo="acme/app").stale)
             told = call("GetServer").server.store
