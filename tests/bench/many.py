@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from rampd._contract.wording import counted
 from rampd_server.automation.controller import Controller
 from rampd_server.automation.marks import Marks
 from rampd_server.domain.rollout import commands
@@ -70,6 +71,8 @@ class Load:
 class Model:
     """How one kind of load grows: by servers, by changes, and by changes that each server follows."""
 
+    alone: float
+    """Of a Redis that nobody uses."""
     server: float
     change: float
     change_of_server: float
@@ -79,12 +82,13 @@ class Model:
         """`of_few` and `of_many` are the loads of so many servers without changes, and with `rate` changes a second."""
         few_s, many_s = ((loaded - rest) / rate for rest, loaded in (of_few, of_many))
         change_of_server = (many_s - few_s) / (many - few)
-        return cls(of_many[0] / many, few_s - few * change_of_server, change_of_server)
+        server = (of_many[0] - of_few[0]) / (many - few)
+        return cls(of_few[0] - few * server, server, few_s - few * change_of_server, change_of_server)
 
     def row(self, what: str, unit: str, servers: int, rate: int) -> Row:
         """The load of so many servers and changes a second, with the arithmetic."""
-        value = servers * self.server + rate * (self.change + servers * self.change_of_server)
-        sum_ = f"{servers} × {self.server:.3g} + {rate} × ({self.change:.3g} + {servers} × {self.change_of_server:.3g})"
+        value = self.alone + servers * self.server + rate * (self.change + servers * self.change_of_server)
+        sum_ = f"{self.alone:.3g} + {servers} × {self.server:.3g} + {rate} × ({self.change:.3g} + {servers} × {self.change_of_server:.3g})"
         return plain(f"{what}, {rate} changes a second: {sum_}", [value], unit)
 
 
@@ -96,7 +100,7 @@ def run(scale: Scale) -> list[Row]:
     found |= {(few, rate): measured(few, rate, scale.components, window_s) for rate in (0, MODEL_RATE)}
     rows = []
     for (servers, rate), load in found.items():
-        what = f"{servers} servers, {rate} changes a second: "
+        what = f"{counted(servers, 'server')}, {counted(rate, 'change')} a second: "
         rows += [
             plain(f"{what}commands a second", [load.commands], ""),
             plain(f"{what}scripts a second", [load.scripts], ""),

@@ -66,7 +66,7 @@ def test_servers_that_follow_changes_are_measured_and_other_numbers_of_them_comp
     row = model.row("commands", "a second", servers=20, rate=100)
     assert (row.value.median, row.name) == (
         20 * 5 + 100 * (6 + 20 * 2),
-        "commands, 100 changes a second: 20 × 5 + 100 × (6 + 20 × 2)",
+        "commands, 100 changes a second: 0 + 20 × 5 + 100 × (6 + 20 × 2)",
     )
 
 
