@@ -411,11 +411,15 @@ class Replica:
         if entry.previous_id == self._state.entry_id and self._try_apply(entry, after):
             return
         known = self.last_known(entry.component)
-        if known is not None and known.entry == entry.id:
+        if (known is not None and known.entry == entry.id) or self._has_applied(entry.id):
             return
         if after is None and known is not None:
             after = replace(known, revision=entry.revision, entry=entry.id)
         self._own[entry.component] = OwnChange(entry.id, after, entry.namespace)
+
+    def _has_applied(self, entry_id: str) -> bool:
+        is_later = entry_order(entry_id) > entry_order(self._state.entry_id)
+        return not is_later and any(seen.entry == entry_id for seen in reversed(self._recent))
 
     async def require_state(self, *, timeout_s: float = 1.0) -> None:
         """Waits for a state that a write may depend on. Raises NoSnapshotError if it does not come in time;

@@ -125,6 +125,21 @@ async def test_an_offer_that_does_not_follow_the_last_entry_waits_for_the_feed(r
     assert store.applied == [entry(1).id, entry(2).id]
 
 
+async def test_an_offer_that_comes_after_its_entry_and_the_next_one_is_there_already(
+    replica: Replica, store: ScriptedStore, reloads: list[str]
+):
+    """Given that the feed was faster than the answer of the store, expect that nothing is read again, and that no caller waits."""
+    store.tell(entry(1))
+    store.tell(entry(2))
+    assert await replica.wait_for_entry(entry(2).id)
+
+    replica.offer(entry(1), replace(BEFORE, revision=BEFORE.revision + 1))
+
+    assert await replica.wait_for_change(entry(1).id, BEFORE.component, BEFORE.revision + 1, timeout_s=0)
+    assert store.applied == [entry(1).id, entry(2).id]
+    assert reloads == []
+
+
 async def test_the_replica_does_not_read_the_feed_while_its_own_change_is_being_written(
     replica: Replica, store: ScriptedStore, monkeypatch: pytest.MonkeyPatch
 ):
