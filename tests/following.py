@@ -23,6 +23,7 @@ WRITABLE_S = 50.0
 """Ten times the goal, from the decision about the primary on."""
 FOLLOWED_S = 20.0
 PAUSE_S = 0.02
+_LAST_ATTEMPTS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +52,27 @@ class Writer:
         self._thread.start()
 
     def _run(self) -> None:
-        number = 1
-        while not self._is_over.is_set():
+        number, attempts_left = 1, _LAST_ATTEMPTS
+        while attempts_left:
+            is_last = self._is_over.is_set()
             try:
                 answer = self._call("SetOverride", component=C, repo=REPO, tag=f"t{number}", request_id=f"w{number}")
             except grpc.RpcError as error:
                 self.failed.append(f"{error.code().name} {error.details()}")
+                attempts_left -= is_last
             else:
                 self.answered.append(Answered(number, answer.revision, time.time()))
                 number += 1
-            self._is_over.wait(PAUSE_S)
+                if is_last:
+                    return
+            time.sleep(PAUSE_S)
 
     def first_after(self, moment_s: float) -> Answered | None:
         """The first change that was answered after a moment."""
         return next((each for each in self.answered if each.at_s > moment_s), None)
 
     def close(self) -> None:
+        """Ends with a change that is answered, because one that failed may still be made later."""
         self._is_over.set()
         self._thread.join()
 
