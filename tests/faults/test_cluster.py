@@ -3,6 +3,8 @@
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -102,6 +104,16 @@ def keys_on(node: Process, namespace: str) -> set[str]:
         return set(client.scan_iter(Keys(namespace).pattern, count=1000))
 
 
+@contextlib.contextmanager
+def serving(directory: Path, topology: Cluster, namespace: str, *flags: str) -> Iterator[tuple[ServerProcess, Stubs]]:
+    """Starts a server. It serves when the block begins."""
+    flags = ("--insecure-admin", "--namespace", namespace, *flags)
+    with rampd_server(directory, *flags, RAMPD_REDIS_URL=topology.url) as server:
+        server.event("serving")
+        with stubs(server.target) as call:
+            yield server, call
+
+
 def changes(server: ServerProcess) -> int:
     """How often the log said that the namespace has another node."""
     return [line["event"] for line in server.log].count("store_primary_changed")
@@ -132,10 +144,7 @@ def mortal(request: pytest.FixtureRequest) -> Iterator[Cluster]:
 def test_a_namespace_is_on_one_shard_and_its_outcomes_spread(directory: Path, topology: Cluster) -> None:
     names = [component_on(topology, shard, SPREAD) for shard in range(3)]
     keys = Keys(SPREAD)
-    with (
-        rampd_server(directory, "--insecure-admin", "--namespace", SPREAD, RAMPD_REDIS_URL=topology.url) as server,
-        stubs(server.target) as call,
-    ):
+    with serving(directory, topology, SPREAD) as (_, call):
         outcomes = [failed(name, roll_out(call, name)) for name in names]
         assert all(call("Resolve", component=name, repo="acme/app").tag == "t2" for name in names)
         for _ in range(2):
@@ -179,8 +188,7 @@ def test_if_another_primary_dies_only_outcomes_there_wait_and_none_is_counted_tw
     own = mortal.shard_of(Keys().meta)
     dead, well = (shard for shard in range(3) if shard != own)
     with (
-        rampd_server(directory, "--insecure-admin", RAMPD_REDIS_URL=mortal.url) as server,
-        stubs(server.target) as call,
+        serving(directory, mortal, "default") as (server, call),
         closing(Reporter(call, component_on(mortal, dead))) as waiting,
         closing(Reporter(call, component_on(mortal, well))) as going_on,
     ):
@@ -231,8 +239,7 @@ def test_while_the_slot_of_outcomes_is_moved_each_batch_is_counted_once(director
     slot = slot_of(Keys(namespace).outcomes(component).outcomes)
     here, there = topology.nodes[shard], topology.nodes[(shard + 1) % 3]
     with (
-        rampd_server(directory, "--insecure-admin", "--namespace", namespace, RAMPD_REDIS_URL=topology.url) as server,
-        stubs(server.target) as call,
+        serving(directory, topology, namespace) as (_, call),
         closing(Reporter(call, component)) as reporter,
     ):
         for source, target in ((here, there), (there, here)):
@@ -246,6 +253,30 @@ def test_while_the_slot_of_outcomes_is_moved_each_batch_is_counted_once(director
         reporter.close()
         assert reporter.counted == reporter.accepted
         assert all("A slot of the Redis Cluster is being moved" in each for each in reporter.failed)
+
+
+async def test_a_namespace_is_copied_and_merged_within_a_cluster(directory: Path, topology: Cluster) -> None:
+    place = ("--redis-url", topology.url)
+    with serving(directory, topology, "from", "--wait-replicas", "1") as (_, call):
+        roll_out(call, C)
+        assert call("SetOverride", component=C, repo="acme/app", tag="t1").replicas == 1
+    exported = command("export", "--history", *place, "--namespace", "from")
+    command("import", *place, "--namespace", "to", given=exported)
+    command("import", "--merge", "--yes", *place, "--namespace", "to", given=b"component,tag,percent\nother,t9,100\n")
+    store = RedisStore(Link.connect(topology.url, namespace="to", deadline_s=10.0))
+    assert await store.components(limit=10) == ["other", C]
+    [override] = await store.list_overrides(C, prefix="", after="", limit=10)
+    assert override.repo == "acme/app"
+    await store.close()
+
+
+def command(*words: str, given: bytes = b"") -> bytes:
+    """Runs a command of rampd-server. Returns its standard output."""
+    done = subprocess.run(
+        [sys.executable, "-m", "rampd_server", *words], input=given, capture_output=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done
+    return done.stdout
 
 
 async def test_a_slot_that_is_moved_as_a_whole_is_followed_and_no_change_is_refused() -> None:

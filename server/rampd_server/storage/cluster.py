@@ -324,7 +324,8 @@ class RedisNode:
         self._node = node
         self._is_tls = url.scheme.startswith("rediss")
         self._timeout_s = timeout_s
-        self._client = connect(url.at(str(node)), timeout_s=timeout_s, max_connections=1)
+        # Connecting may take all of the time, which `ask` limits.
+        self._client = connect(url.at(str(node)), timeout_s=2 * timeout_s, max_connections=1)
 
     async def ask(self) -> Sequence[Claim]:
         try:
