@@ -27,6 +27,7 @@ from rampd.v1 import resolver_service_pb2_grpc
 from tests.chaos.stores import SingleStore
 from tests.servers import ServerProcess, Stubs, rampd_server, reason_of, short_directory, stubs
 from tests.stores import REDIS, VALKEY
+from tests.waiting import eventually
 
 IS_NIGHTLY = os.environ.get("RAMPD_NIGHTLY") == "1"
 RUN_S = 60.0 if IS_NIGHTLY else 8.0
@@ -245,6 +246,9 @@ def launch(run: Run, server: int) -> None:
     """Resolves in this process, as a launcher does, and checks that it does not give a rolled-back tag."""
     known: dict[str, int] = {}
     with Resolver(run.servers[server].target) as resolver:
+        for component in COMPONENTS:
+            # Another server may have made the component a moment ago.
+            eventually(lambda component=component: resolver.resolve(component, repo="acme/a"), suppressed=RampdError)
         while not run.over.is_set():
             for component, repo in itertools.product(COMPONENTS, REPOS):
                 began_s = time.monotonic()
