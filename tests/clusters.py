@@ -13,8 +13,9 @@ from typing import Final
 from redis.crc import key_slot
 
 from tests.certificates import make_certificate
+from tests.ports import free_ports
 from tests.stores import program_of
-from tests.topologies import Process, free_ports, id_of, port_lines, run_store, wait_until_ready
+from tests.topologies import Process, id_of, port_lines, run_store, wait_until_ready
 from tests.waiting import eventually
 
 SECRET: Final = "s3cr3t"

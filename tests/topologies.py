@@ -7,7 +7,6 @@ ends their connections and refuses new ones. Connections of rampd, which has a u
 
 import contextlib
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ import pytest
 from redis import Redis, exceptions
 
 from tests.certificates import make_certificate
+from tests.ports import free_ports
 from tests.stores import program_of
 from tests.waiting import eventually
 
@@ -236,10 +236,3 @@ def wait_until_ready(process: Process) -> None:
             return bool(client.ping())
 
     eventually(is_ready, suppressed=exceptions.ConnectionError)
-
-
-def free_ports(number: int) -> list[int]:
-    """Ports that nobody listens on."""
-    with contextlib.ExitStack() as stack:
-        held = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
-        return [each.getsockname()[1] for each in held]

@@ -17,6 +17,7 @@ from unittest import mock
 from redis import Redis
 
 from tests.chaos.witness import Witness
+from tests.ports import free_port
 from tests.proxy import Proxy
 from tests.settable_clock import SettableClock
 from tests.stores import VALKEY, StoreServer, store_server
@@ -99,7 +100,7 @@ class SingleStore:
         self.faults = 0
         """How many faults have begun plus how many have ended: an even number while there is no fault."""
         self.done: list[str] = []
-        self._primary, self._port = self._start(self._new_folder(), _free_port())
+        self._primary, self._port = self._start(self._new_folder(), free_port())
         if witness is not None:
             witness.begin(self._port)
 
@@ -256,11 +257,11 @@ class SingleStore:
         shutil.copy(path / "dump.rdb", folder)
         time.sleep(self._chance.uniform(0.1, 0.6))
         with self._fault("restart"), self._without_callers():
-            self._replace(*self._start(folder, _free_port()))
+            self._replace(*self._start(folder, free_port()))
 
     def fail_over(self) -> None:
         """Makes a replica the primary. The replica does not have the last writes."""
-        replica, port = self._start(self._new_folder(), _free_port())
+        replica, port = self._start(self._new_folder(), free_port())
         with self.client(port) as client:
             client.replicaof("127.0.0.1", str(self._port))
             eventually(lambda: client.info("replication").get("master_link_status") == "up", 20)
@@ -300,12 +301,6 @@ class SingleStore:
                 client.client_pause(_PAUSE_MS, all=False)
             self._witness.look()
             yield
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
 
 
 def _as_text(answer: Any) -> Any:

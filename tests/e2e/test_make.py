@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
 from tests.servers import require
 
 ROOT = Path(__file__).parents[2]
@@ -99,9 +100,3 @@ def test_make_says_what_it_does_while_pip_says_nothing(directory: Path) -> None:
 
     assert first.stdout.splitlines()[0] == ("Installing rampd in .venv. This takes a minute or more.")
     assert (second.stdout, second.returncode) == ("", 0)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-    return port

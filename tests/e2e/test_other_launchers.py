@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ import pytest
 
 from rampd._decision.bucketing import bucket
 from tests.authority import Authority
+from tests.ports import free_port
 from tests.repeating import repeated
 from tests.rpc.access_table import Tokens
 from tests.servers import ServerProcess, Stubs, rampd_server, require, short_directory, stubs
@@ -235,11 +235,6 @@ def launcher(built: Built, place: Place, server: str, **variables: str) -> Itera
         if running.process is not None:
             running.process.kill()
             running.process.wait()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 @dataclass

@@ -18,6 +18,7 @@ from rampd._calls.endpoint import Endpoint
 from rampd._contract.token import new_token
 from rampd.v1 import release_service_pb2_grpc, resolver_service_pb2_grpc
 from tests.authority import Authority, Pair
+from tests.ports import free_port
 from tests.rpc.access_table import Tokens, send
 from tests.servers import ServerProcess, rampd_server, reason_of, require, short_directory, stubs
 from tests.waiting import eventually
@@ -87,13 +88,6 @@ def place() -> Iterator[Place]:
                     call("Release", component=C, tag="20200301")
             tls, clear = (str(line["address"]) for line in server.log if line.get("event") == "listening")
             yield Place(directory, authority, tokens, server, clear, tls, other.target)
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import rampd
 from rampd import v1
+from tests.ports import free_port
 from tests.servers import Stubs, program_of, rampd_server, reason_of, require, stubs
 from tests.stores import REDIS, StoreServer, store_server
 from tests.waiting import eventually
@@ -291,7 +291,7 @@ def test_an_error_that_waiting_does_not_fix_ends_the_start_with_a_sentence(
     directory: Path, wrong: str, waits: str
 ) -> None:
     with contextlib.ExitStack() as stack:
-        port = str(_free_port())
+        port = str(free_port())
         store = stack.enter_context(store_server(REDIS, port=port))
         url, words = f"redis://127.0.0.1:{port}/0", ""
         with redis.Redis.from_url(url) as client:
@@ -323,13 +323,6 @@ def test_an_error_that_waiting_does_not_fix_ends_the_start_with_a_sentence(
         assert "is not known" not in said, "the message wrongly says that the result of a write is not known"
         assert "Ctrl-C" not in said, "a server that can't start prints no welcome"
         assert "secret" not in said
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def test_data_of_a_newer_schema_is_refused_with_a_sentence(directory: Path, store: StoreServer) -> None:
