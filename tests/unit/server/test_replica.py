@@ -264,6 +264,29 @@ async def test_a_server_without_a_state_says_why_it_has_none(store: ScriptedStor
         await running
 
 
+async def test_the_first_state_may_come_while_a_caller_catches_up(store: ScriptedStore):
+    """Given a list that is asked for during the start, expect that it takes the state that comes meanwhile."""
+    replica, head = Replica(as_store(store)), store.head
+    running: asyncio.Task[None] | None = None
+
+    async def read_head() -> Head:
+        nonlocal running
+        found = await head()
+        if running is None:
+            running = asyncio.create_task(replica.run())
+            await replica.loaded.wait()
+        return found
+
+    store.head = read_head  # type: ignore[method-assign]
+
+    assert await replica.catch_up(is_exact=True)
+
+    assert running is not None
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
 class Clock:
     now_s = 100.0
 
