@@ -10,12 +10,13 @@ from tests.chaos.judge import judge
 from tests.chaos.running import Plan, running
 from tests.chaos.sentinels import SentinelStore
 from tests.chaos.stores import SingleStore, Topology
+from tests.nights import IS_NIGHT
 from tests.servers import require
 
 RUN_S = 20.0
 
 # It takes a minute, so it does not run by day.
-if os.environ.get("RAMPD_NIGHTLY") == "1":
+if IS_NIGHT:
 
     @pytest.mark.timeout(300)
     @pytest.mark.parametrize("topology", [SingleStore, SentinelStore])

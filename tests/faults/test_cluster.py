@@ -1,7 +1,6 @@
 """A Redis Cluster of three primaries and three replicas, and servers of rampd on it. A primary dies, or a slot is moved."""
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -22,12 +21,12 @@ from rampd_server.storage.link import Link
 from rampd_server.storage.store import RedisStore
 from tests.clusters import SECRET, Cluster, cluster, slot_of
 from tests.following import C, require_said, running
+from tests.nights import by_day
 from tests.servers import ServerProcess, Stubs, rampd_server, short_directory, stubs
 from tests.stores import REDIS, VALKEY
 from tests.topologies import Process
 from tests.waiting import eventually, eventually_async
 
-IS_NIGHTLY = os.environ.get("RAMPD_NIGHTLY") == "1"
 SPREAD = "spread"
 """A namespace."""
 
@@ -134,7 +133,7 @@ def topology() -> Iterator[Cluster]:
         yield found
 
 
-@pytest.fixture(params=[REDIS, VALKEY] if IS_NIGHTLY else [REDIS])
+@pytest.fixture(params=by_day([REDIS, VALKEY], 1))
 def mortal(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A cluster of the test's own, because a node is killed."""
     with short_directory() as folder, cluster(request.param, folder) as found:

@@ -1,7 +1,6 @@
 """Three Redis, of which Sentinels choose the primary, and two servers of rampd. The primary dies, stops, or is cut off."""
 
 import contextlib
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -13,17 +12,16 @@ from rampd_server.domain.errors import StoreUnavailableError
 from rampd_server.storage.link import Link
 from rampd_server.storage.store import RedisStore
 from tests.following import Run, require_said, running
+from tests.nights import by_day
 from tests.servers import rampd_server, short_directory
 from tests.stores import REDIS, VALKEY
 from tests.topologies import SENTINEL_SECRET, SERVICE, Process, Sentinels, sentinels
 from tests.waiting import eventually, eventually_async
 
-IS_NIGHTLY = os.environ.get("RAMPD_NIGHTLY") == "1"
-
 pytestmark = pytest.mark.timeout(300)
 
 
-@pytest.fixture(params=[REDIS, VALKEY] if IS_NIGHTLY else [REDIS])
+@pytest.fixture(params=by_day([REDIS, VALKEY], 1))
 def stores(request: pytest.FixtureRequest) -> Iterator[Sentinels]:
     """Redis and Sentinels of the test's own, because the primary is stopped."""
     with short_directory() as folder, sentinels(request.param, folder) as found:
