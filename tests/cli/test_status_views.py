@@ -11,8 +11,10 @@ from rich.cells import cell_len
 from rampd import v1
 from rampd_cli.app import SECTIONS
 from rampd_cli.commands.status import COLUMNS
+from rampd_cli.drawing import palette
 from rampd_cli.drawing.clock import Clock
 from rampd_cli.drawing.screen import Screen
+from rampd_cli.drawing.tone import Tone
 from rampd_cli.status.failing import failing
 from rampd_cli.status.failing_view import told
 from rampd_cli.status.known import Detail, Known, Overrides
@@ -82,6 +84,26 @@ def test_all_components_look_like_this(name: str, width: int) -> None:
 def test_one_component_looks_like_this(name: str, width: int) -> None:
     found = DETAILS[name]
     assert_golden(f"status-one-{name}-{width}", text_of(Known([found.rollout], [found]), width))
+
+
+@pytest.mark.parametrize(
+    ("rollout", "word", "style"),
+    [
+        (rollouts.damaged(), "damaged", palette.BAD),
+        (rollouts.held(), "HELD", palette.BAD),
+        (rollouts.paused(cause=v1.PAUSE_CAUSE_APPROVAL), "approval", palette.WAITS),
+        (rollouts.ramping(), "rolling out", palette.MOVES),
+        (rollouts.steady(), "steady", palette.GOOD),
+    ],
+)
+def test_the_word_for_how_it_stands_has_the_colour_of_its_meaning(rollout: v1.Rollout, word: str, style: str) -> None:
+    head = drawn(Known([rollout], [Detail(rollout)]), CLOCK, Screen(200))[0]
+
+    assert [span.style for span in head.spans if head.plain[span.start : span.end] == word] == [style]
+
+
+def test_each_tone_has_a_colour_of_its_own() -> None:
+    assert len({palette.style_of(tone) for tone in Tone}) == len(Tone)
 
 
 def both(rollout: v1.Rollout) -> list[str]:

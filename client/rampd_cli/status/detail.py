@@ -67,7 +67,7 @@ def detail(found: Detail, clock: Clock, screen: Screen, *, at: str = "") -> list
 
 def _head(rollout: v1.Rollout, stands: Standing, clock: Clock, screen: Screen) -> list[Text]:
     name = one_line(rollout.component)
-    parts = [Text(name, palette.TITLE), Text(stands.kind.word, stands.kind.style)]
+    parts = [Text(name, palette.TITLE), Text(stands.kind.word, palette.style_of(stands.kind.tone))]
     if stands.since is not None:
         parts.append(Text(f"since {clock.time(stands.since)}, {clock.ago(stands.since)}", palette.FAINT))
     if rollout.revision:

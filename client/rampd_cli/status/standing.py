@@ -9,9 +9,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from rampd import v1
 from rampd._contract.wording import inside, one_line
-from rampd_cli.drawing import palette
 from rampd_cli.drawing.clock import Clock
 from rampd_cli.drawing.share import percent
+from rampd_cli.drawing.tone import Tone
 
 
 class Kind(IntEnum):
@@ -42,9 +42,9 @@ class Kind(IntEnum):
         return _WORDS[self]
 
     @property
-    def style(self) -> str:
-        """The style of rich for that word."""
-        return _STYLES[self]
+    def tone(self) -> Tone:
+        """What that word means to them."""
+        return _TONES[self]
 
 
 _WORDS: Final = {
@@ -59,17 +59,17 @@ _WORDS: Final = {
     Kind.ROLLING_OUT: "rolling out",
     Kind.STEADY: "steady",
 }
-_STYLES: Final = {
-    Kind.DAMAGED: palette.BAD,
-    Kind.UNCONFIRMED: palette.WAITS,
-    Kind.PROBLEM: palette.BAD,
-    Kind.APPROVAL: palette.WAITS,
-    Kind.QUARANTINED: palette.BAD,
-    Kind.HELD: palette.BAD,
-    Kind.PAUSED: palette.WAITS,
-    Kind.FROZEN: palette.WAITS,
-    Kind.ROLLING_OUT: palette.MOVES,
-    Kind.STEADY: palette.GOOD,
+_TONES: Final = {
+    Kind.DAMAGED: Tone.BAD,
+    Kind.UNCONFIRMED: Tone.WAITS,
+    Kind.PROBLEM: Tone.BAD,
+    Kind.APPROVAL: Tone.WAITS,
+    Kind.QUARANTINED: Tone.BAD,
+    Kind.HELD: Tone.BAD,
+    Kind.PAUSED: Tone.WAITS,
+    Kind.FROZEN: Tone.WAITS,
+    Kind.ROLLING_OUT: Tone.MOVES,
+    Kind.STEADY: Tone.GOOD,
 }
 
 _LIFTS: Final = "to end the quarantine, if its reason is gone,"
