@@ -10,13 +10,13 @@ from rich.console import Console
 from rampd import Admin, Channel, v1
 from rampd._decision.bucketing import bucket
 from rampd._decision.resolution import Resolution
+from rampd._standing.candidates import candidates
+from rampd._standing.clock import Clock
+from rampd._standing.explanation import Explanation, outcome, why, would
 from rampd.errors import UnavailableError
 from rampd.testing import RampdServer
 from rampd.testing._server import running_server
-from rampd_cli.drawing.clock import Clock
-from rampd_cli.explaining.candidates import candidates
 from rampd_cli.explaining.comparison import Asked, difference
-from rampd_cli.explaining.explanation import Explanation, outcome, why, would
 from rampd_cli.explaining.showing import shown
 from tests.cli.conftest import Ran, Run
 from tests.cli.golden import assert_golden

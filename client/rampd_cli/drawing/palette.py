@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from rampd_cli.drawing.tone import Tone
+from rampd._standing.tone import Tone
 
 BAD: Final = "bold red"
 WAITS: Final = "yellow"

@@ -8,18 +8,10 @@ from rich.text import Text
 
 from rampd import v1
 from rampd._contract.wording import counted, evidence, one_line
-from rampd_cli.drawing import palette
-from rampd_cli.drawing.bar import bar
-from rampd_cli.drawing.clock import Clock
-from rampd_cli.drawing.paragraph import labelled, wrapped
-from rampd_cli.drawing.screen import Screen
-from rampd_cli.status.channels import channels
-from rampd_cli.status.failing import Failing, failing_one
-from rampd_cli.status.failing_view import told_of_current, told_of_failing
-from rampd_cli.status.known import Detail, Overrides
-from rampd_cli.status.last_events import last_events
-from rampd_cli.status.plan import steps_of, what_is_next
-from rampd_cli.status.standing import (
+from rampd._standing.clock import Clock
+from rampd._standing.failing import Failing, failing_one
+from rampd._standing.plan import steps_of, what_is_next
+from rampd._standing.standing import (
     Kind,
     Standing,
     current_in_quarantine,
@@ -30,6 +22,14 @@ from rampd_cli.status.standing import (
     ways,
     ways_back,
 )
+from rampd_cli.drawing import palette
+from rampd_cli.drawing.bar import bar
+from rampd_cli.drawing.paragraph import labelled, wrapped
+from rampd_cli.drawing.screen import Screen
+from rampd_cli.status.channels import channels
+from rampd_cli.status.failing_view import told_of_current, told_of_failing
+from rampd_cli.status.known import Detail, Overrides
+from rampd_cli.status.last_events import last_events
 
 EVENTS: Final = 5
 """The number of events that are shown."""

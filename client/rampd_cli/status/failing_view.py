@@ -7,13 +7,13 @@ from rich.text import Text
 
 from rampd import v1
 from rampd._contract.wording import one_line
+from rampd._standing.clock import Clock
+from rampd._standing.failing import Failing, failing, recent, whole
+from rampd._standing.share import failed, failure_rate
 from rampd_cli.drawing import palette
-from rampd_cli.drawing.clock import Clock
 from rampd_cli.drawing.columns import GAP, aligned
 from rampd_cli.drawing.paragraph import labelled, paragraph
 from rampd_cli.drawing.screen import Screen
-from rampd_cli.drawing.share import failed, failure_rate
-from rampd_cli.status.failing import Failing, failing, recent, whole
 
 _MOST: Final = 10
 """How many components are named."""

@@ -8,17 +8,17 @@ from rich.text import Text
 
 from rampd import v1
 from rampd._contract.wording import counted, one_line
+from rampd._standing.clock import Clock
+from rampd._standing.outcomes import failure_rates, job_counts, jobs_of
+from rampd._standing.share import percent
+from rampd._standing.standing import Kind, Standing, frozen, standing, told, ways
 from rampd_cli.drawing import palette
 from rampd_cli.drawing.bar import bar
-from rampd_cli.drawing.clock import Clock
 from rampd_cli.drawing.columns import GAP, aligned, total, widest
-from rampd_cli.drawing.outcomes import failure_rates, job_counts, jobs_of
 from rampd_cli.drawing.paragraph import labelled, paragraph
 from rampd_cli.drawing.screen import Screen
-from rampd_cli.drawing.share import percent
 from rampd_cli.drawing.short import shortened
 from rampd_cli.status.failing_view import failing_lines
-from rampd_cli.status.standing import Kind, Standing, frozen, standing, told, ways
 
 EMPTY: Final = (
     "There is no component here, or none that you may see. Hand in the first tag: rampd release COMPONENT TAG"

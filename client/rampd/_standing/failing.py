@@ -13,7 +13,7 @@ from typing import Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from rampd import v1
-from rampd_cli.drawing.outcomes import Count
+from rampd._standing.outcomes import Count
 
 _ENOUGH_JOBS: Final = 20
 """With fewer jobs, a rate is not known."""

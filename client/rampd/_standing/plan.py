@@ -7,8 +7,8 @@ from typing import Final
 
 from rampd import v1
 from rampd._contract.wording import counted, whole_span
-from rampd_cli.drawing.clock import Clock, as_datetime
-from rampd_cli.drawing.share import percent
+from rampd._standing.clock import Clock, as_datetime
+from rampd._standing.share import percent
 
 _AUTOMATION: Final = "rampd"
 _BEGIN_A_HOLD: Final = frozenset({"Step", "Hold"})

@@ -9,9 +9,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from rampd import v1
 from rampd._contract.wording import inside, one_line
-from rampd_cli.drawing.clock import Clock
-from rampd_cli.drawing.share import percent
-from rampd_cli.drawing.tone import Tone
+from rampd._standing.clock import Clock
+from rampd._standing.share import percent
+from rampd._standing.tone import Tone
 
 
 class Kind(IntEnum):
