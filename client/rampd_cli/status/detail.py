@@ -9,7 +9,7 @@ from rich.text import Text
 from rampd import v1
 from rampd._contract.wording import counted, evidence, one_line
 from rampd._standing.clock import Clock
-from rampd._standing.failing import Failing, failing_one
+from rampd._standing.failing import Failing, failing_one, told_of_current, told_of_failing
 from rampd._standing.plan import steps_of, what_is_next
 from rampd._standing.standing import (
     Kind,
@@ -27,7 +27,6 @@ from rampd_cli.drawing.bar import bar
 from rampd_cli.drawing.paragraph import labelled, wrapped
 from rampd_cli.drawing.screen import Screen
 from rampd_cli.status.channels import channels
-from rampd_cli.status.failing_view import told_of_current, told_of_failing
 from rampd_cli.status.known import Detail, Overrides
 from rampd_cli.status.last_events import last_events
 
