@@ -1,4 +1,7 @@
-"""How a rollout stands, for a person: whether it waits for somebody, since when, why, and what to type. Pure."""
+"""How a rollout stands, for a person: whether it waits for somebody, since when, why, and what to type. Pure.
+
+`at` is what each command to type ends with, so that it reaches the same server: options of `rampd`, after a space. Empty: none.
+"""
 
 import shlex
 from dataclasses import dataclass
@@ -182,7 +185,7 @@ def _told(rollout: v1.Rollout, clock: Clock) -> str:
 
 
 def frozen(freeze: v1.FreezeStatus, clock: Clock, *, at: str = "") -> str:
-    """Says who froze what, since when, until when and why, and how it ends if it does not end by itself. `at`: see `Session.at`."""
+    """Says who froze what, since when, until when and why, and how it ends if it does not end by itself."""
     what = "Everything is frozen" if freeze.all else "Frozen"
     ends = f" until {clock.time(freeze.expire_time)}" if freeze.HasField("expire_time") else ""
     by = f"{_by(freeze.actor)} since {clock.time(freeze.create_time)}"
@@ -193,7 +196,7 @@ def frozen(freeze: v1.FreezeStatus, clock: Clock, *, at: str = "") -> str:
 
 
 def ways(rollout: v1.Rollout, *, at: str = "") -> list[tuple[str, str]]:
-    """Returns what a person can type about it, and what for. Empty if nothing is to be done. `at`: see `Session.at`."""
+    """Returns what a person can type about it, and what for. Empty if nothing is to be done."""
     return [*_ways_from_quarantine(rollout, at), *_ways(rollout, at)]
 
 
@@ -244,7 +247,7 @@ def _lift(rollout: v1.Rollout, release: v1.Release, at: str) -> str:
 
 def ways_back(rollout: v1.Rollout, *, is_failing: bool, at: str = "") -> list[tuple[str, str]]:
     """Returns what a person can type if a version turns out to be bad, though nothing waits for them. `is_failing`: whether current
-    fails more often than usual. `at`: see `Session.at`.
+    fails more often than usual.
     """
     kind, has_next = _apart_from_quarantine(rollout).kind, rollout.HasField("next")
     found: list[tuple[str, str]] = []
