@@ -1,6 +1,5 @@
 """One component on one screen. Pure."""
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
@@ -9,6 +8,7 @@ from rich.text import Text
 from rampd import v1
 from rampd._contract.wording import counted, evidence, one_line
 from rampd._standing.clock import Clock
+from rampd._standing.evidence import share_of_limit, tone_of
 from rampd._standing.failing import Failing, failing_one, told_of_current, told_of_failing
 from rampd._standing.plan import steps_of, what_is_next
 from rampd._standing.standing import (
@@ -104,18 +104,15 @@ def _now(found: Detail, stands: Standing, fails: Failing | None, clock: Clock, s
 def _evidence(rollout: v1.Rollout, screen: Screen) -> Iterator[Text]:
     if not rollout.HasField("evidence"):
         return
-    e, limit = rollout.evidence.e, rollout.evidence.limit
-    # On a logarithmic scale, because evidence multiplies with each failure.
-    share = math.log(e) / math.log(limit) if e > 1 and limit > 1 else 0.0
+    found = rollout.evidence
     room = min(max(screen.width - _LABEL - 40, 6), 24)
-    style = palette.BAD if share >= 1 else palette.WAITS if share >= 0.5 else palette.GOOD
-    line = Text().append(bar(share, room, is_ascii=screen.is_ascii), style)
-    found, most = evidence(e, limit)
-    yield line.append(f" E is {found}, limit {most}")
+    drawn = bar(share_of_limit(found), room, is_ascii=screen.is_ascii)
+    e, most = evidence(found.e, found.limit)
+    yield Text().append(drawn, palette.style_of(tone_of(found))).append(f" E is {e}, limit {most}")
     meaning = f"E is the evidence against next. At {most}, next counts as worse."
     yield from _paragraph(meaning, screen, palette.FAINT)
-    if rollout.evidence.assignment_mismatches:
-        left_out = counted(rollout.evidence.assignment_mismatches, "outcome")
+    if found.assignment_mismatches:
+        left_out = counted(found.assignment_mismatches, "outcome")
         yield from _paragraph(f"{left_out} left out: they do not match the weights.", screen, palette.WAITS)
 
 
