@@ -10,6 +10,7 @@ from rich.cells import cell_len
 
 from rampd import v1
 from rampd._standing.clock import Clock
+from rampd._standing.event import about_event
 from rampd._standing.failing import failing, told
 from rampd._standing.tone import Tone
 from rampd_cli.app import SECTIONS
@@ -17,7 +18,6 @@ from rampd_cli.commands.status import COLUMNS
 from rampd_cli.drawing import palette
 from rampd_cli.drawing.screen import Screen
 from rampd_cli.status.known import Detail, Known, Overrides
-from rampd_cli.status.last_events import about_event
 from rampd_cli.status.rows import row
 from rampd_cli.status.showing import drawn
 from tests.cli import rollouts
