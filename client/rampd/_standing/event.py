@@ -6,14 +6,18 @@ from typing import Final
 from rampd import v1
 from rampd._contract.wording import counted, one_line
 
-_AUTOMATION: Final = "rampd"
 _RISING: Final = ("CURRENT", "NEXT", "QUEUED")
+
+
+def is_by_automation(event: v1.Event) -> bool:
+    """Whether rampd itself did it. A person who claims that name did not."""
+    return event.actor == "rampd" and not event.actor_claimed
 
 
 def about_event(event: v1.Event) -> str:
     """Says in a few words what an event changed, and why, as one line."""
     note = one_line(event.note)
-    if event.actor == _AUTOMATION and not event.actor_claimed and note:
+    if note and is_by_automation(event):
         return note
     said = [*_changes(event)]
     if event.count:
