@@ -7,8 +7,8 @@ from typing import Any, Final
 from redis.asyncio import Redis
 
 from rampd_server.metrics.counting import Count
-from rampd_server.process.cluster_url import ClusterUrl, is_cluster_url
-from rampd_server.process.sentinel_url import SentinelUrl, is_sentinel_url
+from rampd_server.process.cluster_url import CLUSTER, ClusterUrl
+from rampd_server.process.sentinel_url import SENTINELS, SentinelUrl
 from rampd_server.storage.cluster import Cluster, SlotFinder, slot_of
 from rampd_server.storage.connection import connect
 from rampd_server.storage.finding import Finder, Node
@@ -41,10 +41,10 @@ def open_clients(url: str, key: str, *, name: str, deadline_s: float) -> Clients
     finder: Finder | None = None
     shards = None
     opened = partial(connect, timeout_s=deadline_s, max_connections=_MAX_CONNECTIONS, name=name, reconnects=reconnects)
-    if is_sentinel_url(url):
+    if SENTINELS.fits(url):
         sentinels = SentinelUrl.parse(url)
         url, finder = sentinels.primary, SentinelFinder.of(sentinels, deadline_s=deadline_s)
-    elif is_cluster_url(url):
+    elif CLUSTER.fits(url):
         nodes = ClusterUrl.parse(url)
         cluster = Cluster.of(nodes, deadline_s=deadline_s)
         url, finder = nodes.at(nodes.hosts[0]), SlotFinder(cluster, slot_of(key))
