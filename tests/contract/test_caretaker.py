@@ -52,7 +52,7 @@ async def do(service: Service, *steps: commands.Command, component: str = COMPON
 def commands_of(store: RedisStore) -> dict[tuple[str, ...], int]:
     """Returns how often each command was sent, without those that follow the feed."""
     following_it = ({"hmget"}, {"xread"})
-    return {labels: number for labels, number in store.link.commands.items() if set(labels) not in following_it}
+    return {labels: number for labels, number in store.link.counts.commands.items() if set(labels) not in following_it}
 
 
 def made(store: RedisStore, replica: Replica) -> tuple[Caretaker, Service, Forgetful]:
@@ -199,4 +199,4 @@ async def test_only_a_component_with_an_expired_override_is_swept(store: RedisSt
             for name in ("lasting", "expired", "prefix")
         }
         assert {name: len(found) for name, found in left.items()} == {"lasting": 1, "expired": 0, "prefix": 0}
-        assert dict(store.link.commands.items())[("sweep_overrides",)] == 4
+        assert dict(store.link.counts.commands.items())[("sweep_overrides",)] == 4

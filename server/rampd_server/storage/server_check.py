@@ -44,7 +44,7 @@ async def check_server(link: Link) -> str:
             if link.wait_replicas:
                 # Raises an error if the user may not ask.
                 await link.client.wait(0, 1)
-    for client in await link.every_client():
+    for client in await link.clients.every():
         not_checked = await _check_one(link, client) or not_checked
     return not_checked
 

@@ -6,8 +6,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from rampd_server.domain.errors import RampdError
-from rampd_server.storage.cluster import Cluster, MemberFinder, slot_of
+from rampd_server.storage.cluster import Cluster
+from rampd_server.storage.cluster_finders import MemberFinder
 from rampd_server.storage.finding import Finder, Node
+from rampd_server.storage.slots import slot_of
 
 Connect = Callable[[Node, Finder], Any]
 """Returns a client of redis-py for a node. It is typed as Any, because redis-py types each command for two kinds of clients."""

@@ -23,7 +23,7 @@ class RedisStatus:
         self._clock = clock
 
     async def status(self) -> StoreStatus:
-        return worst([await self._status_of(client) for client in await self._link.every_client()])
+        return worst([await self._status_of(client) for client in await self._link.clients.every()])
 
     async def _status_of(self, client: Any) -> StoreStatus:  # noqa: ANN401 - as redis-py has it
         began_s = self._clock()
@@ -36,8 +36,8 @@ class RedisStatus:
             else None,
             version=_text(info, "valkey_version") or _text(info, "redis_version"),
             is_embedded=self._is_embedded,
-            topology=self._link.topology,
-            primary=self._link.primary,
+            topology=self._link.clients.topology,
+            primary=self._link.clients.primary,
             ahead_ms=int(seconds) * 1000 + int(microseconds) / 1000 - here_ms,
             append_only=_flag(info, "aof_enabled", {"0": False, "1": True})
             if "aof_enabled" in info
