@@ -1,7 +1,6 @@
 """A Redis Cluster of three primaries and three replicas, and servers of rampd on it. A primary dies, or a slot is moved."""
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -16,22 +15,23 @@ import grpc
 import pytest
 
 from rampd import v1
-from rampd_server.domain.errors import StoreUnavailableError
 from rampd_server.storage.keys import Keys
 from rampd_server.storage.link import Link
 from rampd_server.storage.store import RedisStore
 from tests.clusters import SECRET, Cluster, cluster, slot_of
-from tests.following import C, require_said, running
+from tests.following import C, lasting, mortal, require_followed, require_refused, require_said, running
 from tests.servers import ServerProcess, Stubs, rampd_server, short_directory, stubs
 from tests.stores import REDIS, VALKEY
 from tests.topologies import Process
-from tests.waiting import eventually, eventually_async
+from tests.waiting import eventually
 
-IS_NIGHTLY = os.environ.get("RAMPD_NIGHTLY") == "1"
 SPREAD = "spread"
 """A namespace."""
 
 pytestmark = pytest.mark.timeout(300)
+
+own = mortal(cluster)
+topology = lasting(cluster)
 
 
 class Reporter:
@@ -127,20 +127,6 @@ def closing(each: Any) -> Iterator[Any]:
         each.close()
 
 
-@pytest.fixture(scope="module")
-def topology() -> Iterator[Cluster]:
-    """A cluster of which no test kills a node."""
-    with short_directory() as folder, cluster(REDIS, folder) as found:
-        yield found
-
-
-@pytest.fixture(params=[REDIS, VALKEY] if IS_NIGHTLY else [REDIS])
-def mortal(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    """A cluster of the test's own, because a node is killed."""
-    with short_directory() as folder, cluster(request.param, folder) as found:
-        yield found
-
-
 def test_a_namespace_is_on_one_shard_and_its_outcomes_spread(directory: Path, topology: Cluster) -> None:
     names = [component_on(topology, shard, SPREAD) for shard in range(3)]
     keys = Keys(SPREAD)
@@ -165,14 +151,14 @@ def test_a_namespace_is_on_one_shard_and_its_outcomes_spread(directory: Path, to
 
 
 def test_if_the_primary_of_the_namespace_dies_all_follow_the_next_one_and_nothing_is_done_twice(
-    mortal: Cluster,
+    own: Cluster,
 ) -> None:
-    shard = mortal.shard_of(Keys().meta)
-    with running(mortal.url) as run:
+    shard = own.shard_of(Keys().meta)
+    with running(own.url) as run:
         began_s = time.time()
-        mortal.nodes[shard].signal(signal.SIGKILL)
+        own.nodes[shard].signal(signal.SIGKILL)
 
-        first = run.show_writable(began_s, mortal.promoted_s(shard), "killed")
+        first = run.show_writable(began_s, own.promoted_s(shard), "killed")
         run.show_followed(first)
         told = run.calls[0]("GetServer").server.store
         assert (told.topology, told.primary.rpartition(":")[0]) == ("cluster", "127.0.0.1")
@@ -183,20 +169,20 @@ def test_if_the_primary_of_the_namespace_dies_all_follow_the_next_one_and_nothin
 
 
 def test_if_another_primary_dies_only_outcomes_there_wait_and_none_is_counted_twice(
-    directory: Path, mortal: Cluster
+    directory: Path, own: Cluster
 ) -> None:
-    own = mortal.shard_of(Keys().meta)
-    dead, well = (shard for shard in range(3) if shard != own)
+    namespace = own.shard_of(Keys().meta)
+    dead, well = (shard for shard in range(3) if shard != namespace)
     with (
-        serving(directory, mortal, "default") as (server, call),
-        closing(Reporter(call, component_on(mortal, dead))) as waiting,
-        closing(Reporter(call, component_on(mortal, well))) as going_on,
+        serving(directory, own, "default") as (server, call),
+        closing(Reporter(call, component_on(own, dead))) as waiting,
+        closing(Reporter(call, component_on(own, well))) as going_on,
     ):
         waiting.show_going_on()
-        mortal.nodes[dead].signal(signal.SIGKILL)
+        own.nodes[dead].signal(signal.SIGKILL)
         eventually(lambda: waiting.failed)
         going_on.show_going_on()
-        mortal.promoted_s(dead)
+        own.promoted_s(dead)
         waiting.show_going_on()
         for each in (waiting, going_on):
             each.close()
@@ -289,7 +275,7 @@ async def test_a_slot_that_is_moved_as_a_whole_is_followed_and_no_change_is_refu
         with found.nodes[shard].client() as client:
             target, slot = found.id_of(found.nodes[(shard + 1) % 3]), slot_of(link.keys.meta)
             client.execute_command("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", target)
-        while not link.primary_changes.value:
+        while not link.clients.primary_changes.value:
             store.set_epoch(await store.begin_epoch(adopted=True))
         head = await store.head()
         assert head is not None
@@ -311,28 +297,10 @@ async def test_a_slot_that_is_moved_as_a_whole_is_followed_and_no_change_is_refu
 def test_a_wrong_url_ends_the_start_with_a_sentence(
     topology: Cluster, directory: Path, change: Callable[[str], str], words: str
 ) -> None:
-    with rampd_server(directory, "--namespace", "a", RAMPD_REDIS_URL=change(topology.url)) as server:
-        assert server.process.wait(60) == 2
-        server.stop()
-    text = " ".join(server.raw)
-    assert words in text
-    assert SECRET not in text
+    require_refused(directory, change(topology.url), words, SECRET)
 
 
 async def test_over_tls_the_names_that_nodes_announce_are_followed() -> None:
     """Given certificates for a name, expect that the primary and the one after it are reached by that name."""
     with short_directory() as folder, cluster(REDIS, folder, is_tls=True) as found:
-        link = Link.connect(found.url, deadline_s=10.0)
-        store = RedisStore(link)
-        store.set_epoch(await store.begin_epoch(adopted=False))
-        assert await store.head()
-        found.nodes[found.shard_of(link.keys.meta)].signal(signal.SIGKILL)
-
-        async def is_writable() -> bool:
-            with contextlib.suppress(StoreUnavailableError):
-                return bool(await store.begin_epoch(adopted=True))
-            return False
-
-        await eventually_async(is_writable)
-        assert link.primary_changes.value == 1
-        await store.close()
+        await require_followed(found.url, found.nodes[found.shard_of(Keys().meta)])
