@@ -54,7 +54,7 @@ from rampd_server.service.service import Service
 from rampd_server.storage.checks import RedisChecks
 from rampd_server.storage.followers import count_servers, name_of_server
 from rampd_server.storage.last_state import LastStateFile
-from rampd_server.storage.link import DEADLINE_S, Link
+from rampd_server.storage.link import COMMAND_DEADLINE_S, DEADLINE_S, Link
 from rampd_server.storage.marks import RedisMarks
 from rampd_server.storage.outcomes import RedisOutcomes
 from rampd_server.storage.schema import SCHEMA
@@ -250,7 +250,7 @@ class Adopted(NamedTuple):
 
 async def adopt(config: Config, redis_url: str) -> Adopted:
     """Begins a new epoch in the namespace, with the data that the store has now. Raises StartupError."""
-    link = Link.connect(redis_url, namespace=config.namespace)
+    link = Link.connect(redis_url, namespace=config.namespace, deadline_s=COMMAND_DEADLINE_S)
     try:
         await check_server(link)
         store = RedisStore(link)

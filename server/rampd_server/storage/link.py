@@ -21,6 +21,8 @@ from rampd_server.storage.store_errors import newer_schema, refusal, store_reset
 
 DEADLINE_S: Final = 1.0
 """How long a call of Redis may take."""
+COMMAND_DEADLINE_S: Final = 10.0
+"""The same for a command that a person types: no caller waits, and a merge is one call."""
 _WAIT_SHARE: Final = 0.5
 """The share of a call's time that a change may wait for replicas."""
 _SHORT_WAIT_MS: Final = 50
