@@ -4,23 +4,20 @@ import contextlib
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from itertools import count
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
 
-from rampd import v1
 from rampd_server.storage.keys import Keys
 from rampd_server.storage.link import Link
 from rampd_server.storage.store import RedisStore
+from tests.clustered import Reporter, component_on, failed, roll_out, serving
 from tests.clusters import SECRET, Cluster, cluster, slot_of
 from tests.following import C, lasting, mortal, require_followed, require_refused, require_said, running
-from tests.servers import ServerProcess, Stubs, rampd_server, short_directory, stubs
+from tests.servers import ServerProcess, reason_of, short_directory
 from tests.stores import REDIS, VALKEY
 from tests.topologies import Process
 from tests.waiting import eventually
@@ -34,97 +31,14 @@ own = mortal(cluster)
 topology = lasting(cluster)
 
 
-class Reporter:
-    """Reports one failed job of next after another, until it is closed. It repeats a batch that failed."""
-
-    def __init__(self, call: Stubs, component: str) -> None:
-        self.accepted = 0
-        self.failed: list[str] = []
-        self._call = call
-        self._component = component
-        self._revision = roll_out(call, component)
-        self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while not self._is_over.wait(0.02):
-            sequence = self.accepted + 1
-            outcome = failed(self._component, self._revision, f"acme/r{sequence}")
-            try:
-                answer = self._call("ReportOutcomes", client_id="w1", sequence=sequence, outcomes=[outcome])
-            except grpc.RpcError as error:
-                self.failed.append(f"{error.code().name} {error.details()}")
-            else:
-                assert answer.accepted == 1
-                self.accepted += 1
-
-    @property
-    def counted(self) -> int:
-        return int(self._call("GetRollout", component=self._component).rollout.evidence.next_failures)
-
-    def show_going_on(self) -> None:
-        """Waits until some more batches are accepted."""
-        enough = self.accepted + 5
-        eventually(lambda: self.accepted >= enough)
-
-    def close(self) -> None:
-        self._is_over.set()
-        self._thread.join()
-
-
-def roll_out(call: Stubs, component: str) -> int:
-    """Gives everybody the next version of a component. Returns the revision."""
-    call("Release", component=component, tag="t1")
-    call("Release", component=component, tag="t2")
-    return int(call("Ramp", component=component, percent=100).revision)
-
-
-def failed(component: str, revision: int, repo: str = "acme/app") -> Any:
-    """A failed job of next."""
-    return v1.Outcome(
-        component=component,
-        release=2,
-        revision=revision,
-        channel=v1.CHANNEL_NEXT,
-        reason=v1.RESOLVE_REASON_WEIGHT,
-        repo=repo,
-        result=v1.OUTCOME_RESULT_FAILED,
-    )
-
-
-def component_on(topology: Cluster, shard: int, namespace: str = "default") -> str:
-    """The name of a component whose outcomes are on a shard."""
-    names = (f"c{number}" for number in count())
-    return next(name for name in names if topology.shard_of(Keys(namespace).outcomes(name).outcomes) == shard)
-
-
 def keys_on(node: Process, namespace: str) -> set[str]:
     with node.client() as client:
         return set(client.scan_iter(Keys(namespace).pattern, count=1000))
 
 
-@contextlib.contextmanager
-def serving(directory: Path, topology: Cluster, namespace: str, *flags: str) -> Iterator[tuple[ServerProcess, Stubs]]:
-    """Starts a server. It serves when the block begins."""
-    flags = ("--insecure-admin", "--namespace", namespace, *flags)
-    with rampd_server(directory, *flags, RAMPD_REDIS_URL=topology.url) as server:
-        server.event("serving")
-        with stubs(server.target) as call:
-            yield server, call
-
-
 def changes(server: ServerProcess) -> int:
     """How often the log said that the namespace has another node."""
     return [line["event"] for line in server.log].count("store_primary_changed")
-
-
-@contextlib.contextmanager
-def closing(each: Any) -> Iterator[Any]:
-    try:
-        yield each
-    finally:
-        each.close()
 
 
 def test_a_namespace_is_on_one_shard_and_its_outcomes_spread(directory: Path, topology: Cluster) -> None:
@@ -175,8 +89,8 @@ def test_if_another_primary_dies_only_outcomes_there_wait_and_none_is_counted_tw
     dead, well = (shard for shard in range(3) if shard != namespace)
     with (
         serving(directory, own, "default") as (server, call),
-        closing(Reporter(call, component_on(own, dead))) as waiting,
-        closing(Reporter(call, component_on(own, well))) as going_on,
+        contextlib.closing(Reporter(call, component_on(own, dead))) as waiting,
+        contextlib.closing(Reporter(call, component_on(own, well))) as going_on,
     ):
         waiting.show_going_on()
         own.nodes[dead].signal(signal.SIGKILL)
@@ -226,7 +140,7 @@ def test_while_the_slot_of_outcomes_is_moved_each_batch_is_counted_once(director
     here, there = topology.nodes[shard], topology.nodes[(shard + 1) % 3]
     with (
         serving(directory, topology, namespace) as (_, call),
-        closing(Reporter(call, component)) as reporter,
+        contextlib.closing(Reporter(call, component)) as reporter,
     ):
         for source, target in ((here, there), (there, here)):
             reporter.show_going_on()
@@ -254,6 +168,42 @@ async def test_a_namespace_is_copied_and_merged_within_a_cluster(directory: Path
     [override] = await store.list_overrides(C, prefix="", after="", limit=10)
     assert override.repo == "acme/app"
     await store.close()
+
+
+def test_an_emptied_namespace_is_adopted_and_its_servers_go_on_with_a_new_epoch(
+    directory: Path, topology: Cluster
+) -> None:
+    """Given a server whose namespace is gone from its shard, expect that nothing is written until somebody adopts the namespace, and
+    that outcomes of before, which other shards still have, count for nothing after that.
+    """
+    namespace = "emptied"
+    shard = topology.shard_of(Keys(namespace).meta)
+    component = component_on(topology, (shard + 1) % 3, namespace)
+    with serving(directory, topology, namespace) as (server, call):
+        outcome = failed(component, roll_out(call, component))
+        assert call("ReportOutcomes", client_id="w1", sequence=1, outcomes=[outcome]).accepted == 1
+        with topology.nodes[shard].client() as client:
+            client.delete(
+                *(each for each in keys_on(topology.nodes[shard], namespace) if Keys(namespace).prefix in each)
+            )
+        with pytest.raises(grpc.RpcError) as caught:
+            call("Release", component=component, tag="t3")
+        assert reason_of(caught.value) == "STORE_RESET"
+        assert " adopt --redis-url " in caught.value.details()
+        assert call("Resolve", component=component, repo="acme/app").tag == "t2"
+
+        said = command("adopt", "--redis-url", topology.url, "--namespace", namespace).decode()
+        assert f"Adopted: the namespace {namespace} of redis+cluster://rampd:***@" in said
+        assert "1 server follows it and takes it over within seconds." in said
+        eventually(lambda: roll_out(call, component), suppressed=grpc.RpcError)
+        rollout = call("GetRollout", component=component).rollout
+        assert (rollout.current.tag, rollout.next.tag, rollout.evidence.next_failures) == ("t1", "t2", 0)
+        outcome = failed(component, rollout.revision)
+        # The numbers of releases go on.
+        outcome.release = rollout.next.number
+        assert call("ReportOutcomes", client_id="w1", sequence=1, outcomes=[outcome]).accepted == 1
+        assert call("GetRollout", component=component).rollout.evidence.next_failures == 1
+        assert "store_primary_changed" not in [line["event"] for line in server.log]
 
 
 def command(*words: str, given: bytes = b"") -> bytes:

@@ -78,11 +78,7 @@ class Clients:
     @property
     def primary(self) -> str:
         """Where the store listens, without credentials: `host:port`, or `unix:///path`. Empty while it is not known."""
-        if self.finder is not None:
-            return str(self.finder.primary.node or "")
-        options = self.main.connection_pool.connection_kwargs
-        path = options.get("path")
-        return f"unix://{path}" if path else str(Node(options.get("host", "localhost"), options.get("port", 6379)))
+        return place_of(self.main) if self.finder is None else str(self.finder.primary.node or "")
 
     @property
     def failover(self) -> str:
@@ -101,7 +97,9 @@ class Clients:
 
     async def every(self) -> list[Any]:
         """Returns a client for each primary of the store, that of the namespace first. Raises StoreUnavailableError."""
-        return [self.main, *(await self.shards.every_client() if self.shards else ())]
+        if self.finder is None or self.shards is None:
+            return [self.main]
+        return [self.main, *await self.shards.every_client(but=await self.finder.address())]
 
     async def close(self) -> None:
         """Closes all connections."""
@@ -111,3 +109,10 @@ class Clients:
             await self.shards.close()
         if self.finder is not None:
             await self.finder.close()
+
+
+def place_of(client: Any) -> str:  # noqa: ANN401 - as above
+    """Returns where the node of a client's URL listens, without credentials: `host:port`, or `unix:///path`."""
+    options = client.connection_pool.connection_kwargs
+    path = options.get("path")
+    return f"unix://{path}" if path else str(Node(options.get("host", "localhost"), options.get("port", 6379)))

@@ -8,25 +8,29 @@ from typing import Any, Final, Self
 
 from redis import exceptions
 
-from rampd_server.domain.errors import RampdError, StoreCorruptError, StoreResetError
+from rampd_server.domain.errors import (
+    RampdError,
+    StoreCorruptError,
+    StoreMisconfiguredError,
+    StoreResetError,
+    StoreUnavailableError,
+)
 from rampd_server.ports import ConflictError, UntimelyError
 from rampd_server.storage.clients import Clients
 from rampd_server.storage.command_counts import CommandCounts
 from rampd_server.storage.exchange import Build, MayFail, exchange, none_may_fail
 from rampd_server.storage.keys import Keys
 from rampd_server.storage.redis_errors import BROKEN_LINK, ElsewhereError, redis_errors, translated
+from rampd_server.storage.replica_wait import ReplicaWait
 from rampd_server.storage.schema import is_known
 from rampd_server.storage.scripts import Code, Script, script
-from rampd_server.storage.store_errors import newer_schema, refusal, store_reset
+from rampd_server.storage.shards import Shards
+from rampd_server.storage.store_errors import newer_schema, refusal, shard_unavailable, store_reset
 
 DEADLINE_S: Final = 1.0
 """How long a call of Redis may take."""
 COMMAND_DEADLINE_S: Final = 10.0
 """The same for a command that a person types: no caller waits, and a merge is one call."""
-_WAIT_SHARE: Final = 0.5
-"""The share of a call's time that a change may wait for replicas."""
-_SHORT_WAIT_MS: Final = 50
-"""How long the changes wait after one for which too few replicas answered."""
 
 
 class Link:
@@ -55,9 +59,7 @@ class Link:
         self.deadline_s = deadline_s
         """How long a call may take."""
         self.counts = CommandCounts()
-        self.wait_replicas = wait_replicas
-        """How many replicas a change waits for."""
-        self._longest_wait_ms = self._wait_ms = int(deadline_s * 1000 * _WAIT_SHARE)
+        self.wait = ReplicaWait(wait_replicas, deadline_s)
 
     @classmethod
     def connect(
@@ -85,8 +87,12 @@ class Link:
 
     async def client_of(self, key: str) -> Any:  # noqa: ANN401
         """Returns the client for a key: `client` for all keys but those of outcomes. Raises StoreUnavailableError."""
-        shards = self.clients.shards
-        return self.client if shards is None or key.startswith(self.keys.prefix) else await shards.client_of(key)
+        shards = self._shards_of(key)
+        return self.client if shards is None else await shards.client_of(key)
+
+    def _shards_of(self, key: str) -> Shards | None:
+        """Returns None for a key that is where the namespace is."""
+        return None if key.startswith(self.keys.prefix) else self.clients.shards
 
     async def call(
         self,
@@ -107,6 +113,15 @@ class Link:
                     # The connection may have been lost while it was idle in the pool. If a write was done and only the reply was
                     # lost, the script finds the record of its first run.
                     return await do(*arguments)
+
+    async def _call_at(self, key: str, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+        """As `call`, for a key that may be on another shard. Raises ShardUnavailableError if that shard can't be asked."""
+        try:
+            return await self.call(*arguments, **options)
+        except StoreUnavailableError as error:
+            if self._shards_of(key) is None or isinstance(error, StoreMisconfiguredError):
+                raise
+            raise shard_unavailable(error) from error
 
     async def exchange(
         self,
@@ -138,11 +153,12 @@ class Link:
         """Returns the answer of a script. Arguments are given by name. `keys` are those of a component, or of its outcomes."""
         this = script(name)
         given = this.given(keys, self.keys, named)
-        reply: list[Any] = await self.call(self._run, this, given, is_write=is_write, command=name)
+        key = given[1] if given[0] else self.keys.meta
+        reply: list[Any] = await self._call_at(key, self._run, key, this, given, is_write=is_write, command=name)
         return reply
 
-    async def _run(self, this: Script, given: Sequence[Any]) -> Any:  # noqa: ANN401
-        return await this.run(await self.client_of(given[1]) if given[0] else self.client, given)
+    async def _run(self, key: str, this: Script, given: Sequence[Any]) -> Any:  # noqa: ANN401
+        return await this.run(await self.client_of(key), given)
 
     async def run_many(
         self, name: str, calls: Sequence[tuple[object, dict[str, Any]]], *, is_write: bool = True
@@ -156,13 +172,16 @@ class Link:
         given = [this.given(keys, self.keys, named) for keys, named in calls]
 
         async def send(part: Sequence[Sequence[Any]]) -> list[Any]:
-            replies: list[Any] = await self.call(self._run_many, this, part, is_write=is_write, command=name)
+            key = part[0][1]
+            replies: list[Any] = await self._call_at(
+                key, self._run_many, key, this, part, is_write=is_write, command=name
+            )
             return replies
 
         return await (self.clients.shards.spread(given, send) if self.clients.shards else send(given))
 
-    async def _run_many(self, this: Script, calls: Sequence[Sequence[Any]]) -> list[Any]:
-        return await this.run_many(await self.client_of(calls[0][1]), calls)
+    async def _run_many(self, key: str, this: Script, calls: Sequence[Sequence[Any]]) -> list[Any]:
+        return await this.run_many(await self.client_of(key), calls)
 
     async def read_hash(self, key: str) -> dict[str, str]:
         """Returns the fields of a hash, which may be one of outcomes."""
@@ -170,7 +189,7 @@ class Link:
         async def hgetall() -> Any:  # noqa: ANN401
             return await (await self.client_of(key)).hgetall(key)
 
-        fields: dict[str, str] = await self.call(hgetall, key=key)
+        fields: dict[str, str] = await self._call_at(key, hgetall, key=key)
         return fields
 
     async def write(
@@ -205,20 +224,18 @@ class Link:
         """As `write`, for a change that waits for replicas. Returns how many of them have it, too; None: nobody waits, or the script
         has changed nothing.
         """
-        if not self.wait_replicas or not is_write:
+        if not self.wait.replicas or not is_write:
             return await self.write(name, keys, request_id=request_id, is_write=is_write, **named), None
         component, expected_revision = named.get("component", ""), named.get("expected_revision")
         this = script(name)
-        run = partial(this.run_and_wait, replicas=self.wait_replicas, wait_ms=self._wait_ms)
+        run = partial(this.run_and_wait, replicas=self.wait.replicas, wait_ms=self.wait.ms)
         async with self.of_known_schema():
             reply, found = await self.call(
                 run, self.client, this.given(keys, self.keys, named), is_write=True, command=name
             )
             self._require_done(reply, component, expected_revision, request_id)
-        if found is None:
-            return reply, None
-        # The component's other writers wait meanwhile. While replicas are away, they do not wait for nothing.
-        self._wait_ms = self._longest_wait_ms if found >= self.wait_replicas else min(_SHORT_WAIT_MS, self._wait_ms)
+        if found is not None:
+            self.wait.note(found)
         return reply, found
 
     def _require_done(self, reply: list[Any], component: str, expected_revision: int | None, request_id: str) -> None:
