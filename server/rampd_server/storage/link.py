@@ -114,7 +114,7 @@ class Link:
                     # lost, the script finds the record of its first run.
                     return await do(*arguments)
 
-    async def _call_at(self, key: str, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+    async def _call_at(self, key: str, /, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
         """As `call`, for a key that may be on another shard. Raises ShardUnavailableError if that shard can't be asked."""
         try:
             return await self.call(*arguments, **options)
