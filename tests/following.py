@@ -5,33 +5,19 @@ launcher follows the second server.
 """
 
 import contextlib
-import os
-import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import Any
 
 import grpc
-import pytest
 
 from rampd import Resolver
-from rampd_server.domain.errors import StoreUnavailableError
-from rampd_server.storage.link import Link
-from rampd_server.storage.store import RedisStore
 from tests.servers import ServerProcess, Stubs, rampd_server, short_directory, stubs
-from tests.stores import REDIS, VALKEY
-from tests.topologies import Process
-from tests.waiting import eventually, eventually_async
+from tests.waiting import eventually
 
-Make = Callable[[str, Path], AbstractContextManager[Any]]
-"""Starts several stores that belong together: of a kind, in a folder."""
-KINDS = [REDIS, VALKEY] if os.environ.get("RAMPD_NIGHTLY") == "1" else [REDIS]
 C, REPO = "restyler", "acme/app"
 WRITABLE_S = 50.0
 """Ten times the goal, from the decision about the primary on."""
@@ -203,52 +189,3 @@ def require_said(run: Run, lost: list[Answered], history: list[tuple[int, str, s
     said = {n for line in lines for n in range(line["first_revision"], line["last_revision"] + 1)}
     assert {each.revision for each in lost} <= said
     assert bool(lost) <= bool([action for _, action, _ in history if action == "RecordLoss"])
-
-
-def mortal(make: Make) -> Any:
-    """Returns a fixture: stores of the test's own, because one of them is lost."""
-
-    @pytest.fixture(params=KINDS)
-    def found(request: pytest.FixtureRequest) -> Iterator[Any]:
-        with short_directory() as folder, make(request.param, folder) as made:
-            yield made
-
-    return found
-
-
-def lasting(make: Make) -> Any:
-    """Returns a fixture: stores for all tests of a file that lose none of them."""
-
-    @pytest.fixture(scope="module")
-    def found() -> Iterator[Any]:
-        with short_directory() as folder, make(REDIS, folder) as made:
-            yield made
-
-    return found
-
-
-def require_refused(directory: Path, url: str, words: str, secret: str) -> None:
-    """Fails unless a server on a wrong URL ends its start with a sentence that has the words, and not the secret."""
-    with rampd_server(directory, "--namespace", "refused", RAMPD_REDIS_URL=url) as server:
-        assert server.process.wait(60) == 2
-        server.stop()
-    text = " ".join(server.raw)
-    assert words in text
-    assert secret not in text
-
-
-async def require_followed(url: str, primary: Process) -> None:
-    """Fails unless a store goes on with the next primary after this one is killed."""
-    store = RedisStore(Link.connect(url, deadline_s=10.0))
-    store.set_epoch(await store.begin_epoch(adopted=False))
-    assert await store.head()
-    primary.signal(signal.SIGKILL)
-
-    async def is_writable() -> bool:
-        with contextlib.suppress(StoreUnavailableError):
-            return bool(await store.begin_epoch(adopted=True))
-        return False
-
-    await eventually_async(is_writable)
-    assert store.link.clients.primary_changes.value == 1
-    await store.close()

@@ -16,7 +16,8 @@ from rampd_server.storage.link import Link
 from rampd_server.storage.store import RedisStore
 from tests.clustered import Reporter, component_on, failed, roll_out, serving
 from tests.clusters import SECRET, Cluster, cluster, slot_of
-from tests.following import C, lasting, mortal, require_followed, require_refused, require_said, running
+from tests.following import C, require_said, running
+from tests.lost_primaries import lasting, mortal, require_followed, require_refused
 from tests.servers import ServerProcess, reason_of, short_directory
 from tests.stores import REDIS, VALKEY
 from tests.topologies import Process

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.following import Run, lasting, mortal, require_followed, require_refused, require_said, running
+from tests.following import Run, require_said, running
+from tests.lost_primaries import lasting, mortal, require_followed, require_refused
 from tests.servers import short_directory
 from tests.stores import REDIS
 from tests.topologies import SENTINEL_SECRET, SERVICE, Process, Sentinels, sentinels

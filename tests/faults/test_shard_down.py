@@ -15,7 +15,8 @@ from rampd import v1
 from rampd_server.storage.keys import Keys
 from tests.clustered import component_on, failed, roll_out, serving
 from tests.clusters import Cluster, cluster
-from tests.following import C, mortal
+from tests.following import C
+from tests.lost_primaries import mortal
 from tests.servers import Stubs, reason_of
 from tests.topologies import run_again
 from tests.waiting import eventually
