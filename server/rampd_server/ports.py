@@ -484,6 +484,8 @@ class StoreStatus:
     max_memory_policy: str | None = None
     replicas: int | None = None
     """The number of replicas that are connected."""
+    trouble: str = ""
+    """Why a part of the store is missing here, as sentences: a shard of a cluster does not answer."""
 
 
 class StoreProbe(Protocol):

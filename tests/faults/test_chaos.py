@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.chaos.cluster import ClusterStore
 from tests.chaos.judge import judge
 from tests.chaos.running import Plan, running
 from tests.chaos.sentinels import SentinelStore
@@ -19,7 +20,7 @@ RUN_S = 20.0
 if IS_NIGHT:
 
     @pytest.mark.timeout(300)
-    @pytest.mark.parametrize("topology", [SingleStore, SentinelStore])
+    @pytest.mark.parametrize("topology", [SingleStore, SentinelStore, ClusterStore])
     def test_no_caller_gets_a_wrong_answer_whatever_happens(topology: Callable[..., Topology]) -> None:
         require("redis-server")
         seed = int(os.environ.get("RAMPD_SEED", random.randrange(10**6)))
