@@ -90,9 +90,10 @@ async def test_the_head_of_the_queue_starts_when_the_freeze_of_its_component_end
     """Expect it also if the freeze was made longer, or the clock was set back, since somebody first looked."""
     async with following(store) as replica:
         caretaker, service, _ = made(store, replica)
-        await do(service, commands.Release("a"), commands.Freeze(replica.now_ms() + 300), commands.Release("b"))
+        await do(service, commands.Release("a"))
+        await do(service, commands.Freeze(replica.now_ms() + 2_000), commands.Release("b"))
         await caretaker._look(is_sweep=False)
-        await do(service, commands.Freeze(replica.now_ms() + 1_000))
+        await do(service, commands.Freeze(replica.now_ms() + 3_000))
         await caretaker._look(is_sweep=False)
         while replica.now_ms() <= caretaker._freezes[0][0]:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.005)

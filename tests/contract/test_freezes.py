@@ -186,8 +186,9 @@ async def test_the_head_of_the_queue_does_not_start_because_this_server_has_a_wr
 async def test_the_head_of_the_queue_starts_once_the_freeze_has_ended_by_the_clock_of_the_store(store: RedisStore):
     async with following(store) as replica:
         service = Service(store, replica)
-        expire_ms = replica.now_ms() + 500
-        for command in (commands.Release("a"), commands.Freeze(expire_ms), commands.Release("b")):
+        await service.execute(COMPONENT, commands.Release("a"), ADA)
+        expire_ms = replica.now_ms() + 2_000
+        for command in (commands.Freeze(expire_ms), commands.Release("b")):
             await service.execute(COMPONENT, command, ADA)
         while replica.now_ms() <= expire_ms:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.005)
