@@ -16,6 +16,7 @@ from rampd_server.http import connect, health, metrics, ofrep, openapi
 from rampd_server.http.guard import Guard, words_of
 from rampd_server.http.health import Health
 from rampd_server.metrics.collector import Scraped
+from rampd_server.page import routes as page
 from rampd_server.replica.replica import Replica
 from rampd_server.rpc.binding import Handlers
 from rampd_server.rpc.door import Door
@@ -52,6 +53,7 @@ def application(parts: Parts) -> ASGIApp:
         *metrics.routes(parts.scraped, parts.door),
         *connect.routes(parts.handlers, parts.door),
         *ofrep.routes(parts.handlers, parts.door, parts.replica),
+        *page.routes(page.Served(parts.handlers, parts.door, parts.replica)),
         *(openapi.routes() if parts.describes else []),
     ]
     for route in routes:

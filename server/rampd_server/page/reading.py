@@ -1,0 +1,78 @@
+"""Reads from the API what the page shows, in the name of the person who looks."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Final
+
+from google.rpc import code_pb2
+
+from rampd import v1
+from rampd._standing.standing import Kind, standing, urgency
+from rampd_server.http.context import CallError
+from rampd_server.page.person import Person
+
+MOST_WITH_JOBS: Final = 40
+"""Of how many components the front page shows the jobs of their trial: the most urgent ones, because each costs a call."""
+_PAGE: Final = 1000
+_AT_ONCE: Final = 8
+_DAMAGED: Final = v1.ErrorReason.Name(v1.ERROR_REASON_STORE_CORRUPT).removeprefix("ERROR_REASON_")
+
+
+async def rollout(person: Person, component: str) -> v1.Rollout:
+    """Returns one component, with the jobs of its trial. Raises CallError."""
+    return (await person.ask(v1.GetRolloutRequest(component=component), v1.GetRolloutResponse)).rollout
+
+
+async def everything(person: Person) -> list[v1.Rollout]:
+    """Returns all components, with the jobs of current, and for the most urgent ones those of the trial. Raises CallError."""
+    listed = [each async for each in _listed(person)]
+    detailed = {each.component: each for each in await some(person, moving(listed))}
+    return [detailed.get(each.component, each) for each in listed]
+
+
+def moving(rollouts: Iterable[v1.Rollout]) -> list[str]:
+    """Returns the components of which the page shows the jobs of a trial, the most urgent first."""
+    under_way = (each for each in rollouts if each.HasField("next") and standing(each).kind is not Kind.DAMAGED)
+    return [each.component for each in sorted(under_way, key=urgency)[:MOST_WITH_JOBS]]
+
+
+async def some(person: Person, components: Iterable[str]) -> list[v1.Rollout]:
+    """Returns those of some components that are there; one that can't be read says so. Raises CallError."""
+    turn = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(component: str) -> v1.Rollout | None:
+        async with turn:
+            try:
+                return await rollout(person, component)
+            except CallError as error:
+                if error.status.code == code_pb2.NOT_FOUND:
+                    return None
+                if error.reason != _DAMAGED:
+                    raise
+                return v1.Rollout(component=component, damage=v1.Damage(problem=error.status.message))
+
+    return [each for each in await asyncio.gather(*map(one, components)) if each is not None]
+
+
+async def _listed(person: Person) -> AsyncIterator[v1.Rollout]:
+    request = v1.ListRolloutsRequest(page_size=_PAGE, current_outcomes=True)
+    while True:
+        answer = await person.ask(request, v1.ListRolloutsResponse)
+        for each in answer.rollouts:
+            yield each
+        if not answer.next_page_token:
+            return
+        request.page_token = answer.next_page_token
+
+
+async def events(person: Person, component: str, most: int) -> Sequence[v1.Event]:
+    """Returns the newest of the history, newest first. Raises CallError."""
+    request = v1.ListEventsRequest(component=component, page_size=min(most, _PAGE))
+    found: list[v1.Event] = []
+    while len(found) < most:
+        answer = await person.ask(request, v1.ListEventsResponse)
+        found += answer.events
+        if not answer.next_page_token:
+            break
+        request.page_token = answer.next_page_token
+    return found[:most]

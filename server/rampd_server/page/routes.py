@@ -1,0 +1,160 @@
+"""The addresses of the page."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import quote
+
+from google.rpc import code_pb2
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from rampd._standing.clock import Clock
+from rampd_server.http.call import counted
+from rampd_server.http.context import CallError
+from rampd_server.http.errors import STATUS_OF
+from rampd_server.page import front, reading, session, signing, static
+from rampd_server.page.front_live import FrontLive
+from rampd_server.page.live import Live
+from rampd_server.page.person import Person
+from rampd_server.page.rendering import page
+from rampd_server.page.turns import in_turns
+from rampd_server.replica.replica import Replica
+from rampd_server.rpc.binding import PERMISSIONS, Handlers
+from rampd_server.rpc.door import Door
+from rampd_server.rpc.watch.selection import Selection
+
+Look = Callable[["Visit"], Awaitable[Response]]
+"""Answers one request of a person who may read."""
+
+_ROWS: Final = 25
+"""How many rows are made before other tasks get a turn. They take about a millisecond."""
+_NOBODY: Final = frozenset({code_pb2.UNAUTHENTICATED})
+
+
+@dataclass(frozen=True)
+class Served:
+    """What the page needs of a server."""
+
+    handlers: Handlers
+    door: Door
+    replica: Replica
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One request of one person."""
+
+    served: Served
+    request: Request
+    """As signed in: it has the credential of the cookie."""
+    person: Person
+    now: datetime
+
+    @property
+    def clock(self) -> Clock:
+        """The time at which the page is made. It shows UTC; JavaScript shows the zone of the browser."""
+        return Clock(self.now, is_utc=True)
+
+    @property
+    def cursor(self) -> str:
+        """Where the stream of changes goes on after this page. Take it before the page is made."""
+        mark = Selection(globs=self.person.mark).mark
+        return f"{self.served.replica.epoch}{mark}/{self.served.replica.entry_id}"
+
+    @property
+    def asked_cursor(self) -> str:
+        """Where a stream goes on: where the browser's last one ended, or where the page began."""
+        headers, query = self.request.headers, self.request.query_params
+        return headers.get("last-event-id") or query.get("cursor", "")
+
+    async def page(self, template: str, status: int = HTTPStatus.OK, **shown: Any) -> Response:  # noqa: ANN401
+        """Returns a whole page, with what each page has."""
+        key = session.form_key(self.request)
+        response = await page(
+            template,
+            status,
+            **{"may": self.may, "person": self.shown_person, "form_key": key, "now": self.now, **shown},
+        )
+        session.keep_form_key(response, self.request, key)
+        return response
+
+    @property
+    def may(self) -> dict[str, bool]:
+        """Which methods this person may call."""
+        return {method: self.person.may(method) for method in PERMISSIONS}
+
+    @property
+    def shown_person(self) -> dict[str, Any]:
+        """Who looks, for the head of the page."""
+        return {
+            "identity": self.person.identity,
+            "is_open": self.served.door.credentials is None,
+            "signs_out": session.is_signed_in(self.request),
+        }
+
+
+def routes(served: Served) -> list[BaseRoute]:
+    """All addresses of the page."""
+    return [
+        Route("/", looking(served, _front)),
+        Route("/live", looking(served, _front_live)),
+        *signing.routes(served.handlers, served.door),
+        *static.routes(),
+    ]
+
+
+def looking(served: Served, look: Look) -> Callable[[Request], Awaitable[Response]]:
+    """Returns the endpoint that finds out who asks, and shows a refusal as a page."""
+
+    async def endpoint(request: Request) -> Response:
+        signed_in = session.as_signed_in(request)
+        try:
+            with counted(served.handlers, request.scope["path"]):
+                person = await Person.of(signed_in, served.handlers, served.door)
+        except CallError as error:
+            return await _not_known(request, error)
+        visit = Visit(served, signed_in, person, datetime.now(UTC))
+        try:
+            return await look(visit)
+        except CallError as error:
+            return await visit.page("refused.html", STATUS_OF[error.status.code], error=error, again=request.url.path)
+
+    return endpoint
+
+
+async def _not_known(request: Request, error: CallError) -> Response:
+    if error.status.code not in _NOBODY:
+        return await page("refused.html", STATUS_OF[error.status.code], error=error, again=request.url.path)
+    if not session.is_signed_in(request) and session.is_from_elsewhere(request):
+        # The browser holds back a cookie that is strictly for this site. It sends it when the page itself asks again.
+        return await page("again.html", refreshes=True)
+    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    return RedirectResponse(f"{signing.SIGN_IN}?to={quote(here, safe='')}", HTTPStatus.SEE_OTHER)
+
+
+async def _front(visit: Visit) -> Response:
+    cursor, words = visit.cursor, visit.request.query_params.get("filter", "").strip()
+    rollouts = await reading.everything(visit.person)
+    found = sorted(
+        [front.row(each, visit.clock) async for each in in_turns(rollouts, _ROWS)], key=lambda row: row.order
+    )
+    top = front.top(rollouts, found, visit.clock)
+    return await visit.page(
+        "front.html",
+        top=top,
+        icon=top.icon,
+        rows=found,
+        shown={row.name for row in found if row.has(words)},
+        groups=front.GROUPS,
+        filter=words,
+        cursor=cursor,
+    )
+
+
+async def _front_live(visit: Visit) -> Response:
+    drawing = FrontLive(visit.person, visit.served.replica, visit.may)
+    return Live(visit.person, visit.asked_cursor, drawing.draw, front.key).response()

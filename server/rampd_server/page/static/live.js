@@ -1,0 +1,106 @@
+// Follows the stream of changes of a page: one connection for a tab, closed while the tab is hidden.
+import { tellTimes, exactly } from "./times.js";
+import { fits, tidy } from "./filter.js";
+
+const LOST_AFTER_MS = 3_000;
+
+const place = (list, element) => {
+  // The rows are sorted by their order. Only the changed row moves.
+  for (const other of list.children) {
+    if (other !== element && other.dataset.order > element.dataset.order) return list.insertBefore(element, other);
+  }
+  return list.appendChild(element);
+};
+
+const put = (key, html) => {
+  const old = document.getElementById(key);
+  if (!html) {
+    old?.remove();
+    return;
+  }
+  const made = document.createElement("template");
+  made.innerHTML = html.trim();
+  const content = made.content;
+  const element = content.firstElementChild;
+  if (element.id !== key) {
+    // The inside of an element that stays.
+    old?.replaceChildren(content);
+    return;
+  }
+  element.hidden = !fits(element);
+  const group = element.dataset.group;
+  const list = group === undefined ? null : document.querySelector(`section.group[data-group="${group}"] > ul`);
+  const focused = old?.contains(document.activeElement) ? document.activeElement.className : null;
+  if (old && (!list || (old.parentElement === list && old.dataset.order === element.dataset.order))) old.replaceWith(element);
+  else {
+    old?.remove();
+    if (list) place(list, element);
+  }
+  if (focused) element.getElementsByClassName(focused)[0]?.focus();
+};
+
+const tellTop = () => {
+  const counts = document.querySelector("[data-title]");
+  if (!counts) return;
+  document.title = counts.dataset.title;
+  const icon = document.getElementById("icon");
+  if (icon.getAttribute("href") !== counts.dataset.icon) icon.setAttribute("href", counts.dataset.icon);
+};
+
+export const follow = (live) => {
+  let source = null;
+  let cursor = live.dataset.cursor;
+  let seen = new Date(live.dataset.shown);
+  let lostTimer = null;
+  const lost = document.getElementById("lost");
+
+  const isHere = () => {
+    clearTimeout(lostTimer);
+    lostTimer = null;
+    seen = new Date();
+    lost.hidden = true;
+  };
+  const isLost = () => {
+    lostTimer ??= setTimeout(() => {
+      lost.textContent = `Connection lost, as of ${exactly(seen)}`;
+      lost.hidden = false;
+    }, LOST_AFTER_MS);
+  };
+  const close = () => {
+    source?.close();
+    source = null;
+  };
+  const open = () => {
+    if (source || document.hidden) return;
+    source = new EventSource(`${live.dataset.stream}?${new URLSearchParams({ cursor })}`);
+    source.addEventListener("patch", (event) => {
+      const { key, html } = JSON.parse(event.data);
+      put(key, html);
+      tellTop();
+      tidy();
+      tellTimes(document.getElementById(key) ?? document);
+    });
+    source.addEventListener("only", (event) => {
+      const keys = new Set(JSON.parse(event.data));
+      for (const row of document.querySelectorAll(".row[id]")) if (!keys.has(row.id)) row.remove();
+      tidy();
+    });
+    source.addEventListener("seen", (event) => {
+      cursor = event.lastEventId || cursor;
+      isHere();
+    });
+    source.addEventListener("refused", isLost);
+    source.addEventListener("error", () => {
+      isLost();
+      // A browser does not come back by itself after an answer that is no stream, as while a server starts.
+      if (source?.readyState === EventSource.CLOSED) {
+        close();
+        setTimeout(open, 2_000);
+      }
+    });
+  };
+  document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
+  window.addEventListener("pagehide", close);
+  window.addEventListener("pageshow", open);
+  open();
+};
