@@ -70,9 +70,11 @@ class Live:
         following = asyncio.create_task(self._person.follow(self._request, self._take))
         try:
             yield f"retry: {AGAIN_MS}\n\n"
-            # What changes by itself may have changed since the page was made.
-            is_due = True
+            clock, due_s = asyncio.get_running_loop().time, 0.0
             while True:
+                # Also at first: what changes by itself may have changed since the page was made.
+                if is_due := clock() >= due_s:
+                    due_s = clock() + LOOK_S
                 cursor, changed, whole = self._cursor, self._changed, self._whole
                 self._changed, self._whole = set(), None
                 self._is_new.clear()
@@ -83,7 +85,7 @@ class Live:
                 for event in self._news(patches):
                     yield event
                 yield f"event: seen\nid: {cursor}\ndata:\n\n"
-                is_due = not await self._wait(following)
+                await self._wait(following, due_s - clock())
         except CallError as error:
             # The browser comes back, and the page itself says what is wrong.
             yield f"event: refused\ndata: {json.dumps(error.status.message)}\n\n"
@@ -91,11 +93,11 @@ class Live:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
 
-    async def _wait(self, following: "asyncio.Task[None]") -> bool:
-        """Waits for a change. Returns False if there is none for a while. Raises CallError: the stream has ended."""
+    async def _wait(self, following: "asyncio.Task[None]", timeout_s: float) -> None:
+        """Waits for a change, but no longer than that. Raises CallError: the stream has ended."""
         new = asyncio.create_task(self._is_new.wait())
         try:
-            await asyncio.wait((new, following), timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((new, following), timeout=max(timeout_s, 0), return_when=asyncio.FIRST_COMPLETED)
         finally:
             new.cancel()
         if following.done():
@@ -103,7 +105,6 @@ class Live:
             raise CallError.plain(14, "The server has ended the stream.")
         if self._is_new.is_set():
             await asyncio.sleep(GATHER_S)
-        return self._is_new.is_set()
 
     async def _take(self, data: bytes) -> None:
         message = v1.WatchResponse.FromString(data)
