@@ -11,6 +11,9 @@ from rampd._standing.clock import Clock, as_datetime
 from rampd._standing.outcomes import Count, jobs_of
 from rampd._standing.share import failure_rate, percent
 from rampd._standing.standing import Kind, frozen, standing, told
+from rampd_server.page.charts.axis import axis_of
+from rampd_server.page.charts.course import Stretch
+from rampd_server.page.charts.percent import small_line
 
 GROUPS = ("Waits for a person", "HELD", "Rolling out", "Paused", "Frozen", "Steady")
 """The headings, in their order."""
@@ -34,6 +37,8 @@ class Row:
     percent: str
     share: float
     """That of next, 0 to 100."""
+    line: str
+    """The percent over time, as the commands of an SVG path. Empty: it is not known."""
     failed_current: str
     failed_next: str
     evidence: str
@@ -96,8 +101,8 @@ def key(component: str) -> str:
     return f"component-{component}"
 
 
-def row(rollout: v1.Rollout, clock: Clock) -> Row:
-    """Returns the row of one component."""
+def row(rollout: v1.Rollout, clock: Clock, course: Sequence[Stretch] = ()) -> Row:
+    """Returns the row of one component. `course`: that of its next. Empty: not known."""
     stands, jobs = standing(rollout), jobs_of(rollout)
     e = rollout.evidence if rollout.HasField("evidence") else None
     return Row(
@@ -110,6 +115,7 @@ def row(rollout: v1.Rollout, clock: Clock) -> Row:
         next=rollout.next.tag,
         percent=percent(rollout.next_percent) if rollout.HasField("next") else "",
         share=rollout.next_percent,
+        line=small_line(course, axis_of(rollout, "", clock.now), clock.now) if course else "",
         failed_current=_failed(jobs.current),
         failed_next=_failed(jobs.next),
         evidence="E {} of {}".format(*evidence(e.e, e.limit)) if e else "",

@@ -7,6 +7,7 @@ from typing import Final
 from rampd import v1
 from rampd._standing.clock import Clock
 from rampd_server.page import front, reading
+from rampd_server.page.charts.course import Stretch
 from rampd_server.page.front import Row
 from rampd_server.page.live import Patch
 from rampd_server.page.person import Person
@@ -29,6 +30,10 @@ class FrontLive:
         self._known: dict[str, v1.Rollout] = {}
         """All components, as they were read last."""
         self._rows: dict[str, Row] = {}
+        self._courses: dict[str, list[Stretch]] = {}
+        """By component, as far as they are drawn."""
+        self._moving: set[str] = set()
+        """The components whose jobs and courses are shown."""
         self._namespace: object = None
         """A freeze of everything is here. It is in every rollout, and a change of none."""
 
@@ -36,17 +41,25 @@ class FrontLive:
         """Draws changed components; None: what changes without a change of a component. Raises CallError."""
         clock = Clock(datetime.now(UTC), is_utc=True)
         names = set(changed or ())
+        for name in names:
+            self._courses.pop(name, None)
         if self._namespace is not self._replica.namespace or len(names) >= _MANY:
             known = {each.component: each for each in await reading.everything(self._person)}
-            shown = set(known) if self._known else {*names, *reading.moving(known.values())}
+            self._moving = set(reading.moving(known.values()))
+            shown = set(known) if self._known else names | self._moving
             self._namespace = self._replica.namespace
         else:
-            shown = names if changed is not None else set(reading.moving(self._known.values()))
+            if changed is None:
+                self._moving = set(reading.moving(self._known.values()))
+            shown = names if changed is not None else self._moving
             found = {each.component: each for each in await reading.some(self._person, shown)}
             known = {name: each for name, each in self._known.items() if name not in shown} | found
         gone = (self._known.keys() | names) - known.keys()
+        new = (shown & self._moving & known.keys()) - self._courses.keys()
+        self._courses |= await reading.courses(self._person, (known[name] for name in new))
         self._rows = {
-            name: front.row(each, clock) if name in shown else self._row(each, clock) for name, each in known.items()
+            name: self._drawn(each, clock) if name in shown else self._rows.get(name) or self._drawn(each, clock)
+            for name, each in known.items()
         }
         self._known = known
         patches = [self._patch(name) for name in shown if name in known]
@@ -54,8 +67,8 @@ class FrontLive:
         top = front.top(list(known.values()), list(self._rows.values()), clock)
         return [*patches, Patch(TOP, fragment("top.html", top=top))]
 
-    def _row(self, rollout: v1.Rollout, clock: Clock) -> Row:
-        return self._rows.get(rollout.component) or front.row(rollout, clock)
+    def _drawn(self, rollout: v1.Rollout, clock: Clock) -> Row:
+        return front.row(rollout, clock, self._courses.get(rollout.component, ()))
 
     def _patch(self, name: str) -> Patch:
         row = self._rows[name]
