@@ -61,6 +61,16 @@ COUNTS = ("rampd_server.metrics.counting",)
 # The part that changes rollouts automatically.
 MOVERS = ("rampd_server.automation", "rampd_server.caretaker")
 
+# What the page shows, from messages.
+PAGE_VIEWS = (
+    "rampd_server.page.charts",
+    "rampd_server.page.front",
+    *(
+        f"rampd_server.page.component.{view}"
+        for view in ("asked", "blast", "entries", "figure", "known", "settings", "view")
+    ),
+)
+
 # What draws `rampd status`.
 STATUS_VIEWS = tuple(
     f"rampd_cli.status.{view}" for view in ("overview", "detail", "channels", "last_events", "rows", "failing_view")
@@ -164,6 +174,7 @@ RULES = (
             "rampd._decision",
             "rampd._evidence",
             "rampd._contract",
+            "rampd._standing",
             "rampd._runtime.file_stamp",
             "rampd._runtime.private_file",
         ),
@@ -302,22 +313,55 @@ RULES = (
     # The command knows the methods that a grant may name.
     Rule("rampd_server", never=GRPC, exceptions=(*APP, "rampd_server.rpc", "rampd_server.http")),
     # A call over HTTP goes through the handlers of gRPC. These know nothing of HTTP.
-    Rule("rampd_server", never=WEB, exceptions=("rampd_server.http",)),
-    Rule("rampd_server", never=("rampd_server.http",), exceptions=(*APP, *ENTRANCE, "rampd_server.http")),
+    Rule("rampd_server", never=WEB, exceptions=("rampd_server.http", "rampd_server.page")),
+    Rule(
+        "rampd_server",
+        never=("rampd_server.http",),
+        exceptions=(*APP, *ENTRANCE, "rampd_server.http", "rampd_server.page"),
+    ),
     Rule("rampd_server.http", never=("rampd_server.service", *MOVERS)),
+    # The page asks the API as every other caller does, and only the application of the HTTP port knows of it.
+    Rule("rampd_server", never=("rampd_server.page",), exceptions=("rampd_server.page", "rampd_server.http.app")),
+    Rule("rampd_server.page", never=("rampd_server.service", *MOVERS)),
+    Rule("rampd_server", never=("rampd._standing",), exceptions=("rampd_server.page",)),
+    *(
+        Rule(
+            view,
+            never=(*IMPURE, "rampd_server"),
+            allowed=(
+                *PAGE_VIEWS,
+                "rampd_server.domain",
+                "google.protobuf.descriptor",
+            ),
+        )
+        for view in PAGE_VIEWS
+    ),
     # How a component is a flag is pure.
     Rule("rampd_server.http.evaluation", never=IMPURE, allowed=("google",)),
     Rule(
         "rampd_server",
         never=("rampd_server.rpc",),
-        exceptions=(*APP, *ENTRANCE, "rampd_server.rpc", "rampd_server.http", "rampd_server.command"),
+        exceptions=(
+            *APP,
+            *ENTRANCE,
+            "rampd_server.rpc",
+            "rampd_server.http",
+            "rampd_server.page",
+            "rampd_server.command",
+        ),
     ),
     Rule("rampd_server", never=HTTP, exceptions=("rampd_server.automation.prometheus", "rampd_server.access.oidc")),
     # Roles come from the descriptors.
     Rule(
         "rampd_server",
         never=("google", "rampd.v1"),
-        exceptions=(*APP, "rampd_server.rpc", "rampd_server.http", "rampd_server.access.rpc_roles"),
+        exceptions=(
+            *APP,
+            "rampd_server.rpc",
+            "rampd_server.http",
+            "rampd_server.page",
+            "rampd_server.access.rpc_roles",
+        ),
     ),
     Rule(
         "rampd_server",
@@ -558,7 +602,23 @@ PLANTED = {
         ("from ..storage.keys import Keys", "rampd_server.replica.replica imports rampd_server.storage.keys.Keys"),
         ("import rampd_server.service", "rampd_server.replica.replica imports rampd_server.service"),
     ],
+    **{
+        f"server/{view.replace('.', '/')}.py": [
+            ("from starlette.requests import Request", f"{view} imports starlette.requests.Request"),
+            ("from rampd_server.page import reading", f"{view} imports rampd_server.page.reading"),
+        ]
+        for view in ("rampd_server.page.charts.course", *PAGE_VIEWS)
+        if view != "rampd_server.page.charts"
+    },
+    "server/rampd_server/page/reading.py": [
+        (
+            "from rampd_server.service.service import Service",
+            "rampd_server.page.reading imports rampd_server.service.service.Service",
+        ),
+    ],
     "server/rampd_server/service/service.py": [
+        ("from rampd_server.page import front", "rampd_server.service.service imports rampd_server.page.front"),
+        ("from rampd._standing import clock", "rampd_server.service.service imports rampd._standing.clock"),
         ("import grpc", "rampd_server.service.service imports grpc"),
         ("import redis", "rampd_server.service.service imports redis"),
         ("import httpx", "rampd_server.service.service imports httpx"),

@@ -17,6 +17,7 @@ from rampd_server.http.guard import Guard, words_of
 from rampd_server.http.health import Health
 from rampd_server.metrics.collector import Scraped
 from rampd_server.page import routes as page
+from rampd_server.page.component.reading import Samples, Seen
 from rampd_server.replica.replica import Replica
 from rampd_server.rpc.binding import Handlers
 from rampd_server.rpc.door import Door
@@ -34,6 +35,10 @@ class Parts:
     health: Health
     scraped: Scraped
     """What answers a scrape of metrics."""
+    samples: Samples
+    """The jobs of a component over time, for the page."""
+    seen: Seen
+    """The repos of a component that were seen, for the page."""
     is_local: bool
     """Whether the address is on the loopback, and whoever can reach it needs no credential."""
     describes: bool = True
@@ -53,7 +58,7 @@ def application(parts: Parts) -> ASGIApp:
         *metrics.routes(parts.scraped, parts.door),
         *connect.routes(parts.handlers, parts.door),
         *ofrep.routes(parts.handlers, parts.door, parts.replica),
-        *page.routes(page.Served(parts.handlers, parts.door, parts.replica)),
+        *page.routes(page.Served(parts.handlers, parts.door, parts.replica, parts.samples, parts.seen)),
         *(openapi.routes() if parts.describes else []),
     ]
     for route in routes:

@@ -1,5 +1,6 @@
 """The person whose browser asks. What they see and do goes through the same handlers as every other call of the API."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
@@ -60,3 +61,25 @@ class Person:
         """Calls Watch, and gives each of its messages to `write`, until the stream ends."""
         path = _PATHS[message.DESCRIPTOR.full_name]
         await stream(self._handlers, path, message.SerializeToString(), self._request, write)
+
+    async def first(self, message: Message, answer: type[_Answer], *, within_s: float) -> _Answer | None:
+        """Calls a method that answers with a stream, and returns the first message. None: there is none in that time."""
+        path = _PATHS[message.DESCRIPTOR.full_name]
+        found: list[bytes] = []
+        is_there = asyncio.Event()
+
+        async def take(data: bytes) -> None:
+            found.append(data)
+            is_there.set()
+
+        streaming = asyncio.create_task(stream(self._handlers, path, message.SerializeToString(), self._request, take))
+        waiting = asyncio.create_task(is_there.wait())
+        try:
+            await asyncio.wait((streaming, waiting), timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+            if not found and streaming.done():
+                streaming.result()
+            return answer.FromString(found[0]) if found else None
+        finally:
+            streaming.cancel()
+            waiting.cancel()
+            await asyncio.gather(streaming, waiting, return_exceptions=True)

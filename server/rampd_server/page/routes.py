@@ -17,6 +17,8 @@ from rampd_server.http.call import counted
 from rampd_server.http.context import CallError
 from rampd_server.http.errors import STATUS_OF
 from rampd_server.page import front, reading, session, signing, static
+from rampd_server.page.component import pages as component
+from rampd_server.page.component.reading import Samples, Seen
 from rampd_server.page.front_live import FrontLive
 from rampd_server.page.live import Live
 from rampd_server.page.person import Person
@@ -42,6 +44,8 @@ class Served:
     handlers: Handlers
     door: Door
     replica: Replica
+    samples: Samples
+    seen: Seen
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,8 @@ def routes(served: Served) -> list[BaseRoute]:
     return [
         Route("/", looking(served, _front)),
         Route("/live", looking(served, _front_live)),
+        Route(component.PATH, looking(served, component.show)),
+        Route(f"{component.PATH}/live", looking(served, component.follow)),
         *signing.routes(served.handlers, served.door),
         *static.routes(),
     ]
@@ -139,9 +145,10 @@ async def _not_known(request: Request, error: CallError) -> Response:
 async def _front(visit: Visit) -> Response:
     cursor, words = visit.cursor, visit.request.query_params.get("filter", "").strip()
     rollouts = await reading.everything(visit.person)
-    found = sorted(
-        [front.row(each, visit.clock) async for each in in_turns(rollouts, _ROWS)], key=lambda row: row.order
-    )
+    moving = set(reading.moving(rollouts))
+    courses = await reading.courses(visit.person, (each for each in rollouts if each.component in moving))
+    rows = [front.row(each, visit.clock, courses.get(each.component, ())) async for each in in_turns(rollouts, _ROWS)]
+    found = sorted(rows, key=lambda row: row.order)
     top = front.top(rollouts, found, visit.clock)
     return await visit.page(
         "front.html",

@@ -12,6 +12,22 @@ const place = (list, element) => {
   return list.appendChild(element);
 };
 
+// What finds an element again after it was drawn again.
+const placeOf = (element) => {
+  if (element.id) return `#${CSS.escape(element.id)}`;
+  if (element.matches("details[id] > summary")) return `#${CSS.escape(element.parentElement.id)} > summary`;
+  return element.hasAttribute("href") ? `a[href=${JSON.stringify(element.getAttribute("href"))}]` : null;
+};
+
+// Draws the inside of an element that stays. What is open stays open, and the focus stays where it is.
+const refill = (old, content) => {
+  const open = [...old.querySelectorAll("details[id][open]")].map((each) => each.id);
+  const focused = old.contains(document.activeElement) ? placeOf(document.activeElement) : null;
+  old.replaceChildren(content);
+  for (const id of open) document.getElementById(id)?.setAttribute("open", "");
+  if (focused) old.querySelector(focused)?.focus({ preventScroll: true });
+};
+
 const put = (key, html) => {
   const old = document.getElementById(key);
   if (!html) {
@@ -23,8 +39,7 @@ const put = (key, html) => {
   const content = made.content;
   const element = content.firstElementChild;
   if (element.id !== key) {
-    // The inside of an element that stays.
-    old?.replaceChildren(content);
+    if (old) refill(old, content);
     return;
   }
   element.hidden = !fits(element);
@@ -72,7 +87,9 @@ export const follow = (live) => {
   };
   const open = () => {
     if (source || document.hidden) return;
-    source = new EventSource(`${live.dataset.stream}?${new URLSearchParams({ cursor })}`);
+    const address = new URL(live.dataset.stream, location);
+    address.searchParams.set("cursor", cursor);
+    source = new EventSource(address);
     source.addEventListener("patch", (event) => {
       const { key, html } = JSON.parse(event.data);
       put(key, html);
