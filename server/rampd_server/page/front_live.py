@@ -2,21 +2,30 @@
 
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from rampd import v1
 from rampd._standing.clock import Clock
 from rampd_server.page import front, reading
-from rampd_server.page.front import Row
 from rampd_server.page.live import Patch
 from rampd_server.page.person import Person
 from rampd_server.page.rendering import fragment
+from rampd_server.page.turns import in_turns
 from rampd_server.replica.replica import Replica
 
 _MANY: Final = 100
 """From so many changed components on, all are read at once."""
+_PIECE: Final = 10
+"""How many rows are drawn before other tasks get a turn. They take about a millisecond."""
 TOP: Final = "top"
 """The id of what is said above the rows."""
+
+
+class _Known(NamedTuple):
+    """What is kept of a component between two looks. All of it for each tab would fill the memory."""
+
+    group: int
+    place: reading.Place | None
 
 
 class FrontLive:
@@ -26,37 +35,53 @@ class FrontLive:
         self._person = person
         self._replica = replica
         self._may = may
-        self._known: dict[str, v1.Rollout] = {}
-        """All components, as they were read last."""
-        self._rows: dict[str, Row] = {}
+        self._known: dict[str, _Known] = {}
+        self._everything: v1.FreezeStatus | None = None
+        """The freeze of everything."""
         self._namespace: object = None
         """A freeze of everything is here. It is in every rollout, and a change of none."""
 
     async def draw(self, changed: Collection[str] | None) -> list[Patch]:
         """Draws changed components; None: what changes without a change of a component. Raises CallError."""
         clock = Clock(datetime.now(UTC), is_utc=True)
-        names = set(changed or ())
-        if self._namespace is not self._replica.namespace or len(names) >= _MANY:
-            known = {each.component: each for each in await reading.everything(self._person)}
-            shown = set(known) if self._known else {*names, *reading.moving(known.values())}
-            self._namespace = self._replica.namespace
+        if self._namespace is not self._replica.namespace or len(changed or ()) >= _MANY:
+            patches = await self._all(set(changed or ()), clock)
         else:
-            shown = names if changed is not None else set(reading.moving(self._known.values()))
-            found = {each.component: each for each in await reading.some(self._person, shown)}
-            known = {name: each for name, each in self._known.items() if name not in shown} | found
-        gone = (self._known.keys() | names) - known.keys()
-        self._rows = {
-            name: front.row(each, clock) if name in shown else self._row(each, clock) for name, each in known.items()
-        }
-        self._known = known
-        patches = [self._patch(name) for name in shown if name in known]
-        patches += [Patch(front.key(name), "") for name in gone]
-        top = front.top(list(known.values()), list(self._rows.values()), clock)
+            wanted = reading.moving(each.place for each in self._known.values()) if changed is None else changed
+            patches = await self._some(set(wanted), clock)
+        top = front.top((each.group for each in self._known.values()), self._everything, clock)
         return [*patches, Patch(TOP, fragment("top.html", top=top))]
 
-    def _row(self, rollout: v1.Rollout, clock: Clock) -> Row:
-        return self._rows.get(rollout.component) or front.row(rollout, clock)
+    async def _all(self, changed: set[str], clock: Clock) -> list[Patch]:
+        """Reads everything. At first it draws the changed components and those that move; later all of them."""
+        # Taken before the reading, so that a change that comes meanwhile is looked at again.
+        namespace, before = self._replica.namespace, self._known
+        rollouts = await reading.everything(self._person)
+        places = [reading.place(each) async for each in in_turns(rollouts, _PIECE)]
+        drawn = None if before else {*changed, *reading.moving(places)}
+        self._known, patches = {}, []
+        async for each in in_turns(rollouts, _PIECE):
+            row = front.row(each, clock)
+            self._known[each.component] = _Known(row.group, reading.place(each))
+            if drawn is None or each.component in drawn:
+                patches.append(self._patch(row))
+        self._everything, self._namespace = front.freeze_of_everything(rollouts), namespace
+        return [*patches, *_gone((before.keys() | changed) - self._known.keys())]
 
-    def _patch(self, name: str) -> Patch:
-        row = self._rows[name]
+    async def _some(self, names: set[str], clock: Clock) -> list[Patch]:
+        patches, gone = [], set(names)
+        async for each in in_turns(await reading.some(self._person, names), _PIECE):
+            row = front.row(each, clock)
+            self._known[each.component] = _Known(row.group, reading.place(each))
+            patches.append(self._patch(row))
+            gone.discard(each.component)
+        for name in gone:
+            self._known.pop(name, None)
+        return [*patches, *_gone(gone)]
+
+    def _patch(self, row: front.Row) -> Patch:
         return Patch(row.key, fragment("row.html", row=row, may=self._may))
+
+
+def _gone(names: Collection[str]) -> list[Patch]:
+    return [Patch(front.key(name), "") for name in sorted(names)]

@@ -2,18 +2,22 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
+from heapq import nsmallest
 from typing import Final
 
 from google.rpc import code_pb2
 
 from rampd import v1
-from rampd._standing.standing import Kind, standing, urgency
+from rampd._standing.standing import urgency
 from rampd_server.http.context import CallError
 from rampd_server.page.person import Person
+from rampd_server.page.turns import in_turns
 
 MOST_WITH_JOBS: Final = 40
 """Of how many components the front page shows the jobs of their trial: the most urgent ones, because each costs a call."""
-_PAGE: Final = 1000
+_PAGE: Final = 250
+_AT_A_TIME: Final = 100
+"""How many components are looked at before other tasks get a turn. They take about a millisecond."""
 _AT_ONCE: Final = 8
 _DAMAGED: Final = v1.ErrorReason.Name(v1.ERROR_REASON_STORE_CORRUPT).removeprefix("ERROR_REASON_")
 
@@ -26,14 +30,25 @@ async def rollout(person: Person, component: str) -> v1.Rollout:
 async def everything(person: Person) -> list[v1.Rollout]:
     """Returns all components, with the jobs of current, and for the most urgent ones those of the trial. Raises CallError."""
     listed = [each async for each in _listed(person)]
-    detailed = {each.component: each for each in await some(person, moving(listed))}
+    places = [place(each) async for each in in_turns(listed, _AT_A_TIME)]
+    detailed = {each.component: each for each in await some(person, moving(places))}
     return [detailed.get(each.component, each) for each in listed]
 
 
-def moving(rollouts: Iterable[v1.Rollout]) -> list[str]:
+Place = tuple[int, str]
+"""Where a component stands among others: its kind, and its name."""
+
+
+def place(rollout: v1.Rollout) -> Place | None:
+    """Returns the place of a component of which the page shows the jobs of a trial. None: there is no trial."""
+    if not rollout.HasField("next") or rollout.HasField("damage"):
+        return None
+    return urgency(rollout)
+
+
+def moving(places: Iterable[Place | None]) -> list[str]:
     """Returns the components of which the page shows the jobs of a trial, the most urgent first."""
-    under_way = (each for each in rollouts if each.HasField("next") and standing(each).kind is not Kind.DAMAGED)
-    return [each.component for each in sorted(under_way, key=urgency)[:MOST_WITH_JOBS]]
+    return [component for _, component in nsmallest(MOST_WITH_JOBS, filter(None, places))]
 
 
 async def some(person: Person, components: Iterable[str]) -> list[v1.Rollout]:
