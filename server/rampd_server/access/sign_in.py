@@ -77,10 +77,9 @@ class PeopleIssuer:
 
     async def begin(self, attempt: Attempt, back: str) -> str:
         """Returns the address to which the browser goes. The issuer sends it back to `back`. Raises SignInError."""
-        # A server without such an issuer does not load this.
-        from authlib.oauth2 import OAuth2Client  # noqa: PLC0415
-
         about = await self._configuration()
+        from authlib.oauth2 import OAuth2Client  # noqa: PLC0415 - see `_load`
+
         by = OAuth2Client(
             None,
             self.settings.client_id,
@@ -122,8 +121,8 @@ class PeopleIssuer:
     async def _exchange(
         self, about: Mapping[str, Any], secret: str, attempt: Attempt, code: str, back: str
     ) -> Mapping[str, Any]:
-        from authlib.oauth2 import ClientAuth  # noqa: PLC0415 - as above
-        from authlib.oauth2.rfc6749.parameters import prepare_token_request  # noqa: PLC0415 - as above
+        from authlib.oauth2 import ClientAuth  # noqa: PLC0415 - see `_load`
+        from authlib.oauth2.rfc6749.parameters import prepare_token_request  # noqa: PLC0415 - see `_load`
 
         form = prepare_token_request("authorization_code", "", back, code=code, code_verifier=attempt.verifier)
         proof = ClientAuth(self.settings.client_id, secret, _way_to_prove(about, has_secret=bool(secret)))
@@ -164,6 +163,7 @@ class PeopleIssuer:
     async def _ask(self) -> None:
         """Asks the issuer for its configuration. If that fails, the last good one stays in use."""
         try:
+            await asyncio.to_thread(_load)
             async with asyncio.timeout(TIMEOUT_S), await client(self.settings.ca_file, self._transport) as by:
                 about = await configuration(self.settings.issuer, by)
                 for name in _ENDPOINTS:
@@ -177,6 +177,11 @@ class PeopleIssuer:
     def _failed(self, why: str) -> SignInError:
         _log.warning("sign_in_failed", issuer=self.settings.issuer, error=why)
         return SignInError(f"Signing in with {self.settings.issuer} has failed: {why}.")
+
+
+def _load() -> None:
+    """Loads what only a server with such an issuer needs. That takes some 50 ms, for which Resolve must not wait."""
+    import authlib.oauth2.rfc6749.parameters  # noqa: F401, PLC0415
 
 
 def said(answer: Mapping[str, Any]) -> str:

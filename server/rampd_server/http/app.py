@@ -22,7 +22,6 @@ from rampd_server.replica.replica import Replica
 from rampd_server.rpc.binding import Handlers
 from rampd_server.rpc.door import Door
 
-
 _KIND_OF_PAGES: Final = "text/html"
 
 
