@@ -1,7 +1,8 @@
 """All components, as the front page shows them: what waits for a person first, the steady ones last. Pure."""
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -127,27 +128,29 @@ def row(rollout: v1.Rollout, clock: Clock, course: Sequence[Stretch] = ()) -> Ro
     )
 
 
-def top(rollouts: Sequence[v1.Rollout], found: Sequence[Row], clock: Clock) -> Top:
-    """Returns what is said about all of them."""
-    numbers = [0] * len(GROUPS)
-    for each in found:
-        numbers[each.group] += 1
+def top(groups: Iterable[int], everything: v1.FreezeStatus | None, clock: Clock) -> Top:
+    """Returns what is said about all of them: the group of each, and the freeze of everything if there is one."""
+    found = Counter(groups)
     words = (
-        ("waits" if numbers[0] == 1 else "wait") + " for a person",
+        ("waits" if found[0] == 1 else "wait") + " for a person",
         "HELD",
         "rolling out",
         "paused",
         "frozen",
         "steady",
     )
-    said = ", ".join(f"{number:,} {word}" for number, word in zip(numbers, words, strict=True) if number)
-    everything = next((freeze for each in rollouts for freeze in each.freezes if freeze.all), None)
+    said = ", ".join(f"{found[group]:,} {word}" for group, word in enumerate(words) if found[group])
     return Top(
-        counts=f"{counted(len(found), 'component')}: {said}." if found else "",
+        counts=f"{counted(found.total(), 'component')}: {said}." if found else "",
         frozen="" if everything is None else frozen(everything, clock),
-        held=numbers[1],
-        waiting=numbers[0],
+        held=found[1],
+        waiting=found[0],
     )
+
+
+def freeze_of_everything(rollouts: Iterable[v1.Rollout]) -> v1.FreezeStatus | None:
+    """Returns the freeze of everything, which each component shows."""
+    return next((freeze for each in rollouts for freeze in each.freezes if freeze.all), None)
 
 
 def evidence_share(found: v1.Evidence) -> float:

@@ -6,22 +6,77 @@ each of these is asked for again and drawn again. What did not change in the pag
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+import math
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator
+from contextlib import aclosing, contextmanager
 from typing import Final, NamedTuple
 
-from starlette.responses import StreamingResponse
+from google.rpc import code_pb2
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from rampd import v1
 from rampd_server.http.context import CallError
 from rampd_server.page.person import Person
-from rampd_server.page.rendering import HEADERS
+from rampd_server.page.turns import in_turns
 
 GATHER_S: Final = 0.5
 """How long changes are gathered before they are sent together."""
 LOOK_S: Final = 5.0
 """How often what changes without a change of a component is drawn again: jobs, evidence, a freeze of everything."""
-AGAIN_MS: Final = 1_000
+_AGAIN_MS: Final = 1_000
 """How long a browser waits before it comes back after a stream has broken."""
+_REFUSED_AGAIN_MS: Final = 10_000
+"""How long it waits after a refusal."""
+_PIECE: Final = 25
+"""How many parts are written before other tasks get a turn. They take about a millisecond."""
+_CURSOR: Final = re.compile(r"[!-~]{0,200}", re.ASCII)
+_KIND: Final = "text/event-stream"
+_HEADERS: Final = {
+    # A proxy that compresses would collect the events first.
+    "cache-control": "no-store, no-transform",
+    # nginx passes each event on at once.
+    "x-accel-buffering": "no",
+}
+
+
+class Tabs:
+    """The open streams of this process. A tab costs far more than a watcher, because what it shows is read for it."""
+
+    MOST: Final = 200
+    _EACH_LOOKS_S: Final = 0.2
+    _EACH_GATHERS_S: Final = 0.02
+
+    def __init__(self) -> None:
+        self.open = 0
+
+    @contextmanager
+    def one_more(self) -> Iterator[None]:
+        """Counts a stream for as long as the block lasts. Raises CallError at the limit."""
+        if self.open >= self.MOST:
+            raise CallError.plain(
+                code_pb2.UNAVAILABLE,
+                f"{self.MOST} tabs follow this server, which is its limit. Load the page again to see what is new.",
+            )
+        self.open += 1
+        try:
+            yield
+        finally:
+            self.open -= 1
+
+    @property
+    def look_s(self) -> float:
+        """How often each tab looks. With many tabs less often, so that all of them together cost no more than a few."""
+        return max(LOOK_S, self.open * self._EACH_LOOKS_S)
+
+    @property
+    def gather_s(self) -> float:
+        """How long each tab gathers changes, likewise."""
+        return max(GATHER_S, self.open * self._EACH_GATHERS_S)
+
+
+TABS: Final = Tabs()
 
 
 class Patch(NamedTuple):
@@ -50,11 +105,13 @@ class Live:
     ) -> None:
         """`key`: the id of the element that shows a component. `components`: those that the page shows. Empty: all."""
         self._person = person
-        self._request = v1.WatchRequest(components=components, cursor=cursor)
-        self._cursor = cursor
+        # A browser sends it, and gets it back. Watch begins with everything if it does not know the cursor.
+        self._cursor = cursor if _CURSOR.fullmatch(cursor) else ""
+        self._request = v1.WatchRequest(components=components, cursor=self._cursor)
         self._draw = draw
         self._key = key
-        self._sent: dict[str, str] = {}
+        self._sent: dict[str, int] = {}
+        """The hash of what was sent last for an element. The texts of all tabs would fill the memory."""
         self._changed: set[str] = set()
         self._whole: set[str] | None = None
         """All components, if the changes since the page was made are not known one by one."""
@@ -63,48 +120,55 @@ class Live:
 
     def response(self) -> StreamingResponse:
         """Returns the answer."""
-        headers = {**HEADERS, "x-accel-buffering": "no"}
-        return StreamingResponse(self._events(), headers=headers, media_type="text/event-stream")
+        return _Stream(self._events())
 
-    async def _events(self) -> AsyncIterator[str]:
-        following = asyncio.create_task(self._person.follow(self._request, self._take))
+    async def _events(self) -> AsyncGenerator[str]:
         try:
-            yield f"retry: {AGAIN_MS}\n\n"
-            clock, due_s = asyncio.get_running_loop().time, 0.0
+            with TABS.one_more():
+                async with aclosing(self._followed()) as events:
+                    async for event in events:
+                        yield event
+        except CallError as error:
+            yield _end(error)
+
+    async def _followed(self) -> AsyncGenerator[str]:
+        following = asyncio.create_task(self._person.follow(self._request, self._take))
+        clock, looked_s = asyncio.get_running_loop().time, -math.inf
+        try:
+            yield f"retry: {_AGAIN_MS}\n\n"
             while True:
-                # Also at first: what changes by itself may have changed since the page was made.
-                if is_due := clock() >= due_s:
-                    due_s = clock() + LOOK_S
                 cursor, changed, whole = self._cursor, self._changed, self._whole
                 self._changed, self._whole = set(), None
                 self._is_new.clear()
                 if whole is not None:
                     yield f"event: only\ndata: {json.dumps(sorted(map(self._key, whole)))}\n\n"
                 patches = await self._draw(changed) if changed else []
-                patches += await self._draw(None) if is_due else []
-                for event in self._news(patches):
-                    yield event
+                # At the begin, too: what changes by itself may have changed since the page was made.
+                if clock() >= looked_s + TABS.look_s:
+                    patches += await self._draw(None)
+                    looked_s = clock()
+                async for patch in in_turns(patches, _PIECE):
+                    if self._sent.get(patch.key) != (found := hash(patch.html)):
+                        self._sent[patch.key] = found
+                        yield f"event: patch\ndata: {json.dumps(patch._asdict())}\n\n"
                 yield f"event: seen\nid: {cursor}\ndata:\n\n"
-                await self._wait(following, due_s - clock())
-        except CallError as error:
-            # The browser comes back, and the page itself says what is wrong.
-            yield f"event: refused\ndata: {json.dumps(error.status.message)}\n\n"
+                await self._wait(following, looked_s + TABS.look_s - clock())
         finally:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
 
-    async def _wait(self, following: "asyncio.Task[None]", timeout_s: float) -> None:
-        """Waits for a change, but no longer than that. Raises CallError: the stream has ended."""
+    async def _wait(self, following: "asyncio.Task[None]", most_s: float) -> None:
+        """Waits for a change, but not for long. Raises CallError: the stream has ended."""
         new = asyncio.create_task(self._is_new.wait())
         try:
-            await asyncio.wait((new, following), timeout=max(timeout_s, 0), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((new, following), timeout=max(0.0, most_s), return_when=asyncio.FIRST_COMPLETED)
         finally:
             new.cancel()
         if following.done():
             following.result()
-            raise CallError.plain(14, "The server has ended the stream.")
+            raise CallError.plain(code_pb2.UNAVAILABLE, "The server has ended the stream.")
         if self._is_new.is_set():
-            await asyncio.sleep(GATHER_S)
+            await asyncio.sleep(TABS.gather_s)
 
     async def _take(self, data: bytes) -> None:
         message = v1.WatchResponse.FromString(data)
@@ -121,11 +185,35 @@ class Live:
         if self._changed:
             self._is_new.set()
 
-    def _news(self, patches: list[Patch]) -> list[str]:
-        """The events for what is not in the page yet."""
-        events = []
-        for patch in patches:
-            if self._sent.get(patch.key) != patch.html:
-                self._sent[patch.key] = patch.html
-                events.append(f"event: patch\ndata: {json.dumps(patch._asdict())}\n\n")
-        return events
+
+class _Stream(StreamingResponse):
+    """Ends its events with the connection, not when their memory is freed."""
+
+    def __init__(self, events: AsyncGenerator[str]) -> None:
+        super().__init__(events, headers=_HEADERS, media_type=_KIND)
+        self._events = events
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends the events as they come. A browser that asks for the head alone gets no events."""
+        if scope["method"] == "HEAD":
+            await Response(headers=_HEADERS, media_type=_KIND)(scope, receive, send)
+            return
+        async with aclosing(self._events):
+            await super().__call__(scope, receive, send)
+
+
+def refusal(error: CallError) -> Response:
+    """Returns the answer to somebody who may not follow. It is a stream, because a browser can't read any other answer here."""
+    return Response(_end(error), headers=_HEADERS, media_type=_KIND)
+
+
+def wants_events(accept: str) -> bool:
+    """Whether a request, by its header `accept`, is that of a stream."""
+    return _KIND in accept
+
+
+def _end(error: CallError) -> str:
+    """The last event of a stream."""
+    # A browser whose person is not known any more does not come back. Others do, and the page itself says what is wrong.
+    name = "ended" if error.status.code == code_pb2.UNAUTHENTICATED else "refused"
+    return f"retry: {_REFUSED_AGAIN_MS}\nevent: {name}\ndata: {json.dumps(error.status.message)}\n\n"

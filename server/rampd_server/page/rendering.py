@@ -1,6 +1,5 @@
 """From what the page shows to HTML. Every text is data: markup is escaped, and misleading characters become visible."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Final
@@ -12,16 +11,6 @@ from starlette.responses import HTMLResponse
 from rampd._contract.wording import one_line
 from rampd_server.page import static
 from rampd_server.page.turns import in_turns
-
-HEADERS: Final[Mapping[str, str]] = {
-    "cache-control": "no-store",
-    # Nothing comes from elsewhere, and nothing that somebody has written into a tag or a note can run.
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-    "referrer-policy": "same-origin",
-}
 
 _PIECES: Final = 500
 """How many pieces of a page are written before other tasks get a turn. They take about a millisecond."""
@@ -56,4 +45,4 @@ def fragment(template: str, **shown: Any) -> str:  # noqa: ANN401 - what the tem
 async def page(template: str, status: int = HTTPStatus.OK, **shown: Any) -> HTMLResponse:  # noqa: ANN401 - as above
     """Returns a whole page."""
     pieces = _TEMPLATES.get_template(template).generate(shown)
-    return HTMLResponse("".join([piece async for piece in in_turns(pieces, _PIECES)]), status, HEADERS)
+    return HTMLResponse("".join([piece async for piece in in_turns(pieces, _PIECES)]), status)

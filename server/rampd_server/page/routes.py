@@ -13,28 +13,30 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from rampd._standing.clock import Clock
-from rampd_server.http.call import counted
 from rampd_server.http.context import CallError
 from rampd_server.http.errors import STATUS_OF
-from rampd_server.page import front, reading, session, signing, static
+from rampd_server.page import front, live, reading, session, signing, signing_by_issuer, static
+from rampd_server.page.addresses import here
 from rampd_server.page.component import pages as component
 from rampd_server.page.component.reading import Samples, Seen
 from rampd_server.page.front_live import FrontLive
+from rampd_server.page.headers import protected
 from rampd_server.page.live import Live
 from rampd_server.page.person import Person
 from rampd_server.page.rendering import page
+from rampd_server.page.sign_in_form import SIGN_IN
 from rampd_server.page.turns import in_turns
 from rampd_server.replica.replica import Replica
 from rampd_server.rpc.binding import PERMISSIONS, Handlers
 from rampd_server.rpc.door import Door
 from rampd_server.rpc.watch.selection import Selection
 
+Endpoint = Callable[[Request], Awaitable[Response]]
 Look = Callable[["Visit"], Awaitable[Response]]
 """Answers one request of a person who may read."""
 
 _ROWS: Final = 25
 """How many rows are made before other tasks get a turn. They take about a millisecond."""
-_NOBODY: Final = frozenset({code_pb2.UNAUTHENTICATED})
 
 
 @dataclass(frozen=True)
@@ -98,58 +100,75 @@ class Visit:
             "identity": self.person.identity,
             "is_open": self.served.door.credentials is None,
             "signs_out": session.is_signed_in(self.request),
+            "signs_in": "authorization" not in self.request.headers,
+            "here": here(self.request),
         }
 
 
 def routes(served: Served) -> list[BaseRoute]:
     """All addresses of the page."""
-    return [
+    found = [
         Route("/", looking(served, _front)),
         Route("/live", looking(served, _front_live)),
         Route(component.PATH, looking(served, component.show)),
         Route(f"{component.PATH}/live", looking(served, component.follow)),
-        *signing.routes(served.handlers, served.door),
+        *signing.routes(served.door),
+        *signing_by_issuer.routes(served.door),
         *static.routes(),
     ]
+    return [Route(each.path, _protecting(each.endpoint), methods=each.methods) for each in found]
 
 
-def looking(served: Served, look: Look) -> Callable[[Request], Awaitable[Response]]:
+def looking(served: Served, look: Look) -> Endpoint:
     """Returns the endpoint that finds out who asks, and shows a refusal as a page."""
 
     async def endpoint(request: Request) -> Response:
+        if served.door.credentials is not None and session.is_held_back(request):
+            return await page("again.html", refreshes=True)
         signed_in = session.as_signed_in(request)
         try:
-            with counted(served.handlers, request.scope["path"]):
-                person = await Person.of(signed_in, served.handlers, served.door)
+            person = await Person.of(signed_in, served.handlers, served.door)
         except CallError as error:
             return await _not_known(request, error)
         visit = Visit(served, signed_in, person, datetime.now(UTC))
         try:
             return await look(visit)
         except CallError as error:
-            return await visit.page("refused.html", STATUS_OF[error.status.code], error=error, again=request.url.path)
+            return await visit.page("refused.html", STATUS_OF[error.status.code], error=error, again=here(request))
 
     return endpoint
 
 
+async def not_there(text: str, status: int) -> Response:
+    """Returns the answer to a browser that asks for what there is not."""
+    return protected(await page("not_there.html", status, text=text))
+
+
+def _protecting(endpoint: Endpoint) -> Endpoint:
+    """Every answer of the page has its headers, whatever has made the answer."""
+
+    async def protecting(request: Request) -> Response:
+        return protected(await endpoint(request))
+
+    return protecting
+
+
 async def _not_known(request: Request, error: CallError) -> Response:
-    if error.status.code not in _NOBODY:
-        return await page("refused.html", STATUS_OF[error.status.code], error=error, again=request.url.path)
-    if not session.is_signed_in(request) and session.is_from_elsewhere(request):
-        # The browser holds back a cookie that is strictly for this site. It sends it when the page itself asks again.
-        return await page("again.html", refreshes=True)
-    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    return RedirectResponse(f"{signing.SIGN_IN}?to={quote(here, safe='')}", HTTPStatus.SEE_OTHER)
+    if live.wants_events(request.headers.get("accept", "")):
+        return live.refusal(error)
+    if error.status.code != code_pb2.UNAUTHENTICATED:
+        return await page("refused.html", STATUS_OF[error.status.code], error=error, again=here(request))
+    return RedirectResponse(f"{SIGN_IN}?to={quote(here(request), safe='')}", HTTPStatus.SEE_OTHER)
 
 
 async def _front(visit: Visit) -> Response:
     cursor, words = visit.cursor, visit.request.query_params.get("filter", "").strip()
     rollouts = await reading.everything(visit.person)
-    moving = set(reading.moving(rollouts))
+    moving = set(reading.moving(map(reading.place, rollouts)))
     courses = await reading.courses(visit.person, (each for each in rollouts if each.component in moving))
     rows = [front.row(each, visit.clock, courses.get(each.component, ())) async for each in in_turns(rollouts, _ROWS)]
     found = sorted(rows, key=lambda row: row.order)
-    top = front.top(rollouts, found, visit.clock)
+    top = front.top((row.group for row in found), front.freeze_of_everything(rollouts), visit.clock)
     return await visit.page(
         "front.html",
         top=top,

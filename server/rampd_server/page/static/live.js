@@ -67,17 +67,20 @@ export const follow = (live) => {
   let cursor = live.dataset.cursor;
   let seen = new Date(live.dataset.shown);
   let lostTimer = null;
+  let why = "";
+  let isOver = false;
   const lost = document.getElementById("lost");
 
   const isHere = () => {
     clearTimeout(lostTimer);
     lostTimer = null;
+    why = "";
     seen = new Date();
     lost.hidden = true;
   };
   const isLost = () => {
     lostTimer ??= setTimeout(() => {
-      lost.textContent = `Connection lost, as of ${exactly(seen)}`;
+      lost.textContent = `Connection lost, as of ${exactly(seen)}. ${why}`;
       lost.hidden = false;
     }, LOST_AFTER_MS);
   };
@@ -86,7 +89,7 @@ export const follow = (live) => {
     source = null;
   };
   const open = () => {
-    if (source || document.hidden) return;
+    if (source || isOver || document.hidden) return;
     const address = new URL(live.dataset.stream, location);
     address.searchParams.set("cursor", cursor);
     source = new EventSource(address);
@@ -106,7 +109,21 @@ export const follow = (live) => {
       cursor = event.lastEventId || cursor;
       isHere();
     });
-    source.addEventListener("refused", isLost);
+    source.addEventListener("refused", (event) => {
+      why = JSON.parse(event.data);
+      isLost();
+    });
+    source.addEventListener("ended", (event) => {
+      // The server does not know the person any more, and to come back would not help.
+      isOver = true;
+      close();
+      clearTimeout(lostTimer);
+      const again = document.createElement("a");
+      again.href = `/sign-in?${new URLSearchParams({ to: location.pathname + location.search })}`;
+      again.textContent = "Sign in again";
+      lost.replaceChildren(`${JSON.parse(event.data)} `, again);
+      lost.hidden = false;
+    });
     source.addEventListener("error", () => {
       isLost();
       // A browser does not come back by itself after an answer that is no stream, as while a server starts.
