@@ -46,10 +46,12 @@ class Person:
         """The globs of the components that exist for this person; empty if all do. Watch puts them into its cursors."""
         return () if self._caller.grant.sees_every_component else self._caller.grant.components
 
-    def may(self, method: str) -> bool:
-        """Whether this person may call a method, such as `Rollback`."""
-        permission = PERMISSIONS[method]
-        return self._door.has(permission.roles) and self._caller.grant.may(method, permission.roles)
+    def may(self, name: str) -> bool:
+        """Whether this person may call a method, such as `Rollback`, or set a flag of a request, such as `all`."""
+        permission = PERMISSIONS.get(name)
+        if permission is None:
+            return self._caller.grant.may_set(name)
+        return self._door.has(permission.roles) and self._caller.grant.may(name, permission.roles)
 
     async def ask(self, message: Message, answer: type[_Answer]) -> _Answer:
         """Calls the method that the message is the request of."""
