@@ -11,6 +11,7 @@ from rampd_server.page.front import Row
 from rampd_server.page.live import Patch
 from rampd_server.page.person import Person
 from rampd_server.page.rendering import fragment
+from rampd_server.page.verbs import verbs_for_all
 from rampd_server.replica.replica import Replica
 
 _MANY: Final = 100
@@ -52,7 +53,8 @@ class FrontLive:
         patches = [self._patch(name) for name in shown if name in known]
         patches += [Patch(front.key(name), "") for name in gone]
         top = front.top(list(known.values()), list(self._rows.values()), clock)
-        return [*patches, Patch(TOP, fragment("top.html", top=top))]
+        verbs = verbs_for_all(is_frozen=bool(top.frozen), may=self._may)
+        return [*patches, Patch(TOP, fragment("top.html", top=top, verbs=verbs))]
 
     def _row(self, rollout: v1.Rollout, clock: Clock) -> Row:
         return self._rows.get(rollout.component) or front.row(rollout, clock)

@@ -16,14 +16,15 @@ from rampd._standing.clock import Clock
 from rampd_server.http.call import counted
 from rampd_server.http.context import CallError
 from rampd_server.http.errors import STATUS_OF
-from rampd_server.page import front, reading, session, signing, static
+from rampd_server.page import acting, front, reading, session, signing, static
 from rampd_server.page.front_live import FrontLive
 from rampd_server.page.live import Live
 from rampd_server.page.person import Person
 from rampd_server.page.rendering import page
 from rampd_server.page.turns import in_turns
+from rampd_server.page.verbs import verbs_for_all
 from rampd_server.replica.replica import Replica
-from rampd_server.rpc.binding import PERMISSIONS, Handlers
+from rampd_server.rpc.binding import NAMES, Handlers
 from rampd_server.rpc.door import Door
 from rampd_server.rpc.watch.selection import Selection
 
@@ -84,8 +85,8 @@ class Visit:
 
     @property
     def may(self) -> dict[str, bool]:
-        """Which methods this person may call."""
-        return {method: self.person.may(method) for method in PERMISSIONS}
+        """Which methods this person may call, and which flags of requests they may set."""
+        return {name: self.person.may(name) for name in NAMES}
 
     @property
     def shown_person(self) -> dict[str, Any]:
@@ -102,6 +103,7 @@ def routes(served: Served) -> list[BaseRoute]:
     return [
         Route("/", looking(served, _front)),
         Route("/live", looking(served, _front_live)),
+        *(Route(path, looking(served, look), methods=["GET", "POST"]) for path, look in acting.looks()),
         *signing.routes(served.handlers, served.door),
         *static.routes(),
     ]
@@ -146,6 +148,7 @@ async def _front(visit: Visit) -> Response:
     return await visit.page(
         "front.html",
         top=top,
+        verbs=verbs_for_all(is_frozen=bool(top.frozen), may=visit.may),
         icon=top.icon,
         rows=found,
         shown={row.name for row in found if row.has(words)},
