@@ -50,11 +50,8 @@ def looks() -> "Iterator[tuple[str, Look]]":
 
 
 async def _act(verb: Verb, visit: "Visit") -> Response:
-    if not verb.is_open_to(visit.may):
-        raise CallError.plain(
-            code_pb2.PERMISSION_DENIED,
-            f"{visit.person.identity} may not {verb.label.lower()}. An admin can change the grant.",
-        )
+    # Also before there is anything to ask the server.
+    await visit.person.require(verb.about(_component(visit)))
     if visit.request.method == "POST":
         return await _do(verb, visit)
     return await _ask(verb, visit, visit.request.query_params)
@@ -73,7 +70,11 @@ async def _do(verb: Verb, visit: "Visit") -> Response:
         said = error.status.message
         if error.reason in _MEANWHILE:
             said = f"Nothing was done: {_component(visit)} was changed after you had looked at it."
-        return await _ask(verb, visit, given, said=said, status=STATUS_OF[error.status.code])
+        try:
+            return await _ask(verb, visit, given, said=said, status=STATUS_OF[error.status.code])
+        except CallError:
+            # There is nothing to show it with, for example because the store does not answer.
+            raise error from None
     done = Done(
         label=verb.label,
         component=_component(visit),

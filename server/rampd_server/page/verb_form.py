@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from rampd import v1
 from rampd._contract.wording import counted
 from rampd._standing.clock import as_datetime
+from rampd._standing.event import about_event
 from rampd_server.page.front import Row
 from rampd_server.page.verb_fields import ON, Choice, Field, Kind
 
@@ -49,9 +50,8 @@ class Entry(NamedTuple):
     at: datetime
     actor: str
     action: str
-    note: str
-    fields: Sequence[str]
-    """`next_percent: 10 → 0`."""
+    about: str
+    """What it changed, and why, in a few words. May be empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +136,5 @@ def _moved(preview: v1.Preview) -> str:
 
 def entry(event: v1.Event) -> Entry:
     """Returns a change of the history."""
-    told = [counted(event.count, "override")] if event.count else [_change(each) for each in event.changes]
-    return Entry(as_datetime(event.time), event.actor, event.action, event.note, told)
-
-
-def _change(change: v1.FieldChange) -> str:
-    before = change.before if change.HasField("before") else "none"
-    after = change.after if change.HasField("after") else "none"
-    return f"{change.field}: {before} → {after}"
+    actor = f"{event.actor} (claimed)" if event.actor_claimed else event.actor
+    return Entry(as_datetime(event.time), actor, event.action, about_event(event))

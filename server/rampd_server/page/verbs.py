@@ -70,6 +70,10 @@ class Verb:
     def _request(self) -> type[Message]:
         return _message(f"{self.method}Request")
 
+    def about(self, component: str) -> Message:
+        """Returns the request for a component, or for all, with nothing else in it."""
+        return self._request(all=True) if self.is_of_all else self._request(component=component)
+
     def is_open_to(self, may: May) -> bool:
         """Whether a person may do it."""
         return may[self.method] and (not self.is_of_all or may[WHOLE_NAMESPACE])
@@ -92,11 +96,8 @@ class Verb:
         """Returns the request, without its guard of the revision. `given` are the texts of a form that was made at a moment.
         Raises ValueError with a sentence.
         """
-        request: Any = self._request(note=given.get("note", "").strip())
-        if self.is_of_all:
-            request.all = True
-        else:
-            request.component = component
+        request: Any = self.about(component)
+        request.note = given.get("note", "").strip()
         if self.guards_next:
             request.tag = given.get("tag", "")
         for field in self.fields:
