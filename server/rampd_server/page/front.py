@@ -49,6 +49,8 @@ class Row:
     queue: int
     since: datetime | None
     revision: int
+    can_roll_back: bool
+    """Whether next may get a part of the jobs."""
     can_revert: bool
     """Whether there is a version to go back to."""
 
@@ -124,6 +126,7 @@ def row(rollout: v1.Rollout, clock: Clock, course: Sequence[Stretch] = ()) -> Ro
         queue=len(rollout.queue),
         since=None if stands.since is None else as_datetime(stands.since),
         revision=rollout.revision,
+        can_roll_back=rollout.state == v1.ROLLOUT_STATE_ROLLING_OUT,
         can_revert=any(each.tag != rollout.current.tag for each in rollout.previous),
     )
 

@@ -12,6 +12,7 @@ from rampd_server.page.live import Patch
 from rampd_server.page.person import Person
 from rampd_server.page.rendering import fragment
 from rampd_server.page.turns import in_turns
+from rampd_server.page.verbs import verbs_for_all
 from rampd_server.replica.replica import Replica
 
 _MANY: Final = 100
@@ -57,7 +58,8 @@ class FrontLive:
                 self._courses = {name: each for name, each in self._courses.items() if name in changed}
             patches = await self._some(set(changed), clock)
         top = front.top((each.group for each in self._known.values()), self._everything, clock)
-        return [*patches, Patch(TOP, fragment("top.html", top=top))]
+        verbs = verbs_for_all(is_frozen=bool(top.frozen), may=self._may)
+        return [*patches, Patch(TOP, fragment("top.html", top=top, verbs=verbs))]
 
     async def _all(self, changed: set[str], clock: Clock) -> list[Patch]:
         """Reads everything. At first it draws the changed components and those that move; later all of them."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, TypeVar
 
 from google.protobuf.message import Message
@@ -9,7 +10,8 @@ from starlette.requests import Request
 
 from rampd import v1
 from rampd_server.access.grants import Caller
-from rampd_server.http.call import call, proven, stream
+from rampd_server.domain.errors import RampdError
+from rampd_server.http.call import call, counted, proven, refuse, stream
 from rampd_server.rpc.binding import PERMISSIONS, SERVICES, Handlers
 from rampd_server.rpc.door import Door
 
@@ -47,10 +49,22 @@ class Person:
         """The globs of the components that exist for this person; empty if all do. Watch puts them into its cursors."""
         return () if self._caller.grant.sees_every_component else self._caller.grant.components
 
-    def may(self, method: str) -> bool:
-        """Whether this person may call a method, such as `Rollback`."""
-        permission = PERMISSIONS[method]
-        return self._door.has(permission.roles) and self._caller.grant.may(method, permission.roles)
+    def may(self, name: str) -> bool:
+        """Whether this person may call a method, such as `Rollback`, or set a flag of a request, such as `all`."""
+        permission = PERMISSIONS.get(name)
+        if permission is None:
+            return self._caller.grant.may_set(name)
+        return self._door.has(permission.roles) and self._caller.grant.may(name, permission.roles)
+
+    async def require(self, message: Message) -> None:
+        """Refuses who may not call the method that the message is the request of, as the method itself would. Raises CallError."""
+        path = _PATHS[message.DESCRIPTOR.full_name]
+        permission, how_else = PERMISSIONS[path.rpartition("/")[2]], partial(self._door.how_else, path.strip("/"))
+        with counted(self._handlers, path):
+            try:
+                permission.require(self._caller.grant, message, how_else)
+            except RampdError as error:
+                await refuse(error, self._request, self._caller)
 
     async def ask(self, message: Message, answer: type[_Answer]) -> _Answer:
         """Calls the method that the message is the request of."""

@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Route
 from rampd._standing.clock import Clock
 from rampd_server.http.context import CallError
 from rampd_server.http.errors import STATUS_OF
-from rampd_server.page import front, live, reading, session, signing, signing_by_issuer, static
+from rampd_server.page import acting, front, live, reading, session, signing, signing_by_issuer, static
 from rampd_server.page.addresses import here
 from rampd_server.page.component import pages as component
 from rampd_server.page.component.reading import Samples, Seen
@@ -26,8 +26,9 @@ from rampd_server.page.person import Person
 from rampd_server.page.rendering import page
 from rampd_server.page.sign_in_form import SIGN_IN
 from rampd_server.page.turns import in_turns
+from rampd_server.page.verbs import verbs_for_all
 from rampd_server.replica.replica import Replica
-from rampd_server.rpc.binding import PERMISSIONS, Handlers
+from rampd_server.rpc.binding import NAMES, Handlers
 from rampd_server.rpc.door import Door
 from rampd_server.rpc.watch.selection import Selection
 
@@ -90,8 +91,8 @@ class Visit:
 
     @property
     def may(self) -> dict[str, bool]:
-        """Which methods this person may call."""
-        return {method: self.person.may(method) for method in PERMISSIONS}
+        """Which methods this person may call, and which flags of requests they may set."""
+        return {name: self.person.may(name) for name in NAMES}
 
     @property
     def shown_person(self) -> dict[str, Any]:
@@ -112,6 +113,7 @@ def routes(served: Served) -> list[BaseRoute]:
         Route("/live", looking(served, _front_live)),
         Route(component.PATH, looking(served, component.show)),
         Route(f"{component.PATH}/live", looking(served, component.follow)),
+        *(Route(path, looking(served, look), methods=["GET", "POST"]) for path, look in acting.looks()),
         *signing.routes(served.door),
         *signing_by_issuer.routes(served.door),
         *static.routes(),
@@ -172,6 +174,7 @@ async def _front(visit: Visit) -> Response:
     return await visit.page(
         "front.html",
         top=top,
+        verbs=verbs_for_all(is_frozen=bool(top.frozen), may=visit.may),
         icon=top.icon,
         rows=found,
         shown={row.name for row in found if row.has(words)},

@@ -51,7 +51,7 @@ const put = (key, html) => {
     old?.remove();
     if (list) place(list, element);
   }
-  if (focused) element.getElementsByClassName(focused)[0]?.focus();
+  if (focused) (element.getElementsByClassName(focused)[0] ?? element.querySelector("a"))?.focus();
 };
 
 const tellTop = () => {
