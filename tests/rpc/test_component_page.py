@@ -385,7 +385,7 @@ def test_a_change_is_sent_and_what_is_the_same_is_not(call: Stubs, http: httpx.C
         found.until("head", "55 %")
         found.until("history", "10 → 55")
 
-    assert not {"plan", "queue", "overrides", "quarantine", "policy"} & set(found.patches)
+    assert not {"plan", "answer", "policy"} & set(found.patches)
 
 
 @pytest.mark.usefixtures("rollout")

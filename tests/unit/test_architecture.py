@@ -351,6 +351,7 @@ RULES = (
             never=(*IMPURE, "rampd_server"),
             allowed=(
                 *PAGE_VIEWS,
+                "rampd_server.page.verbs",
                 "rampd_server.domain",
                 "google.protobuf.descriptor",
             ),

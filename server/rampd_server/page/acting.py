@@ -22,7 +22,7 @@ from rampd_server.http.context import CallError
 from rampd_server.http.errors import STATUS_OF
 from rampd_server.page import front, reading, session
 from rampd_server.page.forms import fields_of
-from rampd_server.page.rendering import HEADERS, fragment
+from rampd_server.page.rendering import fragment
 from rampd_server.page.verb_form import Done, Foreseen, Form, News, entry, foreseen, shown
 from rampd_server.page.verbs import VERBS, Verb
 
@@ -185,6 +185,6 @@ async def _answer(visit: "Visit", inside: str, status: int = HTTPStatus.OK, **co
     if visit.request.headers.get(PART) != DIALOG:
         return await visit.page("verb.html", status, inside=inside, **content)
     key = session.form_key(visit.request)
-    response = HTMLResponse(fragment(inside, form_key=key, **content), status, {**HEADERS, PART: DIALOG})
+    response = HTMLResponse(fragment(inside, form_key=key, **content), status, {PART: DIALOG})
     session.keep_form_key(response, visit.request, key)
     return response

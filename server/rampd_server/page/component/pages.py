@@ -21,7 +21,7 @@ async def show(visit: "Visit") -> Response:
     """Shows the component. Raises CallError."""
     cursor, asked = visit.cursor, _asked(visit)
     known = await _reading(visit, asked).read(visit.now)
-    found = view(known, asked, visit.clock)
+    found = view(known, asked, visit.clock, visit.may)
     return await visit.page(
         "component.html",
         view=found,

@@ -28,6 +28,7 @@ from rampd_server.page.component.entries import Entry, entry
 from rampd_server.page.component.figure import Figure, figure
 from rampd_server.page.component.known import Explained, Known
 from rampd_server.page.component.settings import Setting, settings
+from rampd_server.page.verbs import Button, May, entry_button, verbs_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class Head:
     """That of next, 0 to 100."""
     title: str
     icon: str
+    verbs: tuple[Button, ...]
+    """What this person can do now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,8 @@ class Waiting:
     tag: str
     actor: str
     at: datetime
+    button: Button | None
+    """Takes it out of the queue. None: this person may not, or it does not wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +127,8 @@ class OverrideRow:
     actor: str
     note: str
     at: datetime | None
+    button: Button | None
+    """Deletes it. None: this person may not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +141,8 @@ class QuarantineRow:
     actor: str
     note: str
     at: datetime
+    button: Button | None
+    """Takes it out of quarantine. None: this person may not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,29 +187,35 @@ class View:
     history_end: Listing
 
 
-def view(known: Known, asked: Asked, clock: Clock) -> View:
-    """Returns what the page shows."""
+def view(known: Known, asked: Asked, clock: Clock, may: May) -> View:
+    """Returns what the page shows to a person who may do some things."""
     rollout, lasting = known.rollout, known.lasting
     stands = standing(rollout)
     is_readable = rollout.HasField("current")
     return View(
-        head=_head(rollout, stands),
+        head=_head(rollout, stands, may),
         now=_now(known, clock),
         figure=figure(known, asked, clock) if is_readable else None,
         blast=blast(rollout, known.release, lasting.reach, lasting.highest),
         channels=tuple(_channels(rollout)),
         evidence=_evidence(rollout),
         plan=_plan(rollout),
-        queue=tuple(map(_waiting, rollout.queue)),
-        previous=tuple(map(_waiting, rollout.previous)),
+        queue=tuple(
+            _waiting(each, entry_button("CancelRelease", rollout, may, release=str(each.number)))
+            for each in rollout.queue
+        ),
+        previous=tuple(_waiting(each) for each in rollout.previous),
         answer=None if lasting.explained is None else _answer(lasting.explained, clock),
-        overrides=tuple(map(_override, lasting.overrides.overrides)),
+        overrides=tuple(
+            _override(each, entry_button("DeleteOverride", rollout, may, repo=each.repo))
+            for each in lasting.overrides.overrides
+        ),
         overrides_end=Listing(
             lasting.overrides.refusal,
             _link(asked, "overrides", lasting.overrides.token, "overrides"),
             f"{asked.link(overrides='')}#overrides" if asked.overrides else "",
         ),
-        quarantine=tuple(_quarantined(rollout, lasting.quarantined)),
+        quarantine=tuple(_quarantined(rollout, lasting.quarantined, may)),
         policy=tuple(settings(lasting.policy, rollout.policy)) if is_readable else (),
         history=tuple(map(entry, lasting.history.events)),
         history_end=Listing(
@@ -215,7 +230,7 @@ def _link(asked: Asked, name: str, token: str, section: str) -> str:
     return f"{asked.link(**{name: token})}#{section}" if token else ""
 
 
-def _head(rollout: v1.Rollout, stands: Standing) -> Head:
+def _head(rollout: v1.Rollout, stands: Standing, may: May) -> Head:
     waits = stands.kind.waits_for_person
     word = stands.kind.word
     is_held = stands.kind is Kind.HELD
@@ -231,6 +246,7 @@ def _head(rollout: v1.Rollout, stands: Standing) -> Head:
         share=rollout.next_percent,
         title=f"{f'{word}: ' if waits or is_held else ''}{rollout.component} · rampd",
         icon="icon-held.svg" if is_held else "icon-waits.svg" if waits else "icon.svg",
+        verbs=tuple(verbs_for(rollout, may)),
     )
 
 
@@ -297,11 +313,11 @@ def _plan(rollout: v1.Rollout) -> Plan | None:
     return Plan(tuple(steps), "current" if rollout.policy.auto_finalize else "current, when somebody finalizes it")
 
 
-def _waiting(release: v1.Release) -> Waiting:
-    return Waiting(release.number, release.tag, release.actor, as_datetime(release.update_time))
+def _waiting(release: v1.Release, button: Button | None = None) -> Waiting:
+    return Waiting(release.number, release.tag, release.actor, as_datetime(release.update_time), button)
 
 
-def _override(override: v1.Override) -> OverrideRow:
+def _override(override: v1.Override, button: Button | None) -> OverrideRow:
     channel = "next" if override.channel == v1.CHANNEL_NEXT else "current"
     return OverrideRow(
         repo=override.repo,
@@ -310,14 +326,18 @@ def _override(override: v1.Override) -> OverrideRow:
         actor=override.actor + (" (claimed)" if override.actor_claimed else ""),
         note=override.note,
         at=as_datetime(override.create_time) if override.HasField("create_time") else None,
+        button=button,
     )
 
 
-def _quarantined(rollout: v1.Rollout, tags: Sequence[v1.QuarantinedTag]) -> Iterator[QuarantineRow]:
+def _quarantined(rollout: v1.Rollout, tags: Sequence[v1.QuarantinedTag], may: May) -> Iterator[QuarantineRow]:
     """Those of current and next first."""
     roles = {rollout.next.tag: "next", rollout.current.tag: "current"}
     for each in sorted(tags, key=lambda each: each.tag not in roles):
-        yield QuarantineRow(each.tag, roles.get(each.tag, ""), each.actor, each.note, as_datetime(each.create_time))
+        button = entry_button("Unquarantine", rollout, may, tag=each.tag)
+        yield QuarantineRow(
+            each.tag, roles.get(each.tag, ""), each.actor, each.note, as_datetime(each.create_time), button
+        )
 
 
 def _answer(explained: Explained, clock: Clock) -> Answer:

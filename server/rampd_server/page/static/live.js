@@ -12,20 +12,22 @@ const place = (list, element) => {
   return list.appendChild(element);
 };
 
-// What finds an element again after it was drawn again.
-const placeOf = (element) => {
-  if (element.id) return `#${CSS.escape(element.id)}`;
-  if (element.matches("details[id] > summary")) return `#${CSS.escape(element.parentElement.id)} > summary`;
-  return element.hasAttribute("href") ? `a[href=${JSON.stringify(element.getAttribute("href"))}]` : null;
-};
+const FOCUSABLE = "a[href], button, summary, input, select, textarea";
 
 // Draws the inside of an element that stays. What is open stays open, and the focus stays where it is.
 const refill = (old, content) => {
   const open = [...old.querySelectorAll("details[id][open]")].map((each) => each.id);
-  const focused = old.contains(document.activeElement) ? placeOf(document.activeElement) : null;
+  const focused = old.contains(document.activeElement) ? document.activeElement : null;
+  const place = [...old.querySelectorAll(FOCUSABLE)].indexOf(focused);
   old.replaceChildren(content);
   for (const id of open) document.getElementById(id)?.setAttribute("open", "");
-  if (focused) old.querySelector(focused)?.focus({ preventScroll: true });
+  if (!focused) return;
+  const now = [...old.querySelectorAll(FOCUSABLE)];
+  const same = now.find((each) => each.href && each.href === focused.href) ?? now[place];
+  // Another button in its place must not get the key that somebody presses now.
+  const isSame = same?.tagName === focused.tagName && same.textContent === focused.textContent;
+  if (!isSame) old.tabIndex = -1;
+  (isSame ? same : old).focus({ preventScroll: true });
 };
 
 const put = (key, html) => {

@@ -17,6 +17,7 @@ from rampd_server.page.component.blast import Reach
 from rampd_server.page.component.known import Events, Explained, Known, Lasting, Overrides
 from rampd_server.page.component.sections import SECTIONS, section
 from rampd_server.page.component.view import view
+from rampd_server.rpc.binding import NAMES
 from tests.cli import rollouts
 from tests.cli.rollouts import NOW, ago
 from tests.unit.server.page.events import event, ramped
@@ -53,9 +54,9 @@ class Elements(HTMLParser):
 
 
 def drawn(known: Known, asked: Asked = NOTHING) -> Iterator[tuple[str, str]]:
-    found = view(known, asked, CLOCK)
+    found = view(known, asked, CLOCK, dict.fromkeys(NAMES, True))
     for name in SECTIONS:
-        yield name, section(name, view=found, asked=asked, may={})
+        yield name, section(name, view=found, asked=asked)
 
 
 def plain(rollout: v1.Rollout) -> Known:

@@ -13,12 +13,14 @@ from rampd_server.page.charts.axis import axis_of
 from rampd_server.page.component.asked import Asked
 from rampd_server.page.component.known import Events, Explained, Known, Lasting, Overrides
 from rampd_server.page.component.view import View, view
+from rampd_server.rpc.binding import NAMES
 from tests.cli import rollouts
 from tests.cli.rollouts import NOW, ago
 from tests.unit.server.page.events import event, ramped
 
 CLOCK = Clock(NOW, is_utc=True)
 NOTHING = Asked()
+EVERYTHING = dict.fromkeys(NAMES, True)
 
 
 def known(rollout: v1.Rollout, asked: Asked = NOTHING, *, says: str = "", **lasting: object) -> Known:
@@ -27,7 +29,7 @@ def known(rollout: v1.Rollout, asked: Asked = NOTHING, *, says: str = "", **last
 
 
 def shown(rollout: v1.Rollout, asked: Asked = NOTHING, *, says: str = "", **lasting: object) -> View:
-    return view(known(rollout, asked, says=says, **lasting), asked, CLOCK)
+    return view(known(rollout, asked, says=says, **lasting), asked, CLOCK, EVERYTHING)
 
 
 @pytest.mark.parametrize(
@@ -139,6 +141,26 @@ def test_overrides_say_who_set_them_and_when_they_end() -> None:
     assert (found.overrides_end.more, found.overrides_end.newest) == ("?overrides=acme%2Flib#overrides", "")
 
 
+def test_what_a_person_may_do_is_beside_what_it_is_about() -> None:
+    rollout = rollouts.ramping()
+    lasting = Lasting(
+        overrides=Overrides(overrides=[v1.Override(repo="acme/app", tag="1.0")]),
+        quarantined=[v1.QuarantinedTag(tag="1.0")],
+    )
+    known_ = Known(rollout, axis_of(rollout, "", NOW), lasting=lasting)
+
+    found = view(known_, NOTHING, CLOCK, EVERYTHING)
+    assert "Roll back" in [each.label for each in found.head.verbs]
+    assert found.queue[0].button is not None
+    assert found.queue[0].button.href.startswith("/components/restyler/cancel-release?release=5")
+    assert [each.button is not None for each in (*found.overrides, *found.quarantine)] == [True, True]
+    assert [each.button for each in found.previous] == [None, None]
+
+    found = view(known_, NOTHING, CLOCK, dict.fromkeys(NAMES, False))
+    assert found.head.verbs == ()
+    assert [each.button for each in (*found.queue, *found.overrides, *found.quarantine)] == [None] * 4
+
+
 def test_a_history_has_every_changed_field_and_leads_to_older_events() -> None:
     found = shown(rollouts.ramping(), Asked(span="day"), history=Events("1-2", events=ramped()))
 
@@ -197,7 +219,7 @@ def test_a_figure_has_the_jobs_newest_first_under_the_same_axis() -> None:
         Sample(noon + 1_200_000, 0, 4, 1, 3, JobCount(130, 2), JobCount(15, 3)),
     ]
     rollout = rollouts.ramping()
-    found = view(Known(rollout, axis_of(rollout, "", NOW), samples=samples), Asked(), CLOCK).figure
+    found = view(Known(rollout, axis_of(rollout, "", NOW), samples=samples), Asked(), CLOCK, EVERYTHING).figure
 
     assert found is not None
     assert [(each.current, each.next) for each in found.columns] == [
