@@ -149,7 +149,7 @@ class Stream:
 
 @contextlib.contextmanager
 def stream(http: httpx.Client, path: str = f"{PATH}/live", **query: str) -> Iterator[Stream]:
-    with http.stream("GET", path, params=query) as answer:
+    with http.stream("GET", path, params=query or None) as answer:
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith("text/event-stream")
         yield Stream(answer.iter_lines())
@@ -183,7 +183,7 @@ def test_a_page_shows_where_a_component_stands(http: httpx.Client) -> None:
     assert "commit 1a2b" in shown.text("channels")
     assert "Ramp" in shown.text("charts")
     assert "people ramp by hand" in shown.text("plan")
-    assert "queue_mode FIFO (default)" in shown.text("policy")
+    assert "queue_mode FIFO" in shown.text("policy")
 
 
 @pytest.mark.usefixtures("rollout")
@@ -193,7 +193,7 @@ def test_a_history_has_every_changed_field_and_each_event_can_be_linked(call: St
     shown = page(http)
 
     entry = shown.text(f"event-{newest.id}")
-    assert "Ramp by anonymous (claimed)" in entry
+    assert "Ramp by anonymous" in entry
     assert "carefully" in entry
     assert "next_percent : 0 → 10" in entry
     linked = page(http, event=newest.id)
@@ -247,7 +247,7 @@ def test_overrides_are_found_by_their_beginning_and_in_pages(call: Stubs, http: 
     call("SetOverride", component=C, repo="other/*", channel=v1.CHANNEL_NEXT)
 
     first = page(http)
-    assert "acme/app-00 the tag 1.0 never anonymous (claimed)" in first.text("overrides")
+    assert "acme/app-00 the tag 1.0 never anonymous" in first.text("overrides")
     assert "other/*" not in first.text("overrides")
     second = Page(http.get(PATH + first.links["More overrides"]).text)
     assert "other/* next" in second.text("overrides")
@@ -265,7 +265,7 @@ def test_a_version_is_explained_as_on_the_command_line(call: Stubs, http: httpx.
 
     said = page(http, repo="acme/app").text("answer")
     assert said.startswith("acme/app gets 20200409, next of restyler.")
-    assert "An override of the prefix acme/* gives next. Set by anonymous (claimed)" in said
+    assert "An override of the prefix acme/* gives next. Set by anonymous" in said
     assert "staff" in said
 
     said = page(http, repo="other/app", job_id="17").text("answer")
@@ -309,7 +309,7 @@ def test_a_freeze_of_everything_is_on_the_page_of_a_component(
 
     assert "Everything is frozen by anonymous" in shown.text("now")
     assert 'class="band frozen"' in shown.html
-    assert "Freeze anonymous (claimed)" in shown.text("percent-table")
+    assert "Freeze anonymous" in shown.text("percent-table")
 
 
 @pytest.mark.usefixtures("rollout")

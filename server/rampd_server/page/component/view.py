@@ -10,7 +10,7 @@ from rampd._standing.clock import Clock, as_datetime
 from rampd._standing.evidence import share_of_limit, tone_of
 from rampd._standing.explanation import outcome, why, would
 from rampd._standing.failing import failing_one, told_of_current, told_of_failing
-from rampd._standing.outcomes import Count, jobs_of
+from rampd._standing.outcomes import Count, Jobs, jobs_of
 from rampd._standing.plan import PlanStep, steps_of, what_is_next
 from rampd._standing.share import failure_rate, percent
 from rampd._standing.standing import (
@@ -79,8 +79,6 @@ class Channel:
     jobs: str
     failures: str
     rate: str
-    not_compared: str
-    """Jobs that no guard looks at."""
     attributes: tuple[tuple[str, str], ...]
 
 
@@ -174,6 +172,8 @@ class View:
     """None: the rollout can't be read."""
     blast: Blast | None
     channels: tuple[Channel, ...]
+    not_compared: str
+    """The jobs that no guard looks at. Empty if there are none."""
     evidence: Strength | None
     plan: Plan | None
     queue: tuple[Waiting, ...]
@@ -198,6 +198,7 @@ def view(known: Known, asked: Asked, clock: Clock, may: May) -> View:
         figure=figure(known, asked, clock) if is_readable else None,
         blast=blast(rollout, known.release, lasting.reach, lasting.highest),
         channels=tuple(_channels(rollout)),
+        not_compared=_not_compared(jobs_of(rollout)),
         evidence=_evidence(rollout),
         plan=_plan(rollout),
         queue=tuple(
@@ -283,10 +284,15 @@ def _channel(name: str, release: v1.Release, share: float, count: Count | None) 
         jobs="" if count is None else f"{count.jobs:,}",
         failures="" if count is None else f"{count.failures:,}",
         rate="" if count is None else failure_rate(count.failures, count.jobs),
-        not_compared=""
-        if count is None or not count.other_jobs
-        else f"{counted(count.other_jobs, 'job')}, {count.other_failures:,} failed",
         attributes=tuple(sorted(release.attributes.items())),
+    )
+
+
+def _not_compared(jobs: Jobs) -> str:
+    return "; ".join(
+        f"{counted(count.other_jobs, 'job')} of {name}, {count.other_failures:,} failed"
+        for name, count in (("current", jobs.current), ("next", jobs.next))
+        if count is not None and count.other_jobs
     )
 
 

@@ -12,6 +12,9 @@ const place = (list, element) => {
   return list.appendChild(element);
 };
 
+// What the server has drawn inside of each element that stays, as the browser writes it.
+const drawn = new Map([...document.querySelectorAll(".section")].map((each) => [each.id, each.innerHTML.trim()]));
+
 const FOCUSABLE = "a[href], button, summary, input, select, textarea";
 
 // Draws the inside of an element that stays. What is open stays open, and the focus stays where it is.
@@ -21,6 +24,8 @@ const refill = (old, content) => {
   const place = [...old.querySelectorAll(FOCUSABLE)].indexOf(focused);
   old.replaceChildren(content);
   for (const id of open) document.getElementById(id)?.setAttribute("open", "");
+  // A browser looks for the target of a link only once.
+  if (location.hash.length > 1) old.querySelector(`#${CSS.escape(location.hash.slice(1))}`)?.classList.add("linked");
   if (!focused) return;
   const now = [...old.querySelectorAll(FOCUSABLE)];
   const same = now.find((each) => each.href && each.href === focused.href) ?? now[place];
@@ -41,7 +46,10 @@ const put = (key, html) => {
   const content = made.content;
   const element = content.firstElementChild;
   if (element.id !== key) {
-    if (old) refill(old, content);
+    if (old && drawn.get(key) !== made.innerHTML) {
+      drawn.set(key, made.innerHTML);
+      refill(old, content);
+    }
     return;
   }
   element.hidden = !fits(element);

@@ -81,7 +81,7 @@ def test_both_channels_are_compared() -> None:
         ("current", "75 %", "1,200", "4", "0.3 %"),
         ("next", "25 %", "140", "6", "4.3 %"),
     ]
-    assert found.channels[1].not_compared == "12 jobs, 1 failed"
+    assert found.not_compared == "30 jobs of current, 0 failed; 12 jobs of next, 1 failed"
     assert found.evidence is not None
     assert (found.evidence.e, found.evidence.limit, found.evidence.share, found.evidence.tone) == (
         "8.25",
