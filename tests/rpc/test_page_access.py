@@ -262,7 +262,7 @@ def test_a_form_of_another_site_signs_nobody_in_or_out(world: World) -> None:
         answer = browser.client.post("/sign-in", data={"token": token, **fields}, headers=headers)
         assert answer.status_code == status, (fields, headers)
         assert (credential(answer) is not None) == (status == 303)
-    for fields in ({}, {"form_key": stranger}):
+    for fields in ({"x": ""}, {"form_key": stranger}):
         answer = browser.client.post("/sign-out", data=fields, headers=origin)
         assert answer.status_code == 403
         assert "You are still signed in" in Page(answer).text
@@ -387,7 +387,8 @@ def test_what_there_is_not_is_a_page_for_browsers_and_json_for_programs(world: W
     assert (answer.status_code, answer.json()["code"]) == (404, "unimplemented")
     assert "/openapi.json" in answer.json()["message"]
     refused = browser.client.put("/sign-in", headers={"accept": "text/html"})
-    assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
+    assert refused.status_code == 405
+    assert "GET" in refused.headers["allow"]
     assert "does not take PUT" in Page(refused).text
 
 

@@ -14,6 +14,7 @@ NAMES = sorted(file.name for file in resources.files("rampd_server.page").joinpa
 
 def client() -> httpx.AsyncClient:
     application = Starlette(routes=static.routes())
+    application.router.redirect_slashes = False
     return httpx.AsyncClient(transport=httpx.ASGITransport(application), base_url="http://localhost")
 
 
