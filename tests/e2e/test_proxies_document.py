@@ -244,7 +244,8 @@ def test_people_sign_in_to_the_page_and_see_what_changes_at_once(place: Place) -
         httpx.Client(base_url=f"https://{address}", verify=trust, timeout=30, trust_env=False) as client,
         stubs(f"unix:{place.server.socket}") as call,
     ):
-        browser = Browser(client, f"https://{address}")
+        client.headers["host"] = f"{NAME}:{address.rpartition(':')[2]}"
+        browser = Browser(client, f"https://{client.headers['host']}")
         assert browser.sign_in(place.tokens.of["viewer"]).status_code == 303
         assert [each.name for each in client.cookies.jar if each.secure] == [
             "__Host-rampd-form",

@@ -89,7 +89,7 @@ class _Signing:
 
     def _present_issuer(self) -> PeopleIssuer | None:
         """Returns the issuer of the access file in force. None: it names none."""
-        settings = self._door.credentials and self._door.credentials.sign_in
+        settings = None if self._door.credentials is None else self._door.credentials.sign_in
         if settings is None:
             return None
         if self._issuer is None or self._issuer.settings != settings:

@@ -30,10 +30,12 @@ class FakePerson:
     def __init__(self) -> None:
         self.asked: list[v1.WatchRequest] = []
         self.is_followed = False
+        self._has_asked = asyncio.Event()
         self._messages: asyncio.Queue[v1.WatchResponse | CallError | None] = asyncio.Queue()
 
     async def follow(self, message: v1.WatchRequest, write: Callable[[bytes], Awaitable[None]]) -> None:
         self.asked.append(message)
+        self._has_asked.set()
         self.is_followed = True
         try:
             while (found := await self._messages.get()) is not None:
@@ -45,8 +47,7 @@ class FakePerson:
 
     async def first(self) -> v1.WatchRequest:
         """What was asked first."""
-        while not self.asked:
-            await asyncio.sleep(0)
+        await self._has_asked.wait()
         return self.asked[0]
 
     def change(self, *components: str, cursor: str = "", deleted: bool = False) -> None:
