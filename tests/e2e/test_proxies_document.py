@@ -237,27 +237,48 @@ def test_streams_live_through_more_than_a_minute_of_quiet(place: Place) -> None:
             assert next(each.watch) is not None
 
 
-def test_people_sign_in_to_the_page_and_see_what_changes_at_once(place: Place) -> None:
+def page_behind_nginx(place: Place) -> "contextlib.AbstractContextManager[str]":
+    return nginx(place, f"events {{ }}\nhttp {{\n{PAGE}}}\n", place.page)
+
+
+def page_behind_envoy(place: Place) -> "contextlib.AbstractContextManager[str]":
+    """Its configuration with what the document says in words."""
+    text = ENVOY
+    for shown, wanted in (("codec_type: HTTP2", "codec_type: AUTO"), ("[h2]", '[h2, "http/1.1"]')):
+        assert text.count(shown) == 1
+        text = text.replace(shown, wanted)
+    text, number = re.subn(r"      typed_extension_protocol_options:\n(?: {8,}.*\n)+", "", text)
+    assert number == 1
+    return envoy(place, text, place.page)
+
+
+@pytest.mark.parametrize("behind", [page_behind_nginx, page_behind_envoy])
+def test_people_sign_in_to_the_page_and_see_what_changes_at_once(
+    place: Place, behind: Callable[[Place], "contextlib.AbstractContextManager[str]"]
+) -> None:
     trust = ssl.create_default_context(cadata=place.authority.certificate.decode())
     with (
-        nginx(place, f"events {{ }}\nhttp {{\n{PAGE}}}\n", place.page) as address,
+        behind(place) as address,
         httpx.Client(base_url=f"https://{address}", verify=trust, timeout=30, trust_env=False) as client,
         stubs(f"unix:{place.server.socket}") as call,
     ):
         client.headers["host"] = f"{NAME}:{address.rpartition(':')[2]}"
         browser = Browser(client, f"https://{client.headers['host']}")
         assert browser.sign_in(place.tokens.of["viewer"]).status_code == 303
-        assert [each.name for each in client.cookies.jar if each.secure] == [
+        assert {each.name for each in client.cookies.jar if each.secure} == {
             "__Host-rampd-form",
             "__Host-rampd-credential",
-        ]
-        page = browser.page("/", authorization="Basic of-the-proxy")
+        }
+        # A password that the proxy has asked for.
+        passed_on = {} if behind is page_behind_envoy else {"authorization": "Basic of-the-proxy"}
+        page = browser.page("/", **passed_on)
         assert f"/components/{C}" in page.links
+        name = f"behind-{address.rpartition(':')[2]}"
         with browser.stream("/live") as stream:
             stream.until("seen")
-            call("Release", component="behind-nginx", tag="v7")
+            call("Release", component=name, tag="v7")
             found = []
-            while not any(name == "patch" and "v7" in data["html"] for name, data in found):
+            while not any(event == "patch" and name in data["html"] for event, data in found):
                 found += stream.until("seen")
         assert browser.send(page.form("/sign-out")).status_code == 303
         assert browser.get("/").status_code == 303

@@ -19,6 +19,7 @@ from rampd_server.page import live
 from rampd_server.rpc import door
 from tests.authority import Authority
 from tests.browsing import Browser, Page
+from tests.damaging import damage
 from tests.rpc.access_table import Tokens, tokens_of_every_kind
 from tests.servers import Stubs, short_directory, stubs
 from tests.stores import StoreServer
@@ -485,6 +486,22 @@ def test_an_identity_has_only_so_many_tabs(world: World) -> None:
     with world.browser("one").stream("/live") as first, world.browser("one").stream("/live") as second:
         first.until("seen")
         assert "open streams" in second.until("refused")[-1][1]
+
+
+async def test_damage_hides_no_other_component_and_comes_to_every_tab(
+    world: World, store_process: StoreServer, namespace: str
+) -> None:
+    store, browser = store_process.store(namespace), world.browser("viewer")
+    with browser.stream("/live") as stream:
+        stream.until("seen")
+        await damage(store, C, "rollout", "type")
+        found = []
+        while not any(name == "patch" and "damaged" in data["html"] for name, data in found):
+            found += stream.until("seen")
+    await store.close()
+    page = browser.page("/")
+    assert f"/components/{OTHER}" in page.links
+    assert "1 waits for a person" in page.text
 
 
 # Without an access file

@@ -23,6 +23,7 @@ class World:
         self.rollouts = {each.component: each for each in rollouts}
         self.asked: Counter[str] = Counter()
         self.namespace = object()
+        self.damaged: set[str] = set()
         self.drawing = FrontLive(self, self, MAY)  # type: ignore[arg-type]
 
     async def ask(self, message: Any, _answer: Any) -> Any:
@@ -118,6 +119,20 @@ async def test_a_damaged_component_hides_no_other_one() -> None:
     assert "cut" in found["component-b"]
     assert found.keys() == {"component-b", "component-c", TOP}
     assert "1 waits for a person" in found[TOP]
+
+
+async def test_damage_is_seen_although_the_component_has_not_changed_and_so_is_its_end() -> None:
+    world = World(rollout("a"), rollout("b"))
+    await world.drawn()
+    world.asked.clear()
+    for damage, said in ((v1.Damage(problem="cut"), "cut"), (None, "steady")):
+        world.rollouts["a"] = rollout("a", damage=damage)
+        world.damaged = {"a", "hidden"} if damage else set()
+        found = await world.drawn()
+        assert found.keys() == {"component-a", TOP}
+        assert said in found["component-a"]
+        assert (await world.drawn()).keys() == {TOP}
+    assert world.asked == {"a": 2}
 
 
 async def test_many_changes_at_once_are_read_in_pages() -> None:
