@@ -1,87 +1,127 @@
-"""A browser without JavaScript, for tests of the page: it reads forms and sends them as a browser does."""
+"""A browser without JavaScript: it keeps cookies, and fills in the forms that a page has."""
 
-from collections.abc import Mapping
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from html.parser import HTMLParser
-from urllib.parse import urlencode
+from typing import Any
 
 import httpx
 
+NAVIGATES = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "sec-fetch-mode": "navigate"}
+
+
+@dataclass
+class Form:
+    action: str
+    method: str
+    fields: dict[str, str] = field(default_factory=dict)
+
 
 class Page(HTMLParser):
-    """A page that was got: its text, its links, and the form of a verb."""
+    """What a page shows and what it asks for."""
 
     def __init__(self, answer: httpx.Response) -> None:
         super().__init__()
         self.answer = answer
-        self.status = answer.status_code
-        self.html = answer.text
-        self.action = ""
-        """Where the form goes."""
-        self.fields: dict[str, str] = {}
-        """What the form has in its fields."""
-        self.offers: dict[str, list[str]] = {}
-        """What can be chosen, by the name of the field."""
-        self.button: tuple[str, str] | None = None
-        """The name and the value of the button that does it. None: there is none."""
-        self.links: dict[str, str] = {}
-        """The buttons of verbs that are links, by their text."""
-        self._texts: list[str] = []
-        self._select = ""
-        self._link: str | None = None
-        self.feed(self.html)
-        self.text = " ".join(" ".join(self._texts).split())
+        self.forms: list[Form] = []
+        self.links: list[str] = []
+        self.asked_for: list[str] = []
+        """The addresses of what a browser fetches for the page."""
+        self.refreshes = False
+        self._said: list[str] = []
+        assert answer.headers["content-type"] == "text/html; charset=utf-8", answer.text
+        self.feed(answer.text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        has = {key: value or "" for key, value in attrs}
-        classes = has.get("class", "").split()
-        name = has.get("name", "")
-        if tag == "form" and "verb" in classes:
-            self.action = has["action"]
-        elif tag == "input" and self.action and (has.get("type") != "checkbox" or "checked" in has):
-            self.fields[name] = has.get("value", "")
-        elif tag == "select":
-            self._select = name
-        elif tag == "option" and self._select:
-            self.offers.setdefault(self._select, []).append(has["value"])
-            if "selected" in has or self._select not in self.fields:
-                self.fields[self._select] = has["value"]
-        elif tag == "button" and has.get("formmethod") == "post":
-            self.button = name, has["value"]
-        elif tag == "a" and "act" in classes:
-            self._link = has["href"]
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "select":
-            self._select = ""
-        elif tag == "a":
-            self._link = None
+        found = {name: value or "" for name, value in attrs}
+        match tag:
+            case "a":
+                self.links.append(found["href"])
+            case "form":
+                self.forms.append(Form(found.get("action", ""), found.get("method", "get")))
+            case "input" if "name" in found:
+                self.forms[-1].fields[found["name"]] = found.get("value", "")
+            case "meta":
+                self.refreshes |= found.get("http-equiv") == "refresh"
+        if tag in {"script", "img", "link", "iframe", "object", "embed", "source", "video", "audio"}:
+            self.asked_for += [found[name] for name in ("src", "href", "data") if name in found]
 
     def handle_data(self, data: str) -> None:
-        self._texts.append(data)
-        if self._link is not None:
-            self.links[data.strip()] = self._link
+        self._said.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self._said).split())
+
+    def form(self, action: str) -> Form:
+        [found] = [each for each in self.forms if each.action == action]
+        return found
 
 
 class Browser:
-    """Gets pages and sends forms, as one person."""
+    """`site` is how it calls the server: `http://127.0.0.1:8080`."""
 
-    def __init__(self, url: str, token: str = "") -> None:
-        headers = {"authorization": f"Bearer {token}"} if token else {}
-        self.http = httpx.Client(base_url=url, trust_env=False, timeout=60, headers=headers)
-        self.origin = {"origin": url}
+    def __init__(self, client: httpx.Client, site: str) -> None:
+        self.client = client
+        self.site = site
 
-    def get(self, path: str, **query: str) -> Page:
-        return Page(self.http.get(f"{path}?{urlencode(query)}" if query else path))
+    def get(self, path: str, **headers: str) -> httpx.Response:
+        """Goes to an address, and to no other one that the answer names."""
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.client.get(path, headers={**NAVIGATES, "sec-fetch-site": "none", **sent})
 
-    def look(self, page: Page, **filled: str) -> Page:
-        """Presses the button that shows what would happen."""
-        return self.get(page.action, **{**page.fields, **filled})
+    def page(self, path: str, status: int = 200, **headers: str) -> Page:
+        answer = self.get(path, **headers)
+        assert answer.status_code == status, (answer.status_code, answer.text, answer.headers)
+        return Page(answer)
 
-    def send(self, page: Page, **filled: str) -> Page:
-        """Presses the button that does it."""
-        assert page.button is not None, page.text
-        name, key = page.button
-        return self.post(page.action, {**page.fields, **filled, name: key})
+    def send(self, form: Form, **fields: str) -> httpx.Response:
+        """Sends a form, as a person who has filled in some of its fields."""
+        headers = {**NAVIGATES, "sec-fetch-site": "same-origin", "origin": self.site}
+        return self.client.post(form.action, data={**form.fields, **fields}, headers=headers)
 
-    def post(self, path: str, fields: Mapping[str, str], headers: Mapping[str, str] | None = None) -> Page:
-        return Page(self.http.post(path, data=dict(fields), headers=self.origin if headers is None else headers))
+    def sign_in(self, token: str, to: str = "/") -> httpx.Response:
+        return self.send(self.page(f"/sign-in?to={to}").form("/sign-in"), token=token)
+
+    def signed_in(self, token: str) -> "Browser":
+        answer = self.sign_in(token)
+        assert answer.status_code == 303, answer.text
+        return self
+
+    @contextlib.contextmanager
+    def stream(self, path: str, **headers: str) -> Iterator["Stream"]:
+        """What an EventSource gets."""
+        with self.client.stream("GET", path, headers={"accept": "text/event-stream", **headers}) as answer:
+            yield Stream(answer)
+
+
+class Stream:
+    """An open stream of events."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        self.answer = answer
+        self._lines = answer.iter_lines()
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        """The name and the data of each event."""
+        name = data = ""
+        for line in self._lines:
+            key, _, value = line.partition(":")
+            if key == "event":
+                name = value.strip()
+            elif key == "data":
+                data = value.strip()
+            elif not line and name:
+                yield name, json.loads(data) if data else None
+                name = data = ""
+
+    def until(self, wanted: str) -> list[tuple[str, Any]]:
+        """The events up to one of this name."""
+        found = []
+        for event in self:
+            found.append(event)
+            if event[0] == wanted:
+                return found
+        raise AssertionError((wanted, found))

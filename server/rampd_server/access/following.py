@@ -31,10 +31,11 @@ def load(path: Path, *, names: Collection[str]) -> AccessList:
         raise AccessFileError(*dict.fromkeys((*others, *error.mistakes))) from error
     if others:
         raise AccessFileError(*others)
-    secret = access_list.sign_in and access_list.sign_in.client_secret_file
-    if secret is None:
+    sign_in = access_list.sign_in
+    if sign_in is None or sign_in.client_secret_file is None:
         return access_list
-    more = (f"sign_in: client_secret_file: {each}" for each in client_secret.what_is_wrong(secret))
+    wrong = client_secret.what_is_wrong(sign_in.client_secret_file)
+    more = (f"sign_in: client_secret_file: {each}" for each in wrong)
     return replace(access_list, warnings=(*access_list.warnings, *more))
 
 

@@ -1,6 +1,6 @@
 """The front page while somebody looks: which rows to draw again."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Set
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -44,6 +44,8 @@ class FrontLive:
         """The freeze of everything."""
         self._namespace: object = None
         """A freeze of everything is here. It is in every rollout, and a change of none."""
+        self._damaged: Set[str] = frozenset()
+        """Damage is no change either."""
 
     async def draw(self, changed: Collection[str] | None) -> list[Patch]:
         """Draws changed components; None: what changes without a change of a component. Raises CallError."""
@@ -53,13 +55,18 @@ class FrontLive:
         if self._namespace is not self._replica.namespace or len(changed or ()) >= _MANY:
             patches = await self._all(set(changed or ()), clock)
         else:
-            if changed is None:
-                changed = set(reading.moving(each.place for each in self._known.values()))
-                self._courses = {name: each for name, each in self._courses.items() if name in changed}
-            patches = await self._some(set(changed), clock)
+            patches = await self._some(set(self._due() if changed is None else changed), clock)
         top = front.top((each.group for each in self._known.values()), self._everything, clock)
         verbs = verbs_for_all(is_frozen=bool(top.frozen), may=self._may)
         return [*patches, Patch(TOP, fragment("top.html", top=top, verbs=verbs))]
+
+    def _due(self) -> Set[str]:
+        """Returns the components to look at although they have not changed."""
+        before, self._damaged = self._damaged, set(self._replica.damaged)
+        moving = set(reading.moving(each.place for each in self._known.values()))
+        self._courses = {name: each for name, each in self._courses.items() if name in moving}
+        # Others may be hidden from the person.
+        return moving | ((before ^ self._damaged) & self._known.keys())
 
     async def _all(self, changed: set[str], clock: Clock) -> list[Patch]:
         """Reads everything. At first it draws the changed components and those that move; later all of them."""

@@ -196,7 +196,8 @@ class _Stream(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends the events as they come. A browser that asks for the head alone gets no events."""
         if scope["method"] == "HEAD":
-            await Response(headers=_HEADERS, media_type=_KIND)(scope, receive, send)
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await send({"type": "http.response.body"})
             return
         async with aclosing(self._events):
             await super().__call__(scope, receive, send)

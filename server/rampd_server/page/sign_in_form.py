@@ -30,7 +30,7 @@ async def sign_in_form(
             identity = (await proven(door, session.as_signed_in(request))).identity
         except CallError as error:
             wrong = f"The server does not take any more what this browser has kept. {error.status.message}"
-    by_issuer = door.credentials and door.credentials.sign_in
+    by_issuer = None if door.credentials is None else door.credentials.sign_in
     response = await page(
         "sign_in.html",
         status,

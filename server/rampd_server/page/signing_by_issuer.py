@@ -45,9 +45,11 @@ class _Signing:
 
     async def begin(self, request: Request) -> Response:
         """Sends the browser to the issuer."""
-        attempt, to = Attempt.new(), inside(request.query_params.get("to", "/"))
+        attempt, to, issuer = Attempt.new(), inside(request.query_params.get("to", "/")), self._present_issuer()
+        if issuer is None:
+            return await self._refusal(request, to, _NO_ISSUER, HTTPStatus.NOT_FOUND)
         try:
-            url = await self._present_issuer().begin(attempt, _back(request))
+            url = await issuer.begin(attempt, _back(request))
         except SignInError as error:
             return await self._refusal(request, to, str(error), HTTPStatus.SERVICE_UNAVAILABLE)
         response = RedirectResponse(url, HTTPStatus.SEE_OTHER)
@@ -56,12 +58,13 @@ class _Signing:
 
     async def end(self, request: Request) -> Response:
         """Takes what the browser brings from the issuer."""
+        query, issuer = request.query_params, self._present_issuer()
         attempt, to = _read(session.attempt(request))
-        query = request.query_params
+        if issuer is None:
+            return await self._refusal(request, to, _NO_ISSUER, HTTPStatus.NOT_FOUND)
         if attempt is None or not secrets.compare_digest(query.get("state", "").encode(), attempt.state.encode()):
             return await self._refusal(request, to, _NO_ATTEMPT, HTTPStatus.BAD_REQUEST)
         try:
-            issuer = self._present_issuer()
             token = await issuer.end(attempt, _code(query, issuer.settings.issuer), _back(request))
             caller = await self._caller(request, token)
         except SignInError as error:
@@ -84,11 +87,11 @@ class _Signing:
             )
         return await proven(self._door, session.with_credential(request, token))
 
-    def _present_issuer(self) -> PeopleIssuer:
-        """Returns the issuer of the access file in force. Raises SignInError: it names none."""
-        settings = self._door.credentials and self._door.credentials.sign_in
+    def _present_issuer(self) -> PeopleIssuer | None:
+        """Returns the issuer of the access file in force. None: it names none."""
+        settings = None if self._door.credentials is None else self._door.credentials.sign_in
         if settings is None:
-            raise SignInError(_NO_ISSUER)
+            return None
         if self._issuer is None or self._issuer.settings != settings:
             self._issuer = PeopleIssuer(settings)
         return self._issuer
