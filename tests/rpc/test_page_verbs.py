@@ -14,10 +14,10 @@ import pytest
 from rampd import v1
 from rampd_server import testing
 from rampd_server.page.session import FORM_KEY
-from tests.verb_pages import Browser, Page
 from tests.rpc.access_table import Tokens
 from tests.servers import Stubs, short_directory
 from tests.stores import StoreServer
+from tests.verb_pages import Browser, Page
 
 C = "restyler"
 RAMP = f"/components/{C}/ramp"

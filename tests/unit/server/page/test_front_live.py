@@ -13,7 +13,7 @@ from rampd_server.page import reading
 from rampd_server.page.front_live import TOP, FrontLive
 from tests.unit.server.page.test_front import freeze, rollout, under_way
 
-MAY = {"Rollback": True, "Revert": True}
+MAY = {"Rollback": True, "Revert": True, "Freeze": False, "Unfreeze": False, "all": False}
 
 
 class World:
@@ -36,6 +36,8 @@ class World:
             token = str(end) if end < len(names) else ""
             found = [self.rollouts[name] for name in names[first:end]]
             return v1.ListRolloutsResponse(rollouts=found, next_page_token=token)
+        if isinstance(message, v1.ListEventsRequest):
+            return v1.ListEventsResponse()
         self.asked[message.component] += 1
         if message.component not in self.rollouts:
             raise CallError.plain(code_pb2.NOT_FOUND, "none")

@@ -54,7 +54,13 @@ def test_a_moment_is_shown_to_a_program_by_utc(at: datetime | None, shown: str) 
     assert _TEMPLATES.filters["moment"](at) == shown
 
 
-TEMPLATES = sorted(resources.files("rampd_server.page").joinpath("templates").iterdir(), key=lambda file: file.name)
+_FOLDER = resources.files("rampd_server.page").joinpath("templates")
+TEMPLATES = [
+    file
+    for folder in (_FOLDER, _FOLDER.joinpath("component"))
+    for file in sorted(folder.iterdir(), key=lambda file: file.name)
+    if file.is_file()
+]
 
 
 @pytest.mark.parametrize("file", TEMPLATES, ids=lambda file: file.name)
