@@ -103,7 +103,8 @@ async def courses(person: Person, rollouts: Iterable[v1.Rollout]) -> dict[str, l
             # A clock of a server made this time, and that of the store the time of the event.
             since = as_datetime(each.next.update_time) - timedelta(seconds=1)
             try:
-                return course(each, await events(person, each.component, _MOST_OF_COURSE, since))
+                newest = await events(person, each.component, _MOST_OF_COURSE, since)
+                return course(each, newest, is_cut=len(newest) == _MOST_OF_COURSE)
             except CallError:  # it is gone, for example: better a page without its line than no page
                 return []
 

@@ -42,15 +42,18 @@ class Stretch:
     what: InForce
 
 
-def course(rollout: v1.Rollout, events: Iterable[v1.Event]) -> list[Stretch]:
-    """Returns the course in the order of time. `events`: those of the component and of the namespace, newest first."""
+def course(rollout: v1.Rollout, events: Iterable[v1.Event], *, is_cut: bool = False) -> list[Stretch]:
+    """Returns the course in the order of time. `events`: those of the component and of the namespace, newest first. `is_cut`: there
+    are earlier ones that are not among them, so what was before them is not known.
+    """
     now, found = _present(rollout), []
     for event in events:
         before = _before(now, event)
         if before != now:
             found.append(Stretch(as_datetime(event.time), now))
             now = before
-    found.append(Stretch(None, now))
+    if not is_cut or not found:
+        found.append(Stretch(None, now))
     return found[::-1]
 
 

@@ -43,7 +43,7 @@ class Figure:
 def figure(known: Known, asked: Asked, clock: Clock) -> Figure:
     """Returns the charts of a rollout that can be read."""
     rollout, axis, events = known.rollout, known.axis, known.lasting.of_axis
-    chart = percent_chart(course(rollout, events), events, axis, clock)
+    chart = percent_chart(course(rollout, events, is_cut=known.lasting.is_cut), events, axis, clock)
     found = columns(intervals(known.samples), axis)
     return Figure(
         spans=tuple(_spans(rollout, asked)),

@@ -54,6 +54,8 @@ class Lasting:
     """The newest events of the history."""
     of_axis: Sequence[v1.Event] = ()
     """Those on the axis of the charts, of the component and of the namespace, newest first."""
+    is_cut: bool = False
+    """Whether the component has earlier events on the axis."""
     history: Events = field(default_factory=Events)
     """Those that are listed."""
     overrides: Overrides = field(default_factory=Overrides)

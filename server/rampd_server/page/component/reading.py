@@ -27,8 +27,8 @@ from rampd_server.replica.replica import Replica
 
 _LISTED: Final = 50
 """How many events and overrides a page lists."""
-_MOST_EVENTS: Final = 1_000
-"""How many events the charts look at."""
+_MOST_EVENTS: Final = 300
+"""How many events the charts look at. An open tab keeps them."""
 _PAGE: Final = 1_000
 _SAYS_S: Final = 2.0
 _SAYS_AGAIN: Final = timedelta(seconds=20)
@@ -123,9 +123,9 @@ class ComponentReading:
             self._tried(self._quarantined(), ()),
             self._tried(self._policy(), v1.Policy()),
         )
-        history, of_axis, usual, explained = await asyncio.gather(
+        history, (of_axis, is_cut), usual, explained = await asyncio.gather(
             _same(newest) if asked.is_history_newest else self._tried(self._listed_history(), Events()),
-            self._tried(self._of_axis(newest, axis), newest.events),
+            self._tried(self._of_axis(newest, axis), (newest.events, bool(newest.token))),
             self._tried(self._usual_rate(rollout), LEAST_RATE),
             self._tried(self._explained(rollout), None),
         )
@@ -133,6 +133,7 @@ class ComponentReading:
         return Lasting(
             newest=newest.events,
             of_axis=of_axis,
+            is_cut=is_cut,
             history=history,
             overrides=overrides,
             quarantined=quarantined,
@@ -154,13 +155,14 @@ class ComponentReading:
         except CallError as error:
             return Events(refusal=_refusal(error))
 
-    async def _of_axis(self, newest: Events, axis: Axis) -> Sequence[v1.Event]:
-        """The events of the component and of the namespace, newest first."""
+    async def _of_axis(self, newest: Events, axis: Axis) -> tuple[Sequence[v1.Event], bool]:
+        """Returns the events of the component and of the namespace, newest first, and whether the component has earlier ones."""
         of_all = reading.events(self._person, "", _MOST_EVENTS, axis.start)
         if not newest.token:
-            return _newest_first(newest.events, await of_all)
+            return _newest_first(newest.events, await of_all), False
         own = reading.events(self._person, self._component, _MOST_EVENTS, axis.start)
-        return _newest_first(*await asyncio.gather(own, of_all))
+        found, others = await asyncio.gather(own, of_all)
+        return _newest_first(found, others), len(found) == _MOST_EVENTS
 
     async def _overrides(self) -> Overrides:
         asked = self._asked

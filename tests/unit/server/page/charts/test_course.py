@@ -21,6 +21,13 @@ def test_without_a_history_only_the_present_is_known() -> None:
     assert course(steady(), []) == [Stretch(None, InForce())]
 
 
+def test_what_was_before_a_history_that_is_cut_is_not_known() -> None:
+    found = course(ramping(), ramped()[:4], is_cut=True)
+
+    assert [(each.start, each.what.percent) for each in found] == [(ago(minutes=50), 10.0), (ago(minutes=30), 25.0)]
+    assert course(ramping(), [], is_cut=True) == course(ramping(), [])
+
+
 def test_a_course_has_the_times_in_which_next_was_held_and_paused() -> None:
     back = {"state": ("ROLLING_OUT", "HELD"), "next_percent": ("25", "0"), "held_reason": (None, "worse")}
     found = course(held(), [event("Rollback", ago(minutes=12), back, actor="rampd"), *ramped()])
