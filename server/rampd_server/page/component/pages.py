@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING
 from starlette.responses import Response
 
 from rampd_server.page.component.asked import Asked
-from rampd_server.page.component.live import WHOLE, ComponentLive
+from rampd_server.page.component.live import WHOLE, ComponentLive, shown
 from rampd_server.page.component.reading import ComponentReading
 from rampd_server.page.component.sections import SECTIONS
-from rampd_server.page.component.view import view
 from rampd_server.page.live import Live
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ async def show(visit: "Visit") -> Response:
     """Shows the component. Raises CallError."""
     cursor, asked = visit.cursor, _asked(visit)
     known = await _reading(visit, asked).read(visit.now)
-    found = view(known, asked, visit.clock, visit.may)
+    found = await shown(known, asked, visit.clock, visit.may)
     return await visit.page(
         "component.html",
         view=found,

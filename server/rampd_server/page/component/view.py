@@ -25,7 +25,7 @@ from rampd._standing.standing import (
 from rampd_server.page.component.asked import Asked
 from rampd_server.page.component.blast import Blast, blast
 from rampd_server.page.component.entries import Entry, entry
-from rampd_server.page.component.figure import Figure, figure
+from rampd_server.page.component.figure import Figure
 from rampd_server.page.component.known import Explained, Known
 from rampd_server.page.component.settings import Setting, settings
 from rampd_server.page.verbs import Button, May, entry_button, verbs_for
@@ -187,15 +187,15 @@ class View:
     history_end: Listing
 
 
-def view(known: Known, asked: Asked, clock: Clock, may: May) -> View:
-    """Returns what the page shows to a person who may do some things."""
+def view(known: Known, charts: Figure | None, asked: Asked, clock: Clock, may: May) -> View:
+    """Returns what the page shows to a person who may do some things. `charts` come from `figure`, because they take longest."""
     rollout, lasting = known.rollout, known.lasting
     stands = standing(rollout)
     is_readable = rollout.HasField("current")
     return View(
         head=_head(rollout, stands, may),
         now=_now(known, clock),
-        figure=figure(known, asked, clock) if is_readable else None,
+        figure=charts,
         blast=blast(rollout, known.release, lasting.reach, lasting.highest),
         channels=tuple(_channels(rollout)),
         not_compared=_not_compared(jobs_of(rollout)),

@@ -14,6 +14,7 @@ from rampd_server.domain.evidence.samples import Sample
 from rampd_server.page.charts.axis import axis_of
 from rampd_server.page.component.asked import Asked
 from rampd_server.page.component.blast import Reach
+from rampd_server.page.component.figure import figure
 from rampd_server.page.component.known import Events, Explained, Known, Lasting, Overrides
 from rampd_server.page.component.sections import SECTIONS, section
 from rampd_server.page.component.view import view
@@ -54,7 +55,8 @@ class Elements(HTMLParser):
 
 
 def drawn(known: Known, asked: Asked = NOTHING) -> Iterator[tuple[str, str]]:
-    found = view(known, asked, CLOCK, dict.fromkeys(NAMES, True))
+    charts = figure(known, asked, CLOCK) if known.rollout.HasField("current") else None
+    found = view(known, charts, asked, CLOCK, dict.fromkeys(NAMES, True))
     for name in SECTIONS:
         yield name, section(name, view=found, asked=asked)
 

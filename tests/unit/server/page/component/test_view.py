@@ -1,5 +1,6 @@
 """One component, as its page shows it."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from rampd._standing.explanation import Explanation
 from rampd_server.domain.evidence.samples import Sample
 from rampd_server.page.charts.axis import axis_of
 from rampd_server.page.component.asked import Asked
+from rampd_server.page.component.figure import figure
 from rampd_server.page.component.known import Events, Explained, Known, Lasting, Overrides
 from rampd_server.page.component.view import View, view
 from rampd_server.rpc.binding import NAMES
@@ -28,8 +30,13 @@ def known(rollout: v1.Rollout, asked: Asked = NOTHING, *, says: str = "", **last
     return Known(rollout, axis, says=says, lasting=Lasting(**lasting))  # type: ignore[arg-type]
 
 
+def seen(known: Known, asked: Asked = NOTHING, may: Mapping[str, bool] = EVERYTHING) -> View:
+    charts = figure(known, asked, CLOCK) if known.rollout.HasField("current") else None
+    return view(known, charts, asked, CLOCK, may)
+
+
 def shown(rollout: v1.Rollout, asked: Asked = NOTHING, *, says: str = "", **lasting: object) -> View:
-    return view(known(rollout, asked, says=says, **lasting), asked, CLOCK, EVERYTHING)
+    return seen(known(rollout, asked, says=says, **lasting), asked)
 
 
 @pytest.mark.parametrize(
@@ -149,14 +156,14 @@ def test_what_a_person_may_do_is_beside_what_it_is_about() -> None:
     )
     known_ = Known(rollout, axis_of(rollout, "", NOW), lasting=lasting)
 
-    found = view(known_, NOTHING, CLOCK, EVERYTHING)
+    found = seen(known_)
     assert "Roll back" in [each.label for each in found.head.verbs]
     assert found.queue[0].button is not None
     assert found.queue[0].button.href.startswith("/components/restyler/cancel-release?release=5")
     assert [each.button is not None for each in (*found.overrides, *found.quarantine)] == [True, True]
     assert [each.button for each in found.previous] == [None, None]
 
-    found = view(known_, NOTHING, CLOCK, dict.fromkeys(NAMES, False))
+    found = seen(known_, may=dict.fromkeys(NAMES, False))
     assert found.head.verbs == ()
     assert [each.button for each in (*found.queue, *found.overrides, *found.quarantine)] == [None] * 4
 
@@ -219,7 +226,7 @@ def test_a_figure_has_the_jobs_newest_first_under_the_same_axis() -> None:
         Sample(noon + 1_200_000, 0, 4, 1, 3, JobCount(130, 2), JobCount(15, 3)),
     ]
     rollout = rollouts.ramping()
-    found = view(Known(rollout, axis_of(rollout, "", NOW), samples=samples), Asked(), CLOCK, EVERYTHING).figure
+    found = seen(Known(rollout, axis_of(rollout, "", NOW), samples=samples)).figure
 
     assert found is not None
     assert [(each.current, each.next) for each in found.columns] == [
