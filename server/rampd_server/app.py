@@ -28,7 +28,7 @@ from rampd_server.listeners import Listeners, Listening, Measured
 from rampd_server.metering import Metering
 from rampd_server.metrics import sharing
 from rampd_server.metrics.collector import Collector, Scraped
-from rampd_server.process import open_files
+from rampd_server.process import memory, open_files
 from rampd_server.process.adopting import adopt_command
 from rampd_server.process.config import Config
 from rampd_server.process.embedded import is_embedded
@@ -214,6 +214,7 @@ async def serve(config: Config, redis_url: str, *, worker: Worker | None = None)
     """Runs a server until cancelled. Raises StartupError, also after the start if the store turns out to be unsuitable."""
     with ungrouped():
         async with running(config, redis_url, worker=worker) as listening:
+            memory.settle()
             if worker is None or worker.number == 0:
                 print(welcome(config, *listening), flush=True)
             await asyncio.Event().wait()

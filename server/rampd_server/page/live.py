@@ -13,7 +13,7 @@ from contextlib import aclosing, contextmanager
 from typing import Final, NamedTuple
 
 from google.rpc import code_pb2
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from rampd import v1
@@ -118,11 +118,12 @@ class Live:
         self._arriving: set[str] = set()
         self._is_new = asyncio.Event()
 
-    def response(self) -> StreamingResponse:
+    def response(self) -> Response:
         """Returns the answer."""
-        return _Stream(self._events())
+        return _Stream(self.events())
 
-    async def _events(self) -> AsyncGenerator[str]:
+    async def events(self) -> AsyncGenerator[str]:
+        """Yields the events, as texts, until the stream ends. Close it to end it earlier."""
         try:
             with TABS.one_more():
                 async with aclosing(self._followed()) as events:
@@ -186,21 +187,25 @@ class Live:
             self._is_new.set()
 
 
-class _Stream(StreamingResponse):
-    """Ends its events with the connection, not when their memory is freed."""
+class _Stream(Response):
+    """Sends the events as they come. They end with their caller, because what they follow does. Starlette's own stream would watch the
+    caller as well, and its first use loads modules while others wait.
+    """
 
     def __init__(self, events: AsyncGenerator[str]) -> None:
-        super().__init__(events, headers=_HEADERS, media_type=_KIND)
+        super().__init__(None, headers=_HEADERS, media_type=_KIND)
+        del self.headers["content-length"]
         self._events = events
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends the events as they come. A browser that asks for the head alone gets no events."""
-        if scope["method"] == "HEAD":
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            await send({"type": "http.response.body"})
-            return
-        async with aclosing(self._events):
-            await super().__call__(scope, receive, send)
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        """Sends the answer. A browser that asks for the head alone gets no events."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        if scope["method"] != "HEAD":
+            # Closed here, not later when it is garbage-collected.
+            async with aclosing(self._events):
+                async for event in self._events:
+                    await send({"type": "http.response.body", "body": event.encode(), "more_body": True})
+        await send({"type": "http.response.body"})
 
 
 def refusal(error: CallError) -> Response:

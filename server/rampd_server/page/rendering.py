@@ -30,11 +30,19 @@ _TEMPLATES: Final = Environment(
     autoescape=True,
     undefined=StrictUndefined,
     finalize=_as_data,
+    # Otherwise each part of a page would look at its file again.
+    auto_reload=False,
     trim_blocks=True,
     lstrip_blocks=True,
 )
 _TEMPLATES.globals["static"] = static.address
 _TEMPLATES.filters["moment"] = _moment
+
+
+def prepare() -> None:
+    """Reads all templates, so that the first person who looks does not wait for that, nor anybody else."""
+    for name in _TEMPLATES.list_templates():
+        _TEMPLATES.get_template(name)
 
 
 def fragment(template: str, **shown: Any) -> str:  # noqa: ANN401 - what the template shows

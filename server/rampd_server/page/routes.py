@@ -23,7 +23,7 @@ from rampd_server.page.front_live import FrontLive
 from rampd_server.page.headers import protected
 from rampd_server.page.live import Live
 from rampd_server.page.person import Person
-from rampd_server.page.rendering import page
+from rampd_server.page.rendering import page, prepare
 from rampd_server.page.sign_in_form import SIGN_IN
 from rampd_server.page.turns import in_turns
 from rampd_server.page.verbs import verbs_for_all
@@ -108,6 +108,7 @@ class Visit:
 
 def routes(served: Served) -> list[BaseRoute]:
     """All addresses of the page."""
+    prepare()
     found = [
         Route("/", looking(served, _front)),
         Route("/live", looking(served, _front_live)),

@@ -117,9 +117,8 @@ def read(text: str) -> Event | None:
 
 
 async def events_of(stream: Live) -> AsyncIterator[Event]:
-    async with aclosing(stream.response().body_iterator) as texts:  # type: ignore[type-var]
+    async with aclosing(stream.events()) as texts:
         async for text in texts:
-            assert isinstance(text, str)
             assert text.endswith("\n\n")
             if (event := read(text)) is not None:
                 yield event
@@ -296,13 +295,11 @@ class Connection:
     """What a server gives to an answer."""
 
     def __init__(self, method: str = "GET") -> None:
-        self.scope = {"type": "http", "method": method, "asgi": {"spec_version": "2.3"}}
+        self.scope = {"type": "http", "method": method}
         self.sent: list[Message] = []
-        self.is_gone = asyncio.Event()
 
     async def receive(self) -> Message:
-        await self.is_gone.wait()
-        return {"type": "http.disconnect"}
+        raise AssertionError
 
     async def send(self, message: Message) -> None:
         self.sent.append(message)
@@ -322,9 +319,10 @@ async def test_a_stream_is_for_no_cache_and_no_buffer(person: FakePerson, drawin
     assert connection.headers["cache-control"] == "no-store, no-transform"
     assert connection.headers["x-accel-buffering"] == "no"
     assert (TABS.open, person.is_followed) == (1, True)
-    connection.is_gone.set()
+    person.end(CallError.plain(code_pb2.CANCELLED, "The caller has gone."))
     async with asyncio.timeout(20):
         await answering
+    assert connection.sent[-1] == {"type": "http.response.body"}
     assert (TABS.open, person.is_followed) == (0, False)
 
 

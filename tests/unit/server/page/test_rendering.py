@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta, timezone
 from importlib import resources
 
 import pytest
-from jinja2 import UndefinedError
+from jinja2 import PackageLoader, Template, UndefinedError
 from starlette.responses import Response
 
 from rampd_server.page.headers import protected
-from rampd_server.page.rendering import fragment, page
+from rampd_server.page.rendering import fragment, page, prepare
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -52,6 +52,18 @@ def test_a_moment_is_shown_to_a_program_by_utc(at: datetime | None, shown: str) 
     from rampd_server.page.rendering import _TEMPLATES
 
     assert _TEMPLATES.filters["moment"](at) == shown
+
+
+def test_a_part_of_a_page_is_made_without_a_look_at_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a page with a thousand rows, expect that not each of them waits for a disk."""
+    prepare()
+
+    def look(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(Template, "is_up_to_date", property(look))
+    monkeypatch.setattr(PackageLoader, "get_source", look)
+    assert "here" in fragment("not_there.html", text="here")
 
 
 _FOLDER = resources.files("rampd_server.page").joinpath("templates")
