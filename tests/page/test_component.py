@@ -1,5 +1,7 @@
 """The page of one component in a browser."""
 
+import re
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -130,7 +132,7 @@ def test_without_javascript_the_page_reads(site: Site, open_page: Open) -> None:
     shows(page.locator("#answer"), "acme/app gets v")
     page.get_by_text("The marks as a table").click()
     shows(page.locator("#percent-table"), "Ramp")
-    expect(page.locator("svg.chart path.line.next").first).to_be_visible()
+    expect(page.locator("svg.chart path.line.next")).to_have_attribute("d", re.compile("^M"))
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
