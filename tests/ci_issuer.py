@@ -1,15 +1,12 @@
 """What GitHub Actions and GitLab give to a job as its identity: tokens with the claims that theirs have, signed by a local issuer."""
 
 import contextlib
-import http.server
-import json
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from tests.oidc_issuer import Issuer
+from tests.oidc_over_http import Answer, HttpIssuer, serving
 
 REQUEST_TOKEN = "a secret of this job"
 """What a job of GitHub Actions shows to get a token."""
@@ -90,8 +87,8 @@ def gitlab_claims(audience: str) -> dict[str, Any]:
     }
 
 
-class CiIssuer(Issuer):
-    """Answers over HTTP on this machine."""
+class CiIssuer(HttpIssuer):
+    """Gives tokens to jobs."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -113,12 +110,12 @@ class CiIssuer(Issuer):
         """The variables of a job with `id_tokens:`."""
         return {"GITLAB_CI": "true", "RAMPD_ID_TOKEN": self._give(gitlab_claims(audience))}
 
-    def answer_job(self, path: str, authorization: str) -> dict[str, Any] | None:
-        """GitHub's answer to a job; None: it has no right to a token."""
-        if authorization.lower() != f"bearer {REQUEST_TOKEN}":
-            return None
-        [audience] = parse_qs(urlsplit(path).query)["audience"]
-        return {"count": 1, "value": self._give(github_claims(audience))}
+    def answer_to(self, method: str, target: str, headers: Mapping[str, str], body: str) -> Answer:
+        """GitHub's answer to a job."""
+        if headers.get("authorization", "").lower() != f"bearer {REQUEST_TOKEN}":
+            return Answer(401)
+        [audience] = parse_qs(urlsplit(target).query)["audience"]
+        return Answer(200, {"count": 1, "value": self._give(github_claims(audience))})
 
     def _give(self, claims: Mapping[str, object]) -> str:
         life = {} if self.life_s is None else {"exp": int(time.time()) + self.life_s}
@@ -129,32 +126,5 @@ class CiIssuer(Issuer):
 @contextlib.contextmanager
 def ci_issuer() -> Iterator[CiIssuer]:
     """Runs an issuer for as long as the block lasts."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            path = urlsplit(self.path).path
-            if path == "/.well-known/openid-configuration":
-                found: Any = {"issuer": issuer.name, "jwks_uri": f"{issuer.name}/.well-known/jwks"}
-            elif path == "/.well-known/jwks":
-                found = json.loads(issuer.key_set())
-            else:
-                found = issuer.answer_job(self.path, self.headers.get("authorization", ""))
-            content = json.dumps(found).encode()
-            self.send_response(200 if found else 401)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as serving:
-        issuer = CiIssuer(f"http://127.0.0.1:{serving.server_port}")
-        thread = threading.Thread(target=serving.serve_forever)
-        thread.start()
-        try:
-            yield issuer
-        finally:
-            serving.shutdown()
-            thread.join()
+    with serving(CiIssuer) as issuer:
+        yield issuer

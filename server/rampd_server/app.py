@@ -161,6 +161,8 @@ async def running(
                 worker,
                 shared,
             ),
+            counted.samples,
+            seen.sample,
         )
         servers, http, listening = listeners.listen(servicers, replica, measured)
         await _begin(servers, http)

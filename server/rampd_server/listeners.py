@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -10,6 +10,8 @@ from urllib.parse import quote
 import structlog
 
 from rampd._contract.validation import violations
+from rampd_server.domain.evidence.samples import Sample
+from rampd_server.domain.repo_sample import RepoSample
 from rampd_server.doors import Doors
 from rampd_server.http.app import Parts, application
 from rampd_server.http.health import Health
@@ -44,10 +46,12 @@ class Listening(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """What counts calls, and what answers a scrape."""
+    """What counts calls, what answers a scrape, and what the page shows besides answers of the API."""
 
     calls: Calls
     scraped: Scraped
+    samples: Callable[[str], Awaitable[Sequence[Sample]]]
+    seen: Callable[[str], Awaitable[RepoSample]]
 
 
 class Listeners:
@@ -109,6 +113,8 @@ class Listeners:
             replica,
             Health(replica, is_open=door.credentials is None),
             measured.scraped,
+            measured.samples,
+            measured.seen,
             is_local=address.is_loopback and door.credentials is None,
             describes=self._config.reflection,
         )

@@ -13,6 +13,7 @@ from rampd_server.domain.automation.check_counts import CheckCounts
 from rampd_server.domain.automation.guards import CheckReading
 from rampd_server.domain.errors import StoreCorruptError
 from rampd_server.domain.evidence.admission import Counted, Trial
+from rampd_server.domain.evidence.samples import Sample
 from rampd_server.domain.repo_sample import RepoSample
 from rampd_server.domain.rollout.model import Absent, Freeze, Rollout
 
@@ -521,11 +522,16 @@ class OutcomeStore(Protocol):
     async def release_counters(self, component: str) -> ReleaseCounters:
         """The counters of each release."""
 
+    async def samples(self, component: str) -> Sequence[Sample]:
+        """The samples of the counters in the order of their times: coarse ones, then fine ones, then one of this moment. Empty
+        if nothing was counted. `domain.evidence.samples.intervals` makes jobs over time of them.
+        """
+
     async def forget_outcomes(
         self, component: str, trial: Trial, *, last_number: int = 0, releases: Collection[int] = ()
     ) -> None:
         """Drops the counts of trials before `trial`, the present one, and of releases up to `last_number` that are not
-        in `releases`. For a deleted component (release 0) it also drops the clients and all releases.
+        in `releases`. For a deleted component (release 0) it also drops the clients, all releases and the samples.
         """
 
 

@@ -12,6 +12,8 @@ import redis
 
 from rampd import v1
 from rampd._decision.bucketing import bucket
+from rampd_server.storage.keys import Keys
+from rampd_server.storage.limits import COARSE_STEP_MS, FINE_STEP_MS, MAX_COARSE_SAMPLES, MAX_FINE_SAMPLES
 from tests.bench import cores, running
 from tests.bench.load import Load, percentile
 from tests.bench.report import Row, Spread, at_most, plain
@@ -25,6 +27,7 @@ CLIENTS = 4
 CLIENTS_REMEMBERED = 500
 LEAST_RATE = 10_000
 UNITS = (10_000, 100_000)
+NOW_MS, FORTNIGHT_MS = 1_800_000_000_000, 14 * 86_400_000
 MOST_BYTES = 1_000_000
 """The most bytes in Redis for one release and its reporters."""
 _RELEASE, _WEIGHT = 5, 1000
@@ -62,7 +65,7 @@ def run(scale: Scale) -> list[Row]:
                 plain("  at 10,000 outcomes/s: p99", [percentile(each, 0.99) for each in meanwhile], "us"),
                 plain("  sent meanwhile", [sender.paced_rate], "outcomes/s"),
             ]
-    return [*rows, *(memory(units) for units in UNITS), memory_of_clients()]
+    return [*rows, *(memory(units) for units in UNITS), memory_of_clients(), memory_of_samples()]
 
 
 class Sender:
@@ -161,6 +164,24 @@ def memory_of_clients() -> Row:
             sender.send(f"{number:032x}", 1)
         each = (bytes_of_outcomes(store) - alone) / CLIENTS_REMEMBERED
         return plain("  and for each client", [each], "bytes")
+
+
+def memory_of_samples() -> Row:
+    """Measures the bytes of the samples of a component whose jobs have ended all the time for two weeks: four in a second, a tenth of
+    which ran next, and a tenth of which failed.
+    """
+    keys = Keys().outcomes(running.COMPONENT)
+    steps = {
+        keys.fine_samples: (FINE_STEP_MS, MAX_FINE_SAMPLES),
+        keys.coarse_samples: (COARSE_STEP_MS, MAX_COARSE_SAMPLES),
+    }
+    with running.store() as store, redis.Redis.from_url(store.url) as client:
+        for key, (step_ms, most) in steps.items():
+            for number in range(NOW_MS // step_ms - 2 * most, NOW_MS // step_ms):
+                jobs = 4 * (number * step_ms - NOW_MS + FORTNIGHT_MS) // 1000
+                counts = f"12 1 345 {jobs * 9 // 10} {jobs * 9 // 100} {jobs // 10} {jobs // 100}"
+                client.xadd(key, {"counts": counts}, f"{number * step_ms}-0", maxlen=most, approximate=False)
+        return plain("  and for its samples, at most", [bytes_of_outcomes(store)], "bytes")
 
 
 def bytes_of_outcomes(store: StoreServer) -> int:

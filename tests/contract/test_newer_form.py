@@ -80,6 +80,7 @@ CALLS: dict[str, tuple[Change, Callable[[RedisStore], Any]]] = {
         _as_text("release_outcomes"),
         lambda store: RedisOutcomes(store.link).release_counters(COMPONENT),
     ),
+    "samples": (_as_text("fine_samples"), lambda store: RedisOutcomes(store.link).samples(COMPONENT)),
     "results of checks": (_as_text("checks"), lambda store: RedisChecks(store.link).counts(COMPONENT)),
     "a change of overrides": (
         _as_text("history"),

@@ -536,7 +536,7 @@ async def test_outcomes_have_keys_of_the_namespace_with_their_own_hash_tag(store
     "name",
     [
         *("outcomes", "first_outcomes", "first_failures", "waiting_outcomes", "waiting_failures", "clients"),
-        *("clients_order", "release_outcomes"),
+        *("clients_order", "release_outcomes", "fine_samples", "coarse_samples"),
     ],
 )
 async def test_an_error_names_a_key_of_the_wrong_type_and_nothing_is_counted(

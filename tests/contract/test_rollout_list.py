@@ -1,5 +1,6 @@
 """ListRollouts: from the copy in memory if it has everything, otherwise from the store. Both give the same."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
@@ -8,6 +9,7 @@ from rampd import v1
 from rampd_server.domain.rollout import commands
 from rampd_server.ports import Stored
 from rampd_server.replica.replica import Replica
+from rampd_server.rpc import rollout_list
 from rampd_server.rpc.paging import paged
 from rampd_server.rpc.rollout_list import RolloutList
 from rampd_server.service.service import Service
@@ -99,6 +101,26 @@ async def test_a_list_shows_outcomes_and_the_freeze_of_everything(listed: List):
     await Service(listed.store, listed.replica).freeze_all(None, ADA)
     found = await listed.shown(outcomes=True)
     assert all(rollout.frozen and rollout.HasField("current_outcomes") for rollout in found.values())
+
+
+async def test_outcomes_of_many_are_read_a_few_at_a_time(listed: List, monkeypatch: pytest.MonkeyPatch):
+    """Given a list with very many components, expect that they do not all begin to be read in one turn of the event loop."""
+    monkeypatch.setattr(rollout_list, "_AT_ONCE", 2)
+    outcomes, at_once, most = listed._list._outcomes, 0, 0
+    release_counters = outcomes.release_counters
+
+    async def counting(component: str) -> object:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0)
+        at_once -= 1
+        return await release_counters(component)
+
+    monkeypatch.setattr(outcomes, "release_counters", counting)
+    found = await listed.shown(outcomes=True)
+    assert all(each.HasField("current_outcomes") for each in found.values())
+    assert (list(found), most) == (list(NAMES), 2)
 
 
 async def test_a_copy_in_doubt_is_not_listed(listed: List):

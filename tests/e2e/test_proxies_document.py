@@ -3,6 +3,7 @@
 import contextlib
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
+import httpx
 import pytest
 
 from rampd import Admin, InvalidArgumentError, Resolver, Token, v1
@@ -18,6 +20,7 @@ from rampd._calls.endpoint import Endpoint
 from rampd._contract.token import new_token
 from rampd.v1 import release_service_pb2_grpc, resolver_service_pb2_grpc
 from tests.authority import Authority, Pair
+from tests.browsing import Browser
 from tests.nights import IS_NIGHT
 from tests.ports import free_port
 from tests.rpc.access_table import Tokens, send
@@ -26,7 +29,7 @@ from tests.waiting import eventually
 
 C = "restyler"
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "proxies.md").read_text()
-ENDS_TLS, TO_ANOTHER_MACHINE, PASSES_TLS = re.findall(r"```nginx\n(.*?)```", DOCUMENT, re.DOTALL)
+ENDS_TLS, TO_ANOTHER_MACHINE, PASSES_TLS, PAGE = re.findall(r"```nginx\n(.*?)```", DOCUMENT, re.DOTALL)
 ENVOY, _SERVICE, PROBE = re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.DOTALL)
 NAME = "rampd.example.com"
 STREAM_MODULE = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
@@ -47,6 +50,8 @@ class Place:
     """Its address with TLS."""
     tls_for_clients: str
     """The address of another server, where each caller needs a certificate."""
+    page: str
+    """The address of its page, in plain text."""
 
     def configuration(self, text: str, upstream: str, port: int) -> str:
         """A configuration of the document for this machine."""
@@ -55,6 +60,8 @@ class Place:
             ("address: 0.0.0.0, port_value: 443", f"address: 127.0.0.1, port_value: {port}"),
             ("127.0.0.1, port_value: 50051", f"127.0.0.1, port_value: {upstream.rpartition(':')[2]}"),
             ("127.0.0.1:50051", upstream),
+            ("listen 8443", f"listen 127.0.0.1:{port}"),
+            ("127.0.0.1:8080", upstream),
             ("/etc/rampd", str(self.directory)),
             ("modules/ngx_stream_module.so", str(STREAM_MODULE)),
             # nginx keeps large bodies in folders of root, and a log.
@@ -75,20 +82,23 @@ def place() -> Iterator[Place]:
         ca = authority.write(directory)
         certificate, key = authority.issue(NAME, "localhost").write(directory, "server")
         tokens = Tokens(directory / "access.toml")
-        for name in ("ci", "launcher"):
+        for name in ("ci", "launcher", "viewer"):
             tokens.grant(name, name)
         tokens.grant("machine", "launcher", proof='certificates = ["spiffe://team/launcher"]')
         flags = ("--tls-cert", str(certificate), "--tls-key", str(key), "--access-file", str(tokens.path))
         with (
             rampd_server(directory / "a", *flags, "--tls-client-ca", str(ca)) as other,
-            rampd_server(directory / "b", *flags, "--listen", "http://127.0.0.1:0") as server,
+            rampd_server(
+                directory / "b", *flags, "--listen", "http://127.0.0.1:0", "--http", "http://127.0.0.1:0"
+            ) as server,
         ):
             for each in (other, server):
                 each.event("serving")
                 with stubs(f"unix:{each.socket}") as call:
                     call("Release", component=C, tag="20200301")
             tls, clear = (str(line["address"]) for line in server.log if line.get("event") == "listening")
-            yield Place(directory, authority, tokens, server, clear, tls, other.target)
+            page = str(server.event("listening_http")["address"])
+            yield Place(directory, authority, tokens, server, clear, tls, other.target, page)
 
 
 @contextlib.contextmanager
@@ -228,6 +238,53 @@ def test_streams_live_through_quiet(place: Place) -> None:
             last = list(each.release)[-1]
             assert last.release.state == v1.RELEASE_STATE_ABANDONED
             assert next(each.watch) is not None
+
+
+def page_behind_nginx(place: Place) -> "contextlib.AbstractContextManager[str]":
+    return nginx(place, f"events {{ }}\nhttp {{\n{PAGE}}}\n", place.page)
+
+
+def page_behind_envoy(place: Place) -> "contextlib.AbstractContextManager[str]":
+    """Its configuration with what the document says in words."""
+    text = ENVOY
+    for shown, wanted in (("codec_type: HTTP2", "codec_type: AUTO"), ("[h2]", '[h2, "http/1.1"]')):
+        assert text.count(shown) == 1
+        text = text.replace(shown, wanted)
+    text, number = re.subn(r"      typed_extension_protocol_options:\n(?: {8,}.*\n)+", "", text)
+    assert number == 1
+    return envoy(place, text, place.page)
+
+
+@pytest.mark.parametrize("behind", [page_behind_nginx, page_behind_envoy])
+def test_people_sign_in_to_the_page_and_see_what_changes_at_once(
+    place: Place, behind: Callable[[Place], "contextlib.AbstractContextManager[str]"]
+) -> None:
+    trust = ssl.create_default_context(cadata=place.authority.certificate.decode())
+    with (
+        behind(place) as address,
+        httpx.Client(base_url=f"https://{address}", verify=trust, timeout=30, trust_env=False) as client,
+        stubs(f"unix:{place.server.socket}") as call,
+    ):
+        client.headers["host"] = f"{NAME}:{address.rpartition(':')[2]}"
+        browser = Browser(client, f"https://{client.headers['host']}")
+        assert browser.sign_in(place.tokens.of["viewer"]).status_code == 303
+        assert {each.name for each in client.cookies.jar if each.secure} == {
+            "__Host-rampd-form",
+            "__Host-rampd-credential",
+        }
+        # A password that the proxy has asked for.
+        passed_on = {} if behind is page_behind_envoy else {"authorization": "Basic of-the-proxy"}
+        page = browser.page("/", **passed_on)
+        assert f"/components/{C}" in page.links
+        name = f"behind-{address.rpartition(':')[2]}"
+        with browser.stream("/live") as stream:
+            stream.until("seen")
+            call("Release", component=name, tag="v7")
+            found = []
+            while not any(event == "patch" and name in data["html"] for event, data in found):
+                found += stream.until("seen")
+        assert browser.send(page.form("/sign-out")).status_code == 303
+        assert browser.get("/").status_code == 303
 
 
 def test_the_command_of_the_probe_says_whether_launchers_get_answers(place: Place) -> None:

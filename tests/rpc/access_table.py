@@ -36,6 +36,8 @@ class Tokens:
 
     path: Path
     of: dict[str, str] = field(default_factory=dict)
+    also: str = ""
+    """What the file has besides its grants. `write` puts it there."""
     _grants: dict[str, str] = field(default_factory=dict)
 
     def grant(self, name: str, role: str, *lines: str, proof: str | None = None) -> str:
@@ -53,7 +55,7 @@ class Tokens:
     def write(self) -> None:
         beside = self.path.with_suffix(".new")
         beside.touch(mode=0o600)
-        beside.write_text("\n".join(("# grants", *self._grants.values())))
+        beside.write_text("\n".join(("# grants", self.also, *self._grants.values())))
         beside.replace(self.path)
 
     def metadata(self, name: str, *, actor: str = "") -> Metadata:

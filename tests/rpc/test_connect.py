@@ -482,7 +482,7 @@ def test_what_there_is_not_says_where_to_look(http: httpx.Client) -> None:
         "/openapi.json"
         in refused(http.post("/rampd.v1.RolloutService/Rampp", json={}), 404, "unimplemented")["message"]
     )
-    refused(http.get("/"), 404, "unimplemented")
+    refused(http.get("/nothing"), 404, "unimplemented")
 
 
 # Streams

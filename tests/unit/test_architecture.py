@@ -61,6 +61,16 @@ COUNTS = ("rampd_server.metrics.counting",)
 # The part that changes rollouts automatically.
 MOVERS = ("rampd_server.automation", "rampd_server.caretaker")
 
+# What the page shows, from messages.
+PAGE_VIEWS = (
+    "rampd_server.page.charts",
+    "rampd_server.page.front",
+    *(
+        f"rampd_server.page.component.{view}"
+        for view in ("asked", "blast", "entries", "figure", "known", "settings", "view")
+    ),
+)
+
 # What draws `rampd status`.
 STATUS_VIEWS = tuple(
     f"rampd_cli.status.{view}" for view in ("overview", "detail", "channels", "last_events", "rows", "failing_view")
@@ -164,10 +174,13 @@ RULES = (
             "rampd._decision",
             "rampd._evidence",
             "rampd._contract",
+            "rampd._standing",
             "rampd._runtime.file_stamp",
             "rampd._runtime.private_file",
         ),
     ),
+    # The page says in the words of the command where a component stands. No other part of the server has words for people.
+    Rule("rampd_server", never=("rampd._standing",), exceptions=("rampd_server.page",)),
     Rule(
         "rampd_server.domain",
         never=(*IMPURE, "rampd", "rampd_server"),
@@ -265,6 +278,7 @@ RULES = (
     Rule("rampd_server.access.grants", never=IMPURE),
     Rule("rampd_server.access.quotas", never=IMPURE),
     Rule("rampd_server.access.access_file", never=IMPURE),
+    Rule("rampd_server.access.not_meant", never=IMPURE),
     # Texts and limits are pure: neither Redis nor the scripts that read them.
     Rule(
         "rampd_server.storage.codec",
@@ -302,22 +316,84 @@ RULES = (
     # The command knows the methods that a grant may name.
     Rule("rampd_server", never=GRPC, exceptions=(*APP, "rampd_server.rpc", "rampd_server.http")),
     # A call over HTTP goes through the handlers of gRPC. These know nothing of HTTP.
-    Rule("rampd_server", never=WEB, exceptions=("rampd_server.http",)),
-    Rule("rampd_server", never=("rampd_server.http",), exceptions=(*APP, *ENTRANCE, "rampd_server.http")),
+    Rule("rampd_server", never=WEB, exceptions=("rampd_server.http", "rampd_server.page")),
+    Rule(
+        "rampd_server",
+        never=("rampd_server.http",),
+        exceptions=(*APP, *ENTRANCE, "rampd_server.http", "rampd_server.page"),
+    ),
+    # The page asks the API as every other caller does. Only the application of the HTTP port knows it.
+    Rule("rampd_server", never=("rampd_server.page",), exceptions=("rampd_server.page", "rampd_server.http.app")),
+    Rule(
+        "rampd_server.page",
+        never=(*REDIS, *GRPC, *HTTP, "rampd", "rampd_server"),
+        allowed=(
+            "rampd.v1",
+            "rampd._standing",
+            "rampd._contract",
+            "rampd._decision",
+            "rampd._evidence",
+            "rampd_server.page",
+            "rampd_server.http",
+            "rampd_server.rpc",
+            "rampd_server.access.grants",
+            "rampd_server.access.sign_in",
+            "rampd_server.replica",
+            "rampd_server.domain",
+            "rampd_server.ports",
+        ),
+    ),
     Rule("rampd_server.http", never=("rampd_server.service", *MOVERS)),
+    # What is shown is made of messages alone.
+    *(
+        Rule(
+            view,
+            never=(*IMPURE, "rampd_server"),
+            allowed=(
+                *PAGE_VIEWS,
+                "rampd_server.page.verbs",
+                "rampd_server.domain",
+                "google.protobuf.descriptor",
+            ),
+        )
+        for view in PAGE_VIEWS
+    ),
     # How a component is a flag is pure.
     Rule("rampd_server.http.evaluation", never=IMPURE, allowed=("google",)),
     Rule(
         "rampd_server",
         never=("rampd_server.rpc",),
-        exceptions=(*APP, *ENTRANCE, "rampd_server.rpc", "rampd_server.http", "rampd_server.command"),
+        exceptions=(
+            *APP,
+            *ENTRANCE,
+            "rampd_server.rpc",
+            "rampd_server.http",
+            "rampd_server.page",
+            "rampd_server.command",
+        ),
     ),
-    Rule("rampd_server", never=HTTP, exceptions=("rampd_server.automation.prometheus", "rampd_server.access.oidc")),
+    Rule(
+        "rampd_server",
+        never=HTTP,
+        exceptions=(
+            "rampd_server.automation.prometheus",
+            "rampd_server.access.asking_issuer",
+            "rampd_server.access.oidc",
+            "rampd_server.access.sign_in",
+        ),
+    ),
+    Rule("rampd_server", never=("authlib",), exceptions=("rampd_server.access.sign_in",)),
     # Roles come from the descriptors.
     Rule(
         "rampd_server",
         never=("google", "rampd.v1"),
-        exceptions=(*APP, "rampd_server.rpc", "rampd_server.http", "rampd_server.access.rpc_roles"),
+        exceptions=(
+            *APP,
+            "rampd_server.rpc",
+            "rampd_server.http",
+            "rampd_server.page",
+            "rampd_server.access.rpc_roles",
+        ),
     ),
     Rule(
         "rampd_server",
@@ -558,7 +634,23 @@ PLANTED = {
         ("from ..storage.keys import Keys", "rampd_server.replica.replica imports rampd_server.storage.keys.Keys"),
         ("import rampd_server.service", "rampd_server.replica.replica imports rampd_server.service"),
     ],
+    **{
+        f"server/{view.replace('.', '/')}.py": [
+            ("from starlette.requests import Request", f"{view} imports starlette.requests.Request"),
+            ("from rampd_server.page import reading", f"{view} imports rampd_server.page.reading"),
+        ]
+        for view in ("rampd_server.page.charts.course", *PAGE_VIEWS)
+        if view != "rampd_server.page.charts"
+    },
+    "server/rampd_server/page/reading.py": [
+        (
+            "from rampd_server.service.service import Service",
+            "rampd_server.page.reading imports rampd_server.service.service.Service",
+        ),
+    ],
     "server/rampd_server/service/service.py": [
+        ("from rampd_server.page import front", "rampd_server.service.service imports rampd_server.page.front"),
+        ("from rampd._standing import clock", "rampd_server.service.service imports rampd._standing.clock"),
         ("import grpc", "rampd_server.service.service imports grpc"),
         ("import redis", "rampd_server.service.service imports redis"),
         ("import httpx", "rampd_server.service.service imports httpx"),
@@ -572,6 +664,10 @@ PLANTED = {
     "server/rampd_server/access/credentials.py": [
         ("import grpc", "rampd_server.access.credentials imports grpc"),
         ("import httpx", "rampd_server.access.credentials imports httpx"),
+        (
+            "from authlib.oauth2 import ClientAuth",
+            "rampd_server.access.credentials imports authlib.oauth2.ClientAuth",
+        ),
         ("from rampd import v1", "rampd_server.access.credentials imports rampd.v1"),
         (
             "from rampd_server.rpc.binding import NAMES",
@@ -587,6 +683,7 @@ PLANTED = {
     "server/rampd_server/access/access_file.py": [
         ("import asyncio", "rampd_server.access.access_file imports asyncio")
     ],
+    "server/rampd_server/access/not_meant.py": [("import time", "rampd_server.access.not_meant imports time")],
     "server/rampd_server/ports.py": [
         ("import rampd_server.replica.replica", "rampd_server.ports imports rampd_server.replica.replica")
     ],
@@ -656,7 +753,25 @@ PLANTED = {
     "server/rampd_server/http/evaluation.py": [
         ("from starlette.requests import Request", "rampd_server.http.evaluation imports starlette.requests.Request"),
     ],
+    "server/rampd_server/page/live.py": [
+        ("import httpx", "rampd_server.page.live imports httpx"),
+        ("from rampd import Admin", "rampd_server.page.live imports rampd.Admin"),
+        (
+            "from rampd_server.access.credentials import Credentials",
+            "rampd_server.page.live imports rampd_server.access.credentials.Credentials",
+        ),
+        (
+            "from rampd_server.service.service import Service",
+            "rampd_server.page.live imports rampd_server.service.service.Service",
+        ),
+    ],
+    "server/rampd_server/page/front.py": [("import asyncio", "rampd_server.page.front imports asyncio")],
     "server/rampd_server/http/connect.py": [
+        ("from rampd._standing import clock", "rampd_server.http.connect imports rampd._standing.clock"),
+        (
+            "from rampd_server.page.person import Person",
+            "rampd_server.http.connect imports rampd_server.page.person.Person",
+        ),
         (
             "from rampd_server.service.service import Service",
             "rampd_server.http.connect imports rampd_server.service.service.Service",
@@ -701,6 +816,9 @@ def test_every_rule_finds_a_planted_import(tmp_path: Path, rule: Rule) -> None:
         ("server/rampd_server/access/rpc_roles.py", "from google.protobuf.descriptor import MethodDescriptor"),
         ("server/rampd_server/doors.py", "from rampd_server.rpc.door import Door"),
         ("server/rampd_server/http/server.py", "import h11, uvicorn\nfrom rampd_server.rpc.binding import Handlers"),
+        ("server/rampd_server/http/app.py", "from rampd_server.page import routes"),
+        ("server/rampd_server/page/live.py", "import starlette\nfrom rampd_server.http.call import call"),
+        ("server/rampd_server/page/front.py", "from rampd import v1\nfrom rampd._standing.clock import Clock"),
         ("server/rampd_server/replicas.py", "import redistribute, rampdown"),
     ],
 )

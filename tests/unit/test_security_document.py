@@ -6,6 +6,7 @@ from pathlib import Path
 from rampd_server.access import access_file
 from rampd_server.access.grants import Limits
 from rampd_server.access.rpc_roles import REQUEST_FLAGS, Role, roles_of
+from rampd_server.page import session
 from rampd_server.rpc.binding import NAMES, SERVICES
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +42,8 @@ def test_the_example_is_without_mistakes_and_has_every_setting() -> None:
     assert found.warnings == (
         "grant everybody: everybody who reaches the server has the role viewer, without any credentials.",
     )
-    for setting in [*names("setting of a grant"), *names("setting of `[[grant.oidc]]`")]:
+    settings = ("setting of a grant", "setting of `[[grant.oidc]]`", "setting of `[sign_in]`")
+    for setting in [each for head in settings for each in names(head)]:
         assert setting == "ca_file" or re.search(rf"^(\[\[grant\.)?{setting}\b", example, re.MULTILINE), setting
     limited = next(grant for grant in found.grants if grant.name == "launchers-eu")
     assert limited.limits == Limits(500, 2_000, 50, 5_000)
@@ -50,12 +52,18 @@ def test_the_example_is_without_mistakes_and_has_every_setting() -> None:
 def test_the_tables_of_settings_have_each_setting_that_the_file_takes() -> None:
     assert names("setting of a grant") == list(access_file._Grant.model_fields)
     assert names("setting of `[[grant.oidc]]`") == list(access_file._Oidc.model_fields)
+    assert names("setting of `[sign_in]`") == list(access_file._SignIn.model_fields)
     assert names("limit") == list(access_file._Limits.model_fields)
 
 
 def test_the_table_of_limits_has_the_defaults() -> None:
     shown = {setting.strip("`"): float(default.replace(",", "")) for setting, default, _ in rows("limit")}
     assert shown == {name: getattr(Limits(), name) for name in shown}
+
+
+def test_the_table_of_cookies_has_each_cookie_of_the_page() -> None:
+    cookies = (session._CREDENTIAL, session._FORM, session._ATTEMPT)
+    assert names("cookie") == [f"__Host-{name}" for name in cookies]
 
 
 def test_each_line_of_the_log_exists() -> None:

@@ -154,6 +154,17 @@ def told(rollout: v1.Rollout, clock: Clock) -> str:
     return " ".join(filter(None, said))
 
 
+def said(rollout: v1.Rollout, by_server: str, clock: Clock) -> str:
+    """Says what goes on. `by_server`: what WatchRelease says about next, such as what automation waits for. If it is empty, the
+    state alone says why it stands like this.
+    """
+    found = standing(rollout)
+    if not by_server or found.kind is Kind.DAMAGED:
+        return told(rollout, clock)
+    unconfirmed = found.reason if found.kind is Kind.UNCONFIRMED else ""
+    return " ".join(filter(None, (current_in_quarantine(rollout), unconfirmed, by_server, still_paused(rollout))))
+
+
 def still_paused(rollout: v1.Rollout) -> str:
     """Says that what is HELD is paused as well, in a sentence: a Ramp ends only the one. Empty if it is not."""
     if rollout.state != v1.ROLLOUT_STATE_HELD or not rollout.paused:

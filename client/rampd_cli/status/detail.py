@@ -14,11 +14,9 @@ from rampd._standing.plan import steps_of, what_is_next
 from rampd._standing.standing import (
     Kind,
     Standing,
-    current_in_quarantine,
     frozen,
+    said,
     standing,
-    still_paused,
-    told,
     ways,
     ways_back,
 )
@@ -91,12 +89,8 @@ def _ways(rollout: v1.Rollout, screen: Screen, at: str, *, is_failing: bool) -> 
 
 def _now(found: Detail, stands: Standing, fails: Failing | None, clock: Clock, screen: Screen) -> Iterator[Text]:
     """What the server says about it. If it says nothing, what the state says. Then, whether current fails."""
-    said = told(found.rollout, clock)
-    if found.says and stands.kind is not Kind.DAMAGED:
-        unconfirmed = stands.reason if stands.kind is Kind.UNCONFIRMED else ""
-        parts = (current_in_quarantine(found.rollout), unconfirmed, found.says, still_paused(found.rollout))
-        said = " ".join(filter(None, parts))
-    yield from _paragraph(one_line(said), screen, palette.BAD if stands.kind is Kind.DAMAGED else "")
+    text = one_line(said(found.rollout, found.says, clock))
+    yield from _paragraph(text, screen, palette.BAD if stands.kind is Kind.DAMAGED else "")
     if fails is not None:
         yield from _paragraph(told_of_failing(fails, clock), screen, palette.BAD)
 

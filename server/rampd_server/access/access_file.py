@@ -15,20 +15,19 @@ from pydantic_core import ErrorDetails
 
 from rampd._contract.grammar import ACTOR, COMPONENT, word_violation
 from rampd._contract.loopback import is_loopback
+from rampd_server.access import not_meant
 from rampd_server.access.globs import EVERY_COMPONENT
-from rampd_server.access.grants import LATEST_S, Grant, Limits, Trust
+from rampd_server.access.grants import LATEST_S, Grant, Limits, SignIn, Trust
 from rampd_server.access.rpc_roles import Role
 from rampd_server.process.regular_file import content_of
 
 _ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Signatures with a public key. A signature with a shared secret is never taken."""
-_REPOSITORY_CLAIMS: Final = frozenset({"repository_id", "project_id"})
-"""Claims of GitHub's and GitLab's tokens that name one repository. `job_workflow_ref` names none: other repositories can call the same
-workflow.
-"""
 _PROOFS: Final = frozenset({"tokens", "certificates", "oidc", "everybody"})
 """Settings of a grant that prove it."""
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_SCOPE: Final = re.compile(r"[!#-\[\]-~]+")
+_OPENID: Final = "openid"
 NO_GRANTS: Final = "# A caller needs a grant here."
 """What a file without grants has, so that it differs from a file that was cut."""
 _MAX_BYTES: Final = 4 << 20
@@ -49,6 +48,8 @@ class AccessList:
 
     grants: tuple[Grant, ...]
     warnings: tuple[str, ...] = ()
+    sign_in: SignIn | None = None
+    """How people sign in to the page with accounts of an issuer. None: they don't."""
 
 
 def read(path: Path, *, names: Collection[str]) -> AccessList:
@@ -85,7 +86,9 @@ def parse(text: str, *, names: Collection[str]) -> AccessList:
     mistakes = tuple(_mistakes(file, names))
     if mistakes:
         raise AccessFileError(*mistakes)
-    return AccessList(tuple(each.grant() for each in file.grant), tuple(_warnings(file)))
+    grants = tuple(each.grant() for each in file.grant)
+    sign_in = None if file.sign_in is None else file.sign_in.sign_in()
+    return AccessList(grants, tuple(not_meant.warnings(grants, sign_in)), sign_in)
 
 
 def _name(value: str) -> str:
@@ -132,6 +135,18 @@ def _issuer(value: str) -> str:
     return value
 
 
+def _scope(value: str) -> str:
+    if _SCOPE.fullmatch(value) is None:
+        raise ValueError(f"{value!r} is not one scope, such as email")
+    return value
+
+
+def _scopes(value: list[str]) -> list[str]:
+    if _OPENID not in value:
+        raise ValueError(f'without {_OPENID!r} the issuer gives no ID token; write ["{_OPENID}", "email"]')
+    return value
+
+
 def _algorithm(value: str) -> str:
     if value not in _ALGORITHMS:
         raise ValueError(f"{value!r} is not one of {', '.join(_ALGORITHMS)}")
@@ -168,6 +183,18 @@ class _Oidc(_Part):
 
     def trust(self) -> Trust:
         return Trust(self.issuer, self.audience, self.claims, tuple(self.algorithms), self.ca_file)
+
+
+class _SignIn(_Part):
+    issuer: Annotated[str, AfterValidator(_issuer)]
+    client_id: Annotated[str, Field(min_length=1)]
+    client_secret_file: Annotated[str, Field(min_length=1)] | None = None
+    scopes: Annotated[list[Annotated[str, AfterValidator(_scope)]], AfterValidator(_scopes)] = [_OPENID, "email"]
+    ca_file: str | None = None
+
+    def sign_in(self) -> SignIn:
+        secret = None if self.client_secret_file is None else Path(self.client_secret_file)
+        return SignIn(self.issuer, self.client_id, secret, tuple(self.scopes), self.ca_file)
 
 
 class _Limits(_Part):
@@ -208,6 +235,7 @@ class _Grant(_Part):
 
 class _File(_Part):
     grant: list[_Grant] = []
+    sign_in: _SignIn | None = None
 
 
 def _well_formed(content: dict[str, Any], wrong: Sequence[ErrorDetails]) -> Iterator[_Grant]:
@@ -256,35 +284,6 @@ def _mistakes(file: _File, names: Collection[str]) -> Iterator[str]:
             )
     if (number := sum(each.everybody for each in file.grant)) > 1:
         yield f"{number} grants are for everybody: only one grant can be."
-
-
-def _warnings(file: _File) -> Iterator[str]:
-    if not file.grant:
-        yield "There is no grant, so nobody gets in with a credential. Add one with `rampd-server token create`."
-    for each in file.grant:
-        if each.everybody:
-            yield f"grant {each.name}: everybody who reaches the server has the role {each.role}, without any credentials."
-        for trust in each.oidc:
-            if trust.issuer.endswith("/"):
-                yield (
-                    f"grant {each.name}: the issuer {trust.issuer} ends with a slash. Compare it with `iss` of a token: GitHub and "
-                    "GitLab have no slash there."
-                )
-            if trust.audience is None:
-                yield (
-                    f"grant {each.name}: it takes tokens of {trust.issuer} for any audience, so a token that a job gives to another "
-                    "service opens rampd, too. Add `audience`."
-                )
-            if not trust.claims.keys() & _REPOSITORY_CLAIMS:
-                yield (
-                    f"grant {each.name}: no claim names one repository, so more than one can use it. Add `repository_id` (GitHub) "
-                    "or `project_id` (GitLab)."
-                )
-            if "sub" in trust.claims:
-                yield (
-                    f"grant {each.name}: GitHub changed the form of `sub` in 2026. Use `repository_id` with `ref` or "
-                    "`environment` instead."
-                )
 
 
 def _shortened(text: str) -> str:

@@ -39,6 +39,8 @@ class Credentials:
         self._by_token = {digest: grant for grant in access_list.grants for digest in grant.tokens}
         self._by_certificate = {name: grant for grant in access_list.grants for name in grant.certificates}
         self._trusts = [(grant, trust) for grant in access_list.grants for trust in grant.trusts]
+        self.sign_in = access_list.sign_in
+        """How people sign in to the page with accounts of an issuer. None: they don't."""
         self._everybody = next((grant for grant in access_list.grants if grant.is_for_everybody), None)
 
     def known(self, authorization: str) -> Caller | None:

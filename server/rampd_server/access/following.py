@@ -4,6 +4,7 @@ import asyncio
 import os
 import stat
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +12,7 @@ import structlog
 
 from rampd._runtime.file_stamp import Stamp, stamp_of
 from rampd._runtime.private_file import name_of_user
-from rampd_server.access import access_file
+from rampd_server.access import access_file, client_secret
 from rampd_server.access.access_file import AccessFileError, AccessList
 from rampd_server.access.credentials import Credentials
 from rampd_server.metrics.counting import Reloads
@@ -30,7 +31,12 @@ def load(path: Path, *, names: Collection[str]) -> AccessList:
         raise AccessFileError(*dict.fromkeys((*others, *error.mistakes))) from error
     if others:
         raise AccessFileError(*others)
-    return access_list
+    sign_in = access_list.sign_in
+    if sign_in is None or sign_in.client_secret_file is None:
+        return access_list
+    wrong = client_secret.what_is_wrong(sign_in.client_secret_file)
+    more = (f"sign_in: client_secret_file: {each}" for each in wrong)
+    return replace(access_list, warnings=(*access_list.warnings, *more))
 
 
 async def follow(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
+from pathlib import Path
 from typing import Final
 
 from rampd_server.access.globs import EVERY_COMPONENT, matcher
@@ -36,6 +37,24 @@ class Trust:
     algorithms: tuple[str, ...] = ("RS256", "ES256")
     ca_file: str | None = None
     """Certificates of the authorities that sign the issuer's TLS certificate. None: the authorities that the system knows."""
+
+
+@dataclass(frozen=True)
+class SignIn:
+    """How people sign in to the page with their accounts at an OIDC issuer. The grants that take its tokens say what they may do."""
+
+    issuer: str
+    client_id: str
+    """The name that the issuer has for rampd. It is the audience of the tokens."""
+    client_secret_file: Path | None = None
+    """None: the issuer asks rampd for no secret."""
+    scopes: tuple[str, ...] = ("openid", "email")
+    ca_file: str | None = None
+    """As of a `Trust`."""
+
+    def gives(self, trust: Trust) -> bool:
+        """Returns whether a trust is for people who sign in. The issuer may also give tokens to jobs, for another audience."""
+        return trust.issuer == self.issuer and trust.audience == self.client_id
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Verifies tokens of OIDC issuers: signature, issuer, audience, times and claims (OpenID Connect Core 1.0 and RFC 7519)."""
 
 import asyncio
-import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -10,6 +9,7 @@ import httpx
 import jwt
 import structlog
 
+from rampd_server.access.asking_issuer import TIMEOUT_S, address, client, configuration, json_of
 from rampd_server.access.grants import LATEST_S, Grant, Trust
 from rampd_server.domain.refusals import bad_credentials
 
@@ -19,8 +19,6 @@ FETCH_AGAIN_S: Final = 30.0
 """The shortest time between two fetches of an issuer's keys, even if tokens have key ids that are not known."""
 _KEYS_LIVE_S: Final = 3600.0
 """After this time the next token causes a fetch of the keys: the issuer may have withdrawn one."""
-_TIMEOUT_S: Final = 5.0
-_MAX_BYTES: Final = 1 << 20
 _MAX_TOKEN: Final = 16 * 1024
 
 _log = structlog.get_logger(__name__)
@@ -150,8 +148,8 @@ class _Issuer:
 
     async def _fetch(self) -> None:
         try:
-            async with asyncio.timeout(_TIMEOUT_S), self._client() as client:
-                keys = await self._fetched(client)
+            async with asyncio.timeout(TIMEOUT_S), await client(self._ca_file, self._transport) as by:
+                keys = await self._fetched(by)
         except Exception as error:  # noqa: BLE001 - the earlier keys stay in use after any failure
             self._problem = str(error) or type(error).__name__
             _log.warning(
@@ -160,42 +158,13 @@ class _Issuer:
             return
         self._keys, self._fetched_s, self._problem = keys, self._monotonic(), ""
 
-    async def _fetched(self, client: httpx.AsyncClient) -> dict[str, jwt.PyJWK]:
-        """Fetches the keys that the issuer has now. Raises httpx.HTTPError, ValueError, KeyError."""
-        about = await _json(client, f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
-        if about.get("issuer") != self._issuer:
-            raise ValueError(f"its configuration is about the issuer {about.get('issuer')!r:.80}")
-        where = str(about["jwks_uri"])
-        if self._issuer.startswith("https:") and not where.startswith("https:"):
-            raise ValueError(f"its keys are at {where!r:.80}, which is not an https:// address")
-        keys = dict(_keys(await _json(client, where)))
+    async def _fetched(self, by: httpx.AsyncClient) -> dict[str, jwt.PyJWK]:
+        """Fetches the keys that the issuer has now. Raises httpx.HTTPError; ValueError."""
+        about = await configuration(self._issuer, by)
+        keys = dict(_keys(await json_of(by, "GET", address(about, "jwks_uri"))))
         if not keys:
             raise ValueError("it has no key that can be used")
         return keys
-
-    def _client(self) -> httpx.AsyncClient:
-        if self._transport is not None:
-            return httpx.AsyncClient(transport=self._transport)
-        context = ssl.create_default_context(cafile=self._ca_file)
-        return httpx.AsyncClient(verify=context, timeout=_TIMEOUT_S)
-
-
-async def _json(client: httpx.AsyncClient, url: str) -> dict[str, Any]:
-    """Raises httpx.HTTPError; ValueError."""
-    async with client.stream("GET", url) as response:
-        response.raise_for_status()
-        content = b""
-        async for chunk in response.aiter_bytes():
-            content += chunk
-            if len(content) > _MAX_BYTES:
-                raise ValueError(f"{url} answers more than {_MAX_BYTES} bytes")
-    try:
-        found = httpx.Response(200, content=content).json()
-    except RecursionError:
-        raise ValueError(f"{url} answers JSON that is too deep") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{url} answers no JSON object")  # noqa: TRY004 - all wrong answers raise ValueError
-    return found
 
 
 def _keys(found: Mapping[str, Any]) -> Iterable[tuple[str, jwt.PyJWK]]:

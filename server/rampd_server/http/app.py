@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -16,9 +17,13 @@ from rampd_server.http import connect, health, metrics, ofrep, openapi
 from rampd_server.http.guard import Guard, words_of
 from rampd_server.http.health import Health
 from rampd_server.metrics.collector import Scraped
+from rampd_server.page import routes as page
+from rampd_server.page.component.reading import Samples, Seen
 from rampd_server.replica.replica import Replica
 from rampd_server.rpc.binding import Handlers
 from rampd_server.rpc.door import Door
+
+_KIND_OF_PAGES: Final = "text/html"
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,10 @@ class Parts:
     health: Health
     scraped: Scraped
     """What answers a scrape of metrics."""
+    samples: Samples
+    """The jobs of a component over time, for the page."""
+    seen: Seen
+    """The repos of a component that were seen, for the page."""
     is_local: bool
     """Whether the address is on the loopback, and whoever can reach it needs no credential."""
     describes: bool = True
@@ -52,6 +61,7 @@ def application(parts: Parts) -> ASGIApp:
         *metrics.routes(parts.scraped, parts.door),
         *connect.routes(parts.handlers, parts.door),
         *ofrep.routes(parts.handlers, parts.door, parts.replica),
+        *page.routes(page.Served(parts.handlers, parts.door, parts.replica, parts.samples, parts.seen)),
         *(openapi.routes() if parts.describes else []),
     ]
     for route in routes:
@@ -61,7 +71,7 @@ def application(parts: Parts) -> ASGIApp:
 
     async def not_there(request: Request, error: Exception) -> Response:
         parts.handlers.count(request.scope["path"], "UNIMPLEMENTED")
-        return _not_there(request.scope["path"], request.method, error)
+        return await _not_there(request, error)
 
     inner = Starlette(routes=routes, exception_handlers={404: not_there, 405: not_there, Exception: _leave_to_guard})
     inner.router.redirect_slashes = False
@@ -73,14 +83,19 @@ async def _leave_to_guard(_request: Request, error: Exception) -> Response:
     raise error
 
 
-def _not_there(path: str, method: str, error: Exception) -> Response:
+async def _not_there(request: Request, error: Exception) -> Response:
     """For a path, or a method of HTTP, that there is not."""
-    is_method = isinstance(error, HTTPException) and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED
-    text = (
-        f"{one_line(path)} does not take {method}. A call of the API is a POST."
-        if is_method
-        else f"There is nothing at {one_line(path)}. /openapi.json describes what there is."
+    path, is_method = request.scope["path"], False
+    if isinstance(error, HTTPException):
+        is_method = error.status_code == HTTPStatus.METHOD_NOT_ALLOWED
+    what = (
+        f"{one_line(path)} does not take {request.method}." if is_method else f"There is nothing at {one_line(path)}."
     )
-    headers = error.headers if isinstance(error, HTTPException) else None
     status = HTTPStatus.METHOD_NOT_ALLOWED if is_method else HTTPStatus.NOT_FOUND
-    return JSONResponse(words_of(path, "unimplemented", text), status, headers)
+    headers = error.headers if isinstance(error, HTTPException) else None
+    if _KIND_OF_PAGES in request.headers.get("accept", ""):
+        answer = await page.not_there(what, status)
+        answer.headers.update(headers or {})
+        return answer
+    then = "A call of the API is a POST." if is_method else "/openapi.json describes what there is."
+    return JSONResponse(words_of(path, "unimplemented", f"{what} {then}"), status, headers)

@@ -94,7 +94,7 @@ class Guard:
                 HTTPStatus.BAD_REQUEST, "invalid_argument", "Send content-length or transfer-encoding, not both."
             )
         host = headers.get("host", "")
-        if self._is_local and not is_loopback(_split(f"//{host}").hostname or ""):
+        if self._is_local and not is_loopback(host_of(scope)):
             return _Refusal(
                 HTTPStatus.MISDIRECTED_REQUEST,
                 "permission_denied",
@@ -103,7 +103,7 @@ class Guard:
                 "host",
             )
         origin = headers.get("origin")
-        if origin is not None and _split(origin).netloc.lower() != host.lower():
+        if origin is not None and not _is_own(_split(origin), host, scope):
             return _Refusal(
                 HTTPStatus.FORBIDDEN,
                 "permission_denied",
@@ -125,6 +125,18 @@ def words_of(path: str, code: str, message: str) -> Mapping[str, str]:
     """An error without details as JSON, in the words of the protocol that a path belongs to. `code` is one of Connect."""
     # Providers of OpenFeature read errorCode without checking that it is there.
     return Refusal(ErrorCode.GENERAL, message).body() if path.startswith(_OFREP) else {"code": code, "message": message}
+
+
+def host_of(scope: Scope) -> str:
+    """The name, or the address, of this server in a request; empty if it has none."""
+    return _split(f"//{Headers(scope=scope).get('host', '')}").hostname or ""
+
+
+def _is_own(origin: SplitResult, host: str, scope: Scope) -> bool:
+    """Whether a page is one of this server. A page in the clear is not one of a server with TLS: whoever is in between can write it.
+    A proxy may have ended the TLS, so the reverse says nothing.
+    """
+    return origin.netloc.lower() == host.lower() and (scope.get("scheme") != "https" or origin.scheme == "https")
 
 
 def _split(url: str) -> SplitResult:

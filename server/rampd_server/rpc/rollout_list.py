@@ -21,7 +21,7 @@ from rampd_server.rpc.messages.outcomes import show_current_outcomes
 from rampd_server.rpc.paging import piece_size
 
 _AT_ONCE: Final = 25
-"""How many messages are made before other tasks get a turn. They take about a millisecond."""
+"""How many messages are made, or given their outcomes, before other tasks get a turn. They take about a millisecond."""
 
 
 class RolloutList:
@@ -52,7 +52,7 @@ class RolloutList:
                     if not place % _AT_ONCE:
                         await asyncio.sleep(0)
                 if request.current_outcomes:
-                    await asyncio.gather(*map(self._add_current_outcomes, messages, states.values()))
+                    await self._add_all_outcomes(list(zip(messages, states.values(), strict=True)))
                 for name, message in zip(states, messages, strict=True):
                     if message is not None:
                         yield name, message
@@ -93,6 +93,11 @@ class RolloutList:
         damage = damage_of(name, error)
         self._replica.doubt(name)
         return convert.damaged_message(name, damage)
+
+    async def _add_all_outcomes(self, found: Sequence[tuple[v1.Rollout | None, Stored | Exception]]) -> None:
+        # So many tasks begin in the same turn of the event loop.
+        for first in range(0, len(found), _AT_ONCE):
+            await asyncio.gather(*(self._add_current_outcomes(*each) for each in found[first : first + _AT_ONCE]))
 
     async def _add_current_outcomes(self, message: v1.Rollout | None, state: Stored | Exception) -> None:
         """Adds how current's jobs went. Counts that are damaged, which is damage of the component, or on a shard that is away hide

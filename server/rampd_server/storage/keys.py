@@ -37,6 +37,8 @@ class OutcomeKeys(NamedTuple):
     release_outcomes: str
     seen_repos: str
     seen_depths: str
+    fine_samples: str
+    coarse_samples: str
 
 
 class Keys:
@@ -73,6 +75,8 @@ class Keys:
             release_outcomes=f"{prefix}release-outcomes",
             seen_repos=f"{prefix}seen-repos",
             seen_depths=f"{prefix}seen-depths",
+            fine_samples=f"{prefix}fine-samples",
+            coarse_samples=f"{prefix}coarse-samples",
         )
 
     def component(self, name: str) -> ComponentKeys:

@@ -36,6 +36,15 @@ MAX_WAITING: Final = 10_000
 MAX_MATURED: Final = 1_000
 """The most outcomes whose wait is over that one batch moves, of each kind. It bounds how long a batch takes."""
 
+FINE_STEP_MS: Final = 15_000
+"""The step of fine samples of the counters: short enough to see within a minute that a release fails."""
+MAX_FINE_SAMPLES: Final = 240
+"""An hour, if jobs end all the time."""
+COARSE_STEP_MS: Final = 600_000
+"""The step of coarse samples."""
+MAX_COARSE_SAMPLES: Final = 1_008
+"""A week, if jobs end all the time: most rollouts take less."""
+
 MARK_LIFE_MS: Final = 3_600_000
 """How long a component stays marked after its outcomes were counted. A server that reaches the store again within this time hears of
 them. One that starts, or reads everything again, looks at every rollout under way.

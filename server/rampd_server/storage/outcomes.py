@@ -7,15 +7,26 @@ from typing import Any
 from rampd._evidence.counters import TrialCounters
 from rampd._evidence.release_counters import INTERVAL_MS, INTERVALS, ReleaseCounters
 from rampd_server.domain.evidence.admission import Trial
+from rampd_server.domain.evidence.samples import Sample
 from rampd_server.ports import OutcomeBatch, Receipt
 from rampd_server.storage.codec.counters import read_counters, read_release_counters, write_counts
 from rampd_server.storage.codec.malformed import MalformedError
+from rampd_server.storage.codec.samples import read_sample, read_samples
 from rampd_server.storage.keys import OutcomeKeys
-from rampd_server.storage.limits import MAX_CLIENTS, MAX_WAITING
+from rampd_server.storage.limits import (
+    COARSE_STEP_MS,
+    FINE_STEP_MS,
+    MAX_CLIENTS,
+    MAX_COARSE_SAMPLES,
+    MAX_FINE_SAMPLES,
+    MAX_WAITING,
+)
 from rampd_server.storage.link import Link
 from rampd_server.storage.scripts import Code
 from rampd_server.storage.store_errors import corrupt
 
+_FINE = FINE_STEP_MS, MAX_FINE_SAMPLES
+_COARSE = COARSE_STEP_MS, MAX_COARSE_SAMPLES
 _RECEIPTS = {
     Code.DONE: Receipt.COUNTED,
     Code.REPLAYED: Receipt.REPEATED,
@@ -32,9 +43,26 @@ class RedisOutcomes:
     that of the last look at the head, which each server takes every second.
     """
 
-    def __init__(self, link: Link, *, max_clients: int = MAX_CLIENTS, max_waiting: int = MAX_WAITING) -> None:
+    def __init__(
+        self,
+        link: Link,
+        *,
+        max_clients: int = MAX_CLIENTS,
+        max_waiting: int = MAX_WAITING,
+        fine: tuple[int, int] = _FINE,
+        coarse: tuple[int, int] = _COARSE,
+    ) -> None:
+        """`fine` and `coarse` are the steps of the samples in milliseconds, and how many samples are kept."""
         self._link = link
         self._limits = {"max_clients": max_clients, "max_waiting": max_waiting}
+        self._fine_ms, max_fine = fine
+        self._coarse_ms, max_coarse = coarse
+        self._sampling = {
+            "fine_ms": self._fine_ms,
+            "max_fine": max_fine,
+            "coarse_ms": self._coarse_ms,
+            "max_coarse": max_coarse,
+        }
 
     async def count_outcomes(self, batch: OutcomeBatch) -> tuple[Receipt, str]:
         reply = await self._count(batch, self._link.epoch)
@@ -83,6 +111,7 @@ class RedisOutcomes:
             **self._limits,
             "interval_ms": INTERVAL_MS,
             "intervals": INTERVALS,
+            **self._sampling,
             "counts_json": write_counts(batch),
         }
 
@@ -112,6 +141,24 @@ class RedisOutcomes:
                 return read_release_counters(fields)
             except MalformedError as exc:
                 raise corrupt(key, exc.field, exc.problem) from exc
+
+    async def samples(self, component: str) -> Sequence[Sample]:
+        keys = self._link.keys.outcomes(component)
+        async with self._link.of_known_schema():
+            reply = await self._link.run("read_samples", keys, epoch=self._link.epoch)
+            if reply[0] != Code.DONE:
+                raise self._refused(reply)
+            if len(reply) == 1:
+                return ()
+            _, coarse, fine, now_ms, sample = reply
+            try:
+                return [
+                    *read_samples("coarse_samples", coarse, self._coarse_ms),
+                    *read_samples("fine_samples", fine, self._fine_ms),
+                    read_sample("outcomes", now_ms, sample, 0),
+                ]
+            except MalformedError as exc:
+                raise corrupt(getattr(keys, exc.section), exc.field, exc.problem) from exc
 
     async def forget_outcomes(
         self, component: str, trial: Trial, *, last_number: int = 0, releases: Collection[int] = ()

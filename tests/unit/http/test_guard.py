@@ -27,7 +27,9 @@ class World:
             raise ValueError("a defect")
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
-    async def status(self, *headers: tuple[str, str], query: str = "", path: str = RESOLVE) -> int:
+    async def status(
+        self, *headers: tuple[str, str], query: str = "", path: str = RESOLVE, scheme: str = "http"
+    ) -> int:
         sent: list[Message] = []
 
         async def send(message: Message) -> None:
@@ -39,6 +41,7 @@ class World:
         scope = {
             "type": "http",
             "method": "GET",
+            "scheme": scheme,
             "path": path,
             "raw_path": path.encode(),
             "query_string": query.encode(),
@@ -94,6 +97,23 @@ async def test_a_refusal_because_of_who_has_sent_the_request_is_in_the_log(
         "reason": status.name,
         "not_logged": 0,
     }
+
+
+@pytest.mark.parametrize(
+    ("scheme", "origin", "status"),
+    [
+        ("https", "https://x", 200),
+        ("https", "http://x", 403),
+        ("http", "http://x", 200),
+        # A proxy has ended the TLS.
+        ("http", "https://x", 200),
+        ("https", "https://x.evil.example", 403),
+        ("https", "null", 403),
+    ],
+)
+async def test_a_page_in_the_clear_is_no_page_of_a_server_with_tls(scheme: str, origin: str, status: int) -> None:
+    """Given a page that somebody in between has written, expect that it is a page of another host."""
+    assert await World().status(("origin", origin), scheme=scheme) == status
 
 
 async def test_many_such_refusals_and_long_texts_do_not_fill_the_log(lines: list[dict[str, Any]]) -> None:

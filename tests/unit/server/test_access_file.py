@@ -8,7 +8,7 @@ import pytest
 
 from rampd._contract.token import digest_of, new_token
 from rampd_server.access.access_file import AccessFileError, AccessList, parse, read
-from rampd_server.access.grants import Grant, Limits, Trust
+from rampd_server.access.grants import Grant, Limits, SignIn, Trust
 from rampd_server.access.rpc_roles import Role
 from rampd_server.rpc.binding import NAMES
 
@@ -28,6 +28,19 @@ def of(*lines: str, name: str = "ci-restyler", role: str = "ci", proof: str = TO
 
 def oidc(*lines: str, issuer: str = "https://token.actions.githubusercontent.com") -> str:
     return "\n".join(["[[grant.oidc]]", f'issuer = "{issuer}"', *lines, ""])
+
+
+ACCOUNTS = "https://accounts.example.com"
+
+
+def sign_in(*lines: str, issuer: str = ACCOUNTS, client_id: str = "rampd-page") -> str:
+    return "\n".join(["[sign_in]", f'issuer = "{issuer}"', f'client_id = "{client_id}"', *lines, ""])
+
+
+def person(claims: str = 'sub = "248289761001"', audience: str = "rampd-page") -> str:
+    """Returns the text of a grant for somebody with an account."""
+    proof = oidc(f'audience = "{audience}"', f"claims = {{ {claims} }}", issuer=ACCOUNTS)
+    return of(proof, name="ada", role="operator", proof="")
 
 
 GITHUB = oidc('audience = "rampd"', 'claims = { repository_id = "65", ref = "refs/heads/main" }')
@@ -191,6 +204,20 @@ MISTAKES: dict[str, tuple[str, str]] = {
         of(oidc('claims = { ref = "a" }', 'algorithms = ["none"]'), proof=""),
         "grant ci-restyler: oidc.0.algorithms.0: 'none' is not one of RS256, ",
     ),
+    "an issuer for people in the clear": (
+        person() + sign_in(issuer="http://accounts.example.com"),
+        "sign_in.issuer: 'http://accounts.example.com' is not an https:// address.",
+    ),
+    "no name at the issuer": (person() + f'[sign_in]\nissuer = "{ACCOUNTS}"', "sign_in.client_id is missing."),
+    "an empty name at the issuer": (person() + sign_in(client_id=""), "sign_in.client_id: "),
+    "a secret itself": (person() + sign_in('client_secret = "x"'), "there is no setting 'sign_in.client_secret'."),
+    "scopes that bring no token": (
+        person() + sign_in('scopes = ["email"]'),
+        "sign_in.scopes: without 'openid' the issuer gives no ID token; write [\"openid\", \"email\"].",
+    ),
+    "two scopes in one": (person() + sign_in('scopes = ["openid email"]'), "sign_in.scopes.0: 'openid email' is not one scope, such as email."),
+    "scopes as text": (person() + sign_in('scopes = "openid"'), 'sign_in.scopes: it has to be a list, such as ["a", "b"].'),
+    "several issuers for people": (person() + "[[sign_in]]", "sign_in: it has to be a table."),
     "no algorithm": (of(oidc('claims = { ref = "a" }', "algorithms = []"), proof=""), "grant ci-restyler: oidc.0.algorithms: "),
 }  # fmt: skip
 
@@ -292,6 +319,11 @@ WARNINGS: dict[str, tuple[str, str]] = {
     "any audience": (of(oidc('claims = { repository_id = "1" }'), proof=""), "grant ci-restyler: it takes tokens of https://token.actions.githubusercontent.com for any audience"),
     "any repository": (of(oidc('audience = "rampd"', 'claims = { repository_owner_id = "1" }'), proof=""), "grant ci-restyler: no claim names one repository"),
     "whoever calls a workflow": (of(oidc('audience = "rampd"', 'claims = { job_workflow_ref = "acme/ci/.github/workflows/x.yml@refs/heads/main" }'), proof=""), "grant ci-restyler: no claim names one repository"),
+    "people who can't sign in": (person(audience="other", claims='repository_id = "1"') + sign_in(), f"sign_in: no grant takes a token of {ACCOUNTS} for rampd-page, so nobody can sign in with it."),
+    "people of another issuer": (of() + sign_in(), f"sign_in: no grant takes a token of {ACCOUNTS} for rampd-page"),
+    "several people with one name": (person('department = "ops"') + sign_in(), "grant ada: no claim names one person"),
+    "an address that anybody may write": (person('email = "ada@example.com"') + sign_in(), "grant ada: at some issuers a person can write any address into `email`."),
+    "an address that is not verified": (person('email = "ada@example.com", email_verified = false') + sign_in(), "grant ada: at some issuers a person can write any address"),
     "sub": (of(oidc('audience = "rampd"', 'claims = { repository_id = "1", sub = "repo:acme/app:ref:refs/heads/main" }'), proof=""), "grant ci-restyler: GitHub changed the form of `sub`"),
 }  # fmt: skip
 
@@ -300,6 +332,38 @@ WARNINGS: dict[str, tuple[str, str]] = {
 def test_a_setting_that_is_probably_not_meant_gives_a_warning(text: str, said: str) -> None:
     [warning] = grants(text).warnings
     assert warning.startswith(said)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        person() + sign_in(),
+        person('email = "ada@example.com", email_verified = true') + sign_in(),
+        person('email = "ada@example.com", sub = "1"') + sign_in(),
+        person() + person('sub = "2"').replace('"ada"', '"bob"') + of(GITHUB, proof="") + sign_in(),
+        # The issuer of people may be that of jobs, too.
+        person()
+        + of(oidc('audience = "rampd"', 'claims = { project_id = "1" }', issuer=ACCOUNTS), proof="")
+        + sign_in(),
+    ],
+)
+def test_grants_for_people_who_sign_in_give_no_warning_about_jobs(text: str) -> None:
+    assert grants(text).warnings == ()
+
+
+def test_people_sign_in_as_the_file_says() -> None:
+    assert grants(of()).sign_in is None
+    assert grants(person() + sign_in()).sign_in == SignIn(ACCOUNTS, "rampd-page")
+    more = sign_in('client_secret_file = "/etc/rampd/secret"', 'scopes = ["openid"]', 'ca_file = "/etc/ca.pem"')
+    assert grants(more + person()).sign_in == SignIn(
+        ACCOUNTS, "rampd-page", Path("/etc/rampd/secret"), ("openid",), "/etc/ca.pem"
+    )
+
+
+def test_an_issuer_for_people_may_end_with_a_slash() -> None:
+    """Given an issuer such as Auth0, whose tokens have the slash, expect no warning that GitHub has none."""
+    text = (person() + sign_in()).replace(ACCOUNTS, f"{ACCOUNTS}/")
+    assert grants(text).warnings == ()
 
 
 @pytest.mark.parametrize("text", [of(), of(GITHUB, proof=""), of('certificates = ["a.b"]', proof="", role="admin")])

@@ -8,6 +8,8 @@
 -- KEYS[6]  clients           hash
 -- KEYS[7]  clients-order     zset
 -- KEYS[8]  release-outcomes  hash
+-- KEYS[9]  fine-samples      stream
+-- KEYS[10] coarse-samples    stream
 --
 -- ARGV[1]   epoch        that the server knows
 -- ARGV[2]   replaced     another epoch whose counters may be dropped, because `meta` has `epoch`; empty: no counters exist yet
@@ -23,7 +25,11 @@
 -- ARGV[12]  max_waiting  outcomes that wait, of each kind
 -- ARGV[13]  interval_ms  length of the intervals in which the jobs of current are counted, too
 -- ARGV[14]  intervals    that are kept
--- ARGV[15]  counts_json  JSON: {"add": {field: number}, "outcomes": [[index of the unit, weight, channel, 1 if failed,
+-- ARGV[15]  fine_ms      the step of fine samples
+-- ARGV[16]  max_fine     fine samples that are kept
+-- ARGV[17]  coarse_ms    the step of coarse samples
+-- ARGV[18]  max_coarse   coarse samples that are kept
+-- ARGV[19]  counts_json  JSON: {"add": {field: number}, "outcomes": [[index of the unit, weight, channel, 1 if failed,
 --           wait in ms]], "failures": [[index, weight, channel, wait]], "releases": {field: number}, "current_revision":
 --           text}; each index once in each list; `releases` adds to the counters that outlive the trial; `current_revision` is
 --           the revision at which current became current; `longest_wait` is the longest possible wait of these, in ms
@@ -37,7 +43,8 @@ local max_clients, max_waiting, interval_ms = tonumber(max_clients), tonumber(ma
 
 local refusal = refuse_types(
   outcomes, 'hash', first_outcomes, 'string', first_failures, 'string', waiting_outcomes, 'zset',
-  waiting_failures, 'zset', clients, 'hash', clients_order, 'zset', release_outcomes, 'hash'
+  waiting_failures, 'zset', clients, 'hash', clients_order, 'zset', release_outcomes, 'hash', fine_samples, 'stream',
+  coarse_samples, 'stream'
 )
 if refusal then
   return refusal
@@ -189,6 +196,9 @@ local names = {'current_revision'}
 for _, kind in ipairs({'start_ms', 'current_revision', 'jobs', 'failures'}) do
   names[#names + 1] = interval .. kind
 end
+for _, name in ipairs(SAMPLED) do
+  names[#names + 1] = name
+end
 local release_fields, fixed = {'epoch', epoch}, #names
 for name in pairs(counts.releases) do
   names[#names + 1] = name
@@ -223,6 +233,40 @@ if newer >= 0 and (counts.releases['current jobs'] or 0) > 0 then
   end
 end
 
+-- The counters that samples have: the jobs of each channel, whichever release it is. In trial 0 there is no next.
+local prefixes = {current = newer >= 0 and 'current ', next = trial ~= '0' and release .. ' '}
+for i, name in ipairs(SAMPLED) do
+  local channel, kind = string.match(name, '(%a+) (%a+)$')
+  local more = prefixes[channel] and counts.releases[prefixes[channel] .. kind] or 0
+  release_fields[#release_fields + 1] = name
+  release_fields[#release_fields + 1] = string.format('%.0f', (found[fixed - #SAMPLED + i] or 0) + more)
+end
+-- The first batch after a multiple of the step adds a sample, which has the counts before this batch.
+local current_revision = newer < 0 and found[1] or counts.current_revision
+local sample = write_sample(release, trial, current_revision, {unpack(found, fixed - #SAMPLED + 1, fixed)})
+local function add_sample(samples, step_ms, most)
+  local time_ms = now - now % step_ms
+  local newest = redis.call('XREVRANGE', samples, '+', '-', 'COUNT', 1)[1]
+  local ahead_ms = newest and string.match(newest[1], '^%d+') - time_ms or -1
+  if ahead_ms >= 0 and ahead_ms <= step_ms then
+    return
+  end
+  local id = string.format('%.0f-0', time_ms)
+  local arguments = {'MAXLEN', '=', most, id, 'counts', sample}
+  local added = redis.pcall('XADD', samples, unpack(arguments))
+  if type(added) == 'table' then
+    -- The clock was set back. A stream takes no earlier id than it has had, so it is made again, without what is ahead.
+    local earlier = redis.call('XRANGE', samples, '-', id)
+    redis.call('UNLINK', samples)
+    for _, entry in ipairs(earlier) do
+      redis.call('XADD', samples, entry[1], unpack(entry[2]))
+    end
+    if #earlier == 0 or earlier[#earlier][1] ~= id then
+      redis.call('XADD', samples, unpack(arguments))
+    end
+  end
+end
+
 local batch_number = string.format('%.0f', is_same_epoch and batches + 1 or 1)
 if is_same_trial then
   redis.call('HSET', outcomes, 'batches', batch_number)
@@ -232,8 +276,14 @@ else
     others[#others + 1] = clients
     others[#others + 1] = clients_order
     others[#others + 1] = release_outcomes
+    others[#others + 1] = fine_samples
+    others[#others + 1] = coarse_samples
   end
   begin_trial(outcomes, others, epoch, release, trial, revision, batch_number)
+end
+if #names > fixed then
+  add_sample(fine_samples, tonumber(fine_ms), max_fine)
+  add_sample(coarse_samples, tonumber(coarse_ms), max_coarse)
 end
 -- The counters come last. In a Cluster, a command on a key that is gone fails while its slot is moved to another node. Then nothing
 -- is counted yet, and the batch is sent again. For the same reason, what waits is added before what has waited is removed.

@@ -10,10 +10,12 @@
 -- KEYS[8]   release-outcomes  hash
 -- KEYS[9]   seen-repos        zset
 -- KEYS[10]  seen-depths       hash
+-- KEYS[11]  fine-samples      stream
+-- KEYS[12]  coarse-samples    stream
 --
 -- ARGV[1]    epoch        that the server knows
--- ARGV[2]    release      that is next; 0: the component is deleted, and its clients, its releases and the repos that it was resolved for are
---            dropped too
+-- ARGV[2]    release      that is next; 0: the component is deleted, and its clients, its releases, its samples and the repos that it was
+--            resolved for are dropped too
 -- ARGV[3]    trial
 -- ARGV[4]    revision     at which that trial is in force
 -- ARGV[5]    last_number  the component's last release
@@ -60,6 +62,8 @@ if release == '0' then
   others[#others + 1] = clients
   others[#others + 1] = clients_order
   others[#others + 1] = release_outcomes
+  others[#others + 1] = fine_samples
+  others[#others + 1] = coarse_samples
 end
 begin_trial(outcomes, others, epoch, release, trial, revision, batches)
 return {DONE}

@@ -205,6 +205,18 @@ local function find_matured(waiting, now, longest_wait, most)
   return matured
 end
 
+-- The fields of `release-outcomes` that a sample has: jobs and failures of each channel, whatever its release was.
+local SAMPLED = {'total current jobs', 'total current failures', 'total next jobs', 'total next failures'}
+
+-- Returns a sample as text. `counts` are the values of these fields. In trial 0 there is no next.
+local function write_sample(release, trial, current_revision, counts)
+  local words = {trial == '0' and '0' or release, trial, current_revision}
+  for i = 1, #SAMPLED do
+    words[#words + 1] = counts[i] or '0'
+  end
+  return table.concat(words, ' ')
+end
+
 -- Drops a component's counters, and begins to count for another trial. A Redis without free memory refuses the first write, so
 -- that nothing is half done.
 local function begin_trial(outcomes, others, epoch, release, trial, revision, batches)

@@ -1,0 +1,1 @@
+"""The charts of the page: numbers that templates draw as SVG. Pure."""

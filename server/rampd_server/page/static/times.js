@@ -1,0 +1,22 @@
+// Times: how long ago, with the exact moment in the zone of the browser when the pointer or the focus is on it.
+const UNITS = [[86400, "day"], [3600, "h"], [60, "min"], [1, "s"]];
+const EXACT = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+
+const span = (seconds) => {
+  const [size, unit] = UNITS.find(([size]) => seconds >= size) ?? UNITS[UNITS.length - 1];
+  const count = Math.max(0, Math.floor(seconds / size));
+  return `${count} ${unit}${unit === "day" && count !== 1 ? "s" : ""}`;
+};
+
+export const exactly = (date) => EXACT.format(date);
+
+export const tellTimes = (root) => {
+  const now = Date.now();
+  for (const element of root.querySelectorAll("time[datetime]")) {
+    const date = new Date(element.dateTime);
+    const seconds = (now - date) / 1000;
+    const text = seconds >= 0 ? `${span(seconds)} ago` : `in ${span(-seconds)}`;
+    if (element.textContent !== text) element.textContent = text;
+    if (!element.title) element.title = exactly(date);
+  }
+};

@@ -1,0 +1,64 @@
+"""Fixtures of the tests in a browser: Debian's Chromium, without a window, driven by Playwright."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from rampd import Admin
+from tests.page.looking import Site
+from tests.servers import rampd_server, require
+
+# What a test of this folder waits for takes longer on a busy machine.
+WAITS_MS = 60_000
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    chromium = require("chromium")
+    with sync_playwright() as playwright:
+        # A container has no user namespaces for Chromium's own walls, and little of /dev/shm.
+        flags = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+        started = playwright.chromium.launch(executable_path=chromium, args=flags)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def site(directory: Path) -> Iterator[Site]:
+    """A server whose page is open to everybody on this machine."""
+    with rampd_server(directory, "--insecure-admin", "--http", "127.0.0.1:0") as server:
+        server.event("serving")
+        with Admin(server.target) as admin:
+            yield Site(f"http://{server.event('listening_http')['address']}", admin, server)
+
+
+Open = Callable[..., Page]
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Open]:
+    """Opens a tab of its own person. Nothing may be asked of another host, and no script may fail."""
+    contexts, wrong = [], []
+
+    def opened(address: str, *, width: int = 1440, height: int = 900, scripts: bool = True, dark: bool = False) -> Page:
+        context = browser.new_context(
+            viewport={"width": width, "height": height},
+            java_script_enabled=scripts,
+            color_scheme="dark" if dark else "light",
+        )
+        context.set_default_timeout(WAITS_MS)
+        contexts.append(context)
+        page = context.new_page()
+        host = address.partition("//")[2].partition("/")[0]
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda request: f"//{host}/" in request.url or wrong.append(request.url))
+        page.on("console", lambda message: "Content Security Policy" in message.text and wrong.append(message.text))
+        page.goto(address)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert wrong == []

@@ -1,0 +1,105 @@
+"""The front page in a browser."""
+
+import signal
+
+from playwright.sync_api import expect
+
+from tests.page.conftest import Open
+from tests.page.looking import Site, group, overflows, row, serious_findings, shows
+
+
+def test_an_empty_page_says_what_to_type(site: Site, open_page: Open) -> None:
+    page = open_page(site.address)
+    shows(page.locator("#empty"), "rampd release COMPONENT TAG")
+    site.admin.release("restyler", "v1")
+    shows(row(page, "restyler"), "v1")
+    expect(page.locator("#empty")).to_be_hidden()
+
+
+def test_a_row_follows_its_component_from_group_to_group(site: Site, open_page: Open) -> None:
+    site.admin.release("restyler", "v1")
+    page = open_page(site.address)
+    shows(group(page, "Steady"), "restyler")
+    site.admin.release("restyler", "v2")
+    site.admin.ramp("restyler", 20)
+    shows(group(page, "Rolling out"), "20 %")
+    expect(group(page, "Steady")).to_be_hidden()
+    site.admin.rollback("restyler", note="errors in EU")
+    shows(group(page, "HELD"), "errors in EU")
+    expect(page).to_have_title("1 HELD · rampd")
+    assert "icon-held" in str(page.locator("#icon").get_attribute("href"))
+
+
+def test_without_javascript_the_page_reads_and_filters(site: Site, open_page: Open) -> None:
+    for name in ("restyler", "indexer"):
+        site.admin.release(name, "v1")
+    page = open_page(f"{site.address}/?filter=restyler", scripts=False)
+    expect(row(page, "restyler")).to_be_visible()
+    expect(row(page, "indexer")).to_be_hidden()
+
+
+def test_the_filter_is_in_the_address(site: Site, open_page: Open) -> None:
+    for name in ("restyler", "indexer"):
+        site.admin.release(name, "v1")
+    page = open_page(site.address)
+    page.get_by_label("Filter").fill("index")
+    expect(row(page, "restyler")).to_be_hidden()
+    assert page.url.endswith("?filter=index")
+    page.reload()
+    expect(row(page, "restyler")).to_be_hidden()
+    page.get_by_label("Filter").fill("nothing like it")
+    expect(page.locator("#none")).to_be_visible()
+
+
+def test_a_freeze_of_everything_is_said(site: Site, open_page: Open) -> None:
+    site.admin.release("restyler", "v1")
+    page = open_page(site.address)
+    site.admin.freeze(all=True, note="the launch")
+    shows(page.locator("#top"), "the launch")
+    site.admin.unfreeze(all=True)
+    expect(page.locator("#top .notice")).to_have_count(0, timeout=60_000)
+
+
+def test_a_deleted_component_leaves(site: Site, open_page: Open) -> None:
+    site.admin.release("restyler", "v1")
+    page = open_page(site.address)
+    expect(row(page, "restyler")).to_be_visible()
+    site.admin.delete_component("restyler", confirm="restyler")
+    expect(row(page, "restyler")).to_have_count(0, timeout=60_000)
+
+
+def test_a_lost_connection_is_said_with_its_time(site: Site, open_page: Open) -> None:
+    site.admin.release("restyler", "v1")
+    page = open_page(site.address)
+    expect(row(page, "restyler")).to_be_visible()
+    assert site.server.stop(signal.SIGTERM) == 0
+    shows(page.locator("#lost"), "Connection lost, as of")
+
+
+def test_markup_and_tricks_in_a_tag_and_a_note_are_text(site: Site, open_page: Open) -> None:
+    site.admin.release("restyler", "v1")
+    site.admin.release("restyler", "v2")
+    site.admin.ramp("restyler", 1)
+    site.admin.rollback("restyler", note="<img src=x onerror=alert(1)>\u202egpj.exe")
+    page = open_page(site.address)
+    shows(row(page, "restyler"), "<img src=x onerror=alert(1)>\\u202egpj.exe")
+
+
+def test_a_phone_needs_no_sideways_movement(site: Site, open_page: Open) -> None:
+    site.admin.release("c" * 63, "v" * 255)
+    site.admin.release("restyler", "v1")
+    site.admin.release("restyler", "registry.example.com/platform/restyler@sha256:" + "0123456789abcdef" * 4)
+    site.admin.ramp("restyler", 33.33)
+    page = open_page(site.address, width=360, height=740)
+    expect(row(page, "restyler")).to_be_visible()
+    assert not overflows(page)
+
+
+def test_nobody_is_kept_out(site: Site, open_page: Open) -> None:
+    site.admin.release("restyler", "v1")
+    site.admin.release("restyler", "v2")
+    site.admin.ramp("restyler", 20)
+    for dark in (False, True):
+        page = open_page(site.address, dark=dark)
+        expect(row(page, "restyler")).to_be_visible()
+        assert serious_findings(page) == []

@@ -1,0 +1,106 @@
+"""All components as the front page shows them."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from rampd import v1
+from rampd._standing.clock import Clock
+from rampd_server.page import front
+
+NOW = Clock(datetime(2026, 11, 27, 12, tzinfo=UTC), is_utc=True)
+CURRENT = v1.Release(number=1, tag="v1")
+NEXT = v1.Release(number=2, tag="v2")
+
+
+def rollout(name: str = "restyler", **fields: Any) -> v1.Rollout:
+    return v1.Rollout(**{"component": name, "state": v1.ROLLOUT_STATE_STEADY, "current": CURRENT, **fields})
+
+
+def under_way(name: str = "restyler", **fields: Any) -> v1.Rollout:
+    return rollout(name, **{"state": v1.ROLLOUT_STATE_ROLLING_OUT, "next": NEXT, "next_percent": 12.5, **fields})
+
+
+def freeze(*, is_of_all: bool = False) -> v1.FreezeStatus:
+    return v1.FreezeStatus(all=is_of_all, actor="ada", note="a launch")
+
+
+GROUPS = {
+    "damaged": (rollout(damage=v1.Damage(problem="cut")), 0),
+    "waits for Confirm": (under_way(confirm_deadline={"seconds": 1}), 0),
+    "waits for approval": (under_way(paused=True, pause=v1.PauseStatus(cause=v1.PAUSE_CAUSE_APPROVAL)), 0),
+    "current in quarantine": (rollout(quarantined=[v1.CHANNEL_CURRENT]), 0),
+    "HELD": (under_way(state=v1.ROLLOUT_STATE_HELD, next_percent=0), 1),
+    "rolling out": (under_way(), 2),
+    "paused by a person": (under_way(paused=True), 3),
+    "frozen": (under_way(freezes=[freeze()]), 4),
+    "frozen with everything": (under_way(freezes=[freeze(is_of_all=True)]), 4),
+    "steady": (rollout(), 5),
+    "steady while everything is frozen": (rollout(freezes=[freeze(is_of_all=True)]), 5),
+}
+
+
+@pytest.mark.parametrize(("found", "group"), GROUPS.values(), ids=GROUPS)
+def test_what_waits_for_a_person_comes_first(found: v1.Rollout, group: int) -> None:
+    row = front.row(found, NOW)
+    assert row.group == group
+    assert row.order == f"{group}-restyler"
+
+
+def test_a_row_says_what_the_message_says() -> None:
+    found = under_way(
+        queue=[v1.Release(tag="v3")],
+        outcomes=[
+            v1.ChannelOutcomes(channel=v1.CHANNEL_CURRENT, jobs=1_000, failures=10),
+            v1.ChannelOutcomes(channel=v1.CHANNEL_NEXT, jobs=100, failures=50),
+        ],
+        evidence=v1.Evidence(e=10, limit=100),
+        revision=7,
+        previous=[v1.Release(tag="v0")],
+    )
+    row = front.row(found, NOW)
+    assert (row.current, row.next, row.percent, row.share) == ("v1", "v2", "12.5 %", 12.5)
+    assert (row.failed_current, row.failed_next, row.queue, row.revision) == ("1.0 %", "50.0 %", 1, 7)
+    assert row.evidence.startswith("E 10")
+    assert row.evidence_share == pytest.approx(50)
+    assert row.can_revert
+
+
+def test_a_damaged_component_has_a_row_with_little_in_it() -> None:
+    row = front.row(v1.Rollout(component="restyler", damage=v1.Damage(problem="cut")), NOW)
+    assert (row.current, row.next, row.percent, row.can_revert) == ("", "", "", False)
+    assert "cut" in row.said
+
+
+@pytest.mark.parametrize(
+    ("e", "limit", "share"), [(0, 100, 0), (1, 100, 0), (10, 100, 50), (100, 100, 100), (1e9, 100, 100), (5, 0, 0)]
+)
+def test_evidence_nears_its_limit_by_how_often_it_has_doubled(e: float, limit: float, share: float) -> None:
+    assert front.evidence_share(v1.Evidence(e=e, limit=limit)) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    ("words", "is_shown"),
+    [("", True), ("rest", True), ("REST v2", True), ("rolling", True), ("v3", False), ("v1 x", False)],
+)
+def test_a_filter_keeps_rows_that_have_all_of_its_words(words: str, is_shown: bool) -> None:
+    assert front.row(under_way(), NOW).has(words) == is_shown
+
+
+def test_above_the_rows_it_is_said_how_many_stand_how() -> None:
+    top = front.top([5, 0, 2, 5, 1], None, NOW)
+    assert top.counts == "5 components: 1 waits for a person, 1 HELD, 1 rolling out, 2 steady."
+    assert (top.title, top.icon, top.frozen) == ("1 HELD, 1 waiting · rampd", "icon-held.svg", "")
+    assert front.top([0, 0], None, NOW).icon == "icon-waits.svg"
+    assert front.top([], None, NOW) == front.Top("", "", 0, 0)
+    assert front.top([5], None, NOW).title == "rampd"
+
+
+def test_a_freeze_of_everything_is_said_once() -> None:
+    rollouts = [rollout("a"), rollout("b", freezes=[freeze(), freeze(is_of_all=True)])]
+    found = front.freeze_of_everything(rollouts)
+    assert found is not None
+    assert found.all
+    assert front.top([5, 5], found, NOW).frozen.startswith("Everything is frozen by ada")
+    assert front.freeze_of_everything([rollout("a", freezes=[freeze()])]) is None

@@ -1,0 +1,184 @@
+"""Which rows of the front page are drawn again, and what is kept meanwhile."""
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import pytest
+from google.rpc import code_pb2
+
+from rampd import v1
+from rampd_server.http.context import CallError
+from rampd_server.page import reading
+from rampd_server.page.front_live import TOP, FrontLive
+from tests.unit.server.page.test_front import freeze, rollout, under_way
+
+MAY = {"Rollback": True, "Revert": True, "Freeze": False, "Unfreeze": False, "all": False}
+
+
+class World:
+    """A person who may read, and what they read."""
+
+    def __init__(self, *rollouts: v1.Rollout) -> None:
+        self.rollouts = {each.component: each for each in rollouts}
+        self.asked: Counter[str] = Counter()
+        self.namespace = object()
+        self.damaged: set[str] = set()
+        self.drawing = FrontLive(self, self, MAY)  # type: ignore[arg-type]
+
+    async def ask(self, message: Any, _answer: Any) -> Any:
+        await asyncio.sleep(0)
+        if isinstance(message, v1.ListRolloutsRequest):
+            self.asked["list"] += 1
+            names = sorted(self.rollouts)
+            first = int(message.page_token or 0)
+            end = first + message.page_size
+            token = str(end) if end < len(names) else ""
+            found = [self.rollouts[name] for name in names[first:end]]
+            return v1.ListRolloutsResponse(rollouts=found, next_page_token=token)
+        if isinstance(message, v1.ListEventsRequest):
+            return v1.ListEventsResponse()
+        self.asked[message.component] += 1
+        if message.component not in self.rollouts:
+            raise CallError.plain(code_pb2.NOT_FOUND, "none")
+        return v1.GetRolloutResponse(rollout=self.rollouts[message.component])
+
+    async def drawn(self, *changed: str) -> dict[str, str]:
+        """What is drawn after a change of some components; without one, what changes by itself."""
+        return dict(await self.drawing.draw(set(changed) if changed else None))
+
+
+async def test_at_first_what_moves_is_drawn_and_what_is_above_the_rows() -> None:
+    world = World(rollout("a"), under_way("b"))
+    found = await world.drawn()
+    assert found.keys() == {"component-b", TOP}
+    assert "2 components: 1 rolling out, 1 steady." in found[TOP]
+
+
+async def test_a_changed_component_is_read_and_drawn_alone() -> None:
+    world = World(rollout("a"), rollout("b"), under_way("c"))
+    await world.drawn()
+    world.asked.clear()
+    world.rollouts["a"] = under_way("a")
+    found = await world.drawn("a")
+    assert found.keys() == {"component-a", TOP}
+    assert "v2" in found["component-a"]
+    assert "2 rolling out, 1 steady." in found[TOP]
+    assert world.asked == {"a": 1}
+
+
+async def test_a_look_reads_what_moves_and_nothing_at_rest() -> None:
+    world = World(rollout("a"), under_way("b"), under_way("c", state=v1.ROLLOUT_STATE_HELD, next_percent=0))
+    await world.drawn()
+    world.asked.clear()
+    assert (await world.drawn()).keys() == {"component-b", "component-c", TOP}
+    assert world.asked == {"b": 1, "c": 1}
+
+
+async def test_of_very_many_that_move_the_most_urgent_ones_are_read() -> None:
+    world = World(
+        *(under_way(f"c{number:03}") for number in range(100)), under_way("z", confirm_deadline={"seconds": 1})
+    )
+    await world.drawn()
+    world.asked.clear()
+    assert len(await world.drawn()) == reading.MOST_WITH_JOBS + 1
+    assert world.asked["z"] == 1
+
+
+async def test_a_deleted_component_is_gone_and_a_new_one_is_there() -> None:
+    world = World(rollout("a"), rollout("b"))
+    await world.drawn()
+    del world.rollouts["a"]
+    world.rollouts["c"] = rollout("c")
+    found = await world.drawn("a", "c")
+    assert found["component-a"] == ""
+    assert "v1" in found["component-c"]
+    assert "2 components: 2 steady." in found[TOP]
+
+
+async def test_a_component_that_goes_while_it_is_looked_at_is_gone() -> None:
+    world = World(rollout("a"), under_way("b"))
+    await world.drawn()
+    del world.rollouts["b"]
+    assert (await world.drawn())["component-b"] == ""
+
+
+async def test_a_freeze_of_everything_is_seen_although_no_component_has_changed() -> None:
+    world = World(rollout("a"), under_way("b"))
+    await world.drawn()
+    world.namespace = object()
+    for each in world.rollouts.values():
+        each.freezes.append(freeze(is_of_all=True))
+    found = await world.drawn()
+    assert "Everything is frozen by ada" in found[TOP]
+    assert found.keys() == {"component-a", "component-b", TOP}
+    assert "Everything is frozen" in (await world.drawn("a"))[TOP]
+
+
+async def test_a_damaged_component_hides_no_other_one() -> None:
+    world = World(rollout("a"), under_way("b", damage=v1.Damage(problem="cut")), under_way("c"))
+    found = await world.drawn("b")
+    assert "cut" in found["component-b"]
+    assert found.keys() == {"component-b", "component-c", TOP}
+    assert "1 waits for a person" in found[TOP]
+
+
+async def test_damage_is_seen_although_the_component_has_not_changed_and_so_is_its_end() -> None:
+    world = World(rollout("a"), rollout("b"))
+    await world.drawn()
+    world.asked.clear()
+    for damage, said in ((v1.Damage(problem="cut"), "cut"), (None, "steady")):
+        world.rollouts["a"] = rollout("a", damage=damage)
+        world.damaged = {"a", "hidden"} if damage else set()
+        found = await world.drawn()
+        assert found.keys() == {"component-a", TOP}
+        assert said in found["component-a"]
+        assert (await world.drawn()).keys() == {TOP}
+    assert world.asked == {"a": 2}
+
+
+async def test_many_changes_at_once_are_read_in_pages() -> None:
+    names = [f"c{number:04}" for number in range(600)]
+    world = World(*map(rollout, names))
+    await world.drawn()
+    world.asked.clear()
+    found = await world.drawn(*names)
+    assert len(found) == 601
+    assert world.asked == {"list": 3}
+
+
+async def test_only_little_is_kept_of_each_component() -> None:
+    """Given 200 tabs on 10,000 components, expect tens of megabytes, not gigabytes."""
+    world = World(rollout("a"), under_way("b"))
+    await world.drawn()
+    kept = world.drawing._known
+    assert all(isinstance(each, int | tuple | None) for known in kept.values() for each in known)
+
+
+async def test_a_thousand_components_leave_turns_to_other_tasks() -> None:
+    world = World(*(under_way(f"c{number:04}") for number in range(1_000)))
+    await world.drawn()
+    world.namespace = object()
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(others())
+    assert len(await world.drawn()) == 1_001
+    other.cancel()
+    assert turns > 100
+
+
+async def test_a_refusal_goes_to_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(rollout("a"))
+
+    async def refuse(*_: object) -> None:
+        raise CallError.plain(code_pb2.UNAUTHENTICATED, "revoked")
+
+    monkeypatch.setattr(world, "ask", refuse)
+    with pytest.raises(CallError, match="revoked"):
+        await world.drawn()
