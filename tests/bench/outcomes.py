@@ -180,7 +180,8 @@ def memory_of_samples() -> Row:
             for number in range(NOW_MS // step_ms - 2 * most, NOW_MS // step_ms):
                 jobs = 4 * (number * step_ms - NOW_MS + FORTNIGHT_MS) // 1000
                 counts = f"12 1 345 {jobs * 9 // 10} {jobs * 9 // 100} {jobs // 10} {jobs // 100}"
-                client.xadd(key, {"counts": counts}, f"{number * step_ms}-0", maxlen=most, approximate=False)
+                client.rpush(key, f"{number * step_ms} {counts}")
+                client.ltrim(key, -most, -1)
         return plain("  and for its samples, at most", [bytes_of_outcomes(store)], "bytes")
 
 

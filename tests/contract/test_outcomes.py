@@ -543,7 +543,7 @@ async def test_an_error_names_a_key_of_the_wrong_type_and_nothing_is_counted(
     store: RedisStore, counted: RedisOutcomes, client: Redis, name: str
 ):
     key = getattr(store.keys.outcomes(COMPONENT), name)
-    await client.rpush(key, "x")
+    await client.xadd(key, {"x": "y"})
     before = await everything(store, client)
 
     with pytest.raises(StoreCorruptError) as caught:

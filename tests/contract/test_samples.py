@@ -7,13 +7,17 @@ import pytest
 
 from rampd._evidence.release_counters import JobCount
 from rampd_server.domain.errors import StoreCorruptError, StoreUnavailableError
-from rampd_server.domain.evidence.admission import Trial
+from rampd_server.domain.evidence.admission import JobOutcome, Trial
 from rampd_server.domain.evidence.samples import Interval, Sample, intervals
+from rampd_server.domain.rollout import commands
 from rampd_server.ports import OutcomeBatch, Receipt
+from rampd_server.replica.replica import Replica
+from rampd_server.service.outcome_intake import Outcomes, Report
+from rampd_server.service.service import Service
 from rampd_server.storage.keys import OutcomeKeys
 from rampd_server.storage.outcomes import RedisOutcomes
 from rampd_server.storage.store import RedisStore
-from tests.contract.driving import COMPONENT
+from tests.contract.driving import ADA, COMPONENT, do
 from tests.stores import StoreServer
 
 FINE, COARSE = 400_000_000, 400_000_000_000
@@ -58,10 +62,10 @@ class Sampled:
         """Makes the samples some steps older, as if the store's clock had gone on."""
         by_key = {self.keys.fine_samples: fine * FINE + coarse * COARSE, self.keys.coarse_samples: coarse * COARSE}
         for key, by_ms in by_key.items():
-            entries = await self._client.xrange(key)
+            texts = await self._client.lrange(key, 0, -1)
             await self._client.delete(key)
-            for entry_id, fields in entries:
-                await self._client.xadd(key, fields, f"{int(entry_id.partition('-')[0]) - by_ms}-0")
+            for time, _, counts in (text.partition(" ") for text in texts):
+                await self._client.rpush(key, f"{int(time) - by_ms} {counts}")
 
     async def now_ms(self) -> int:
         seconds, microseconds = await self._client.time()
@@ -139,13 +143,22 @@ async def test_coarse_samples_come_before_fine_ones_and_each_job_is_there_once(s
     assert found[1].end_ms == samples[2].time_ms
 
 
+async def test_coarse_samples_of_a_time_that_has_fine_ones_are_left_out(sampled: Sampled) -> None:
+    await sampled.count()
+    await sampled.pass_time(fine=1, coarse=1)
+    await sampled.count()
+
+    assert [each.step_ms for each in await sampled.read()] == [COARSE, FINE, FINE, 0]
+    assert [each.current for each in await sampled.intervals()] == [CURRENT, CURRENT]
+
+
 async def test_the_number_of_samples_of_each_kind_is_limited(store: RedisStore, sampled: Sampled) -> None:
     for _ in range(MOST + 2):
         await sampled.count()
         await sampled.pass_time(fine=1, coarse=1)
 
     for key in (sampled.keys.fine_samples, sampled.keys.coarse_samples):
-        assert await store.client.xlen(key) == MOST
+        assert await store.client.llen(key) == MOST
 
 
 async def test_samples_go_on_over_a_new_release_a_new_current_and_the_end_of_the_rollout(sampled: Sampled) -> None:
@@ -166,15 +179,38 @@ async def test_samples_go_on_over_a_new_release_a_new_current_and_the_end_of_the
     assert [each.next for each in found] == [NEXT, NEXT, JobCount()]
 
 
+async def test_outcomes_that_a_server_takes_in_are_sampled_by_the_channel_that_their_release_has(
+    store: RedisStore, sampled: Sampled
+) -> None:
+    await do(store, commands.Release("a"), commands.Release("b"), commands.Ramp(2000))
+    replica = Replica(store)
+    await replica.read_again()
+    service, intake = Service(store, replica), Outcomes(sampled.outcomes, replica)
+
+    async def report(sequence: int, release: int, revision: int, *, is_next: bool) -> None:
+        outcome = JobOutcome(COMPONENT, release, revision, is_next, "OVERRIDE_CHANNEL", "acme/app", "", True, 0)
+        assert await intake.report(Report("worker-1", sequence, "abc123", "ada", [outcome])) == [None]
+
+    await report(1, 1, 3, is_next=False)
+    await report(2, 2, 3, is_next=True)
+    await sampled.pass_time(fine=1)
+    answer = await service.execute(COMPONENT, commands.Finalize(force=True), ADA)
+    await report(3, 2, answer.result.revision, is_next=False)
+
+    one = JobCount(1, 1)
+    told = [(each.release, each.trial, each.current, each.next) for each in await sampled.intervals()]
+    assert told == [(2, 1, one, one), (0, 0, one, JobCount())]
+
+
 async def test_a_repeat_and_a_batch_without_known_releases_add_nothing(store: RedisStore, sampled: Sampled) -> None:
     await sampled.count(by_release={}, current=JobCount())
-    assert [each.step_ms for each in await sampled.read()] == [0]
+    assert await sampled.read() == []
     await sampled.count()
     await sampled.pass_time(fine=1)
-    before = await store.client.xlen(sampled.keys.fine_samples)
+    before = await store.client.llen(sampled.keys.fine_samples)
 
     assert await sampled.outcomes.count_outcomes(replace(BATCH, sequence=2)) == (Receipt.REPEATED, "")
-    assert await store.client.xlen(sampled.keys.fine_samples) == before == 1
+    assert await store.client.llen(sampled.keys.fine_samples) == before == 1
 
 
 async def test_samples_stay_after_their_trial_and_go_with_their_component(store: RedisStore, sampled: Sampled) -> None:
@@ -184,7 +220,21 @@ async def test_samples_stay_after_their_trial_and_go_with_their_component(store:
 
     await sampled.outcomes.forget_outcomes(COMPONENT, Trial(0, 0, 9))
     assert await store.client.exists(sampled.keys.fine_samples, sampled.keys.coarse_samples) == 0
-    assert await sampled.intervals() == []
+    assert await sampled.read() == []
+
+
+async def test_samples_of_counters_that_an_earlier_rampd_has_dropped_do_not_count(
+    store: RedisStore, sampled: Sampled
+) -> None:
+    await sampled.count()
+    await sampled.pass_time(fine=1, coarse=1)
+    fields = await store.client.hkeys(sampled.keys.release_outcomes)
+    await store.client.hdel(sampled.keys.release_outcomes, *(name for name in fields if name.startswith("total ")))
+    assert await sampled.read() == []
+
+    await sampled.count()
+    assert [each.step_ms for each in await sampled.read()] == [COARSE, FINE, 0]
+    assert [each.current for each in await sampled.intervals()] == [CURRENT]
 
 
 async def test_samples_of_another_epoch_are_not_read_and_the_next_batch_drops_them(
@@ -213,7 +263,7 @@ async def test_samples_that_a_wrong_clock_has_set_ahead_do_not_count_and_earlier
     assert [each.step_ms for each in await sampled.read()] == [COARSE, FINE, FINE, 0]
     assert [each.current.jobs for each in await sampled.intervals()] == [2 * CURRENT.jobs, CURRENT.jobs]
     for key in (sampled.keys.fine_samples, sampled.keys.coarse_samples):
-        assert await store.client.xlen(key) == 2
+        assert await store.client.llen(key) == 2
 
 
 @pytest.mark.parametrize(("name", "fine", "coarse"), [("fine_samples", -1, 0), ("coarse_samples", COARSE // FINE, -1)])
@@ -223,37 +273,27 @@ async def test_a_clock_that_is_set_back_a_little_adds_no_sample_and_drops_none(
     await sampled.count()
     await sampled.pass_time(fine, coarse)
     key = getattr(sampled.keys, name)
-    before = await store.client.xrange(key)
+    before = await store.client.lrange(key, 0, -1)
 
     await sampled.count()
-    assert await store.client.xrange(key) == before
+    assert await store.client.lrange(key, 0, -1) == before
 
 
 async def test_a_sample_of_the_present_step_stays_when_later_ones_are_dropped(
     store: RedisStore, sampled: Sampled
 ) -> None:
     await sampled.count()
-    before = await store.client.xrange(sampled.keys.fine_samples)
-    await store.client.xadd(sampled.keys.fine_samples, {"counts": "2 1 4 0 0 0 0"}, f"{await sampled.now_ms() * 2}-0")
+    before = await store.client.lrange(sampled.keys.fine_samples, 0, -1)
+    await store.client.rpush(sampled.keys.fine_samples, f"{await sampled.now_ms() * 2} 2 1 4 0 0 0 0")
 
     await sampled.count()
-    assert await store.client.xrange(sampled.keys.fine_samples) == before
-
-
-async def test_counting_goes_on_after_somebody_has_deleted_a_sample(store: RedisStore, sampled: Sampled) -> None:
-    await sampled.count()
-    [(entry_id, _)] = await store.client.xrange(sampled.keys.fine_samples)
-    await store.client.xdel(sampled.keys.fine_samples, entry_id)
-
-    await sampled.count()
-    assert [each.step_ms for each in await sampled.read()] == [COARSE, FINE, 0]
-    assert [each.current for each in await sampled.intervals()] == [CURRENT, CURRENT]
+    assert await store.client.lrange(sampled.keys.fine_samples, 0, -1) == before
 
 
 @pytest.mark.parametrize("name", ["outcomes", "release_outcomes", "fine_samples", "coarse_samples"])
 async def test_a_key_of_another_type_is_named(store: RedisStore, sampled: Sampled, name: str) -> None:
     key = getattr(sampled.keys, name)
-    await store.client.rpush(key, "x")
+    await store.client.set(key, "x")
 
     with pytest.raises(StoreCorruptError) as caught:
         await sampled.read()
@@ -261,17 +301,16 @@ async def test_a_key_of_another_type_is_named(store: RedisStore, sampled: Sample
 
 
 @pytest.mark.parametrize("name", ["fine_samples", "coarse_samples"])
-@pytest.mark.parametrize("fields", [{"counts": "3 1 many"}, {"other": "3 1 4 0 0 0 0"}])
+@pytest.mark.parametrize("text", ["1795774800000 3 1 many", "nonsense"])
 async def test_a_sample_that_rampd_never_wrote_is_named_and_counting_goes_on(
-    store: RedisStore, sampled: Sampled, name: str, fields: dict[str, str]
+    store: RedisStore, sampled: Sampled, name: str, text: str
 ) -> None:
     await sampled.count()
     key = getattr(sampled.keys, name)
-    await store.client.delete(key)
-    await store.client.xadd(key, fields, "5-0")
+    await store.client.rpush(key, text)
     await sampled.count()
 
-    with pytest.raises(StoreCorruptError, match="'5-0'") as caught:
+    with pytest.raises(StoreCorruptError, match=f"'{text}'") as caught:
         await sampled.read()
     assert caught.value.metadata["key"] == key
 
@@ -294,4 +333,4 @@ async def test_samples_are_read_while_memory_is_full(full_store: RedisStore) -> 
     with pytest.raises(StoreUnavailableError, match="memory"):
         await sampled.count()
     assert [each.current for each in await sampled.intervals()] == [CURRENT]
-    assert await full_store.client.xlen(sampled.keys.fine_samples) == 1
+    assert await full_store.client.llen(sampled.keys.fine_samples) == 1

@@ -359,7 +359,7 @@ def test_counts_of_a_rollout_are_deleted_with_it(call: Stubs, store_process: Sto
     assert any(key.endswith(":first-failures") for key in keys(store_process, namespace, COMPONENT))
 
     call("Abandon", component=COMPONENT)
-    wait_until(lambda: len(keys(store_process, namespace, COMPONENT)) == 4)  # two hashes, and the clients
+    wait_until(lambda: len(keys(store_process, namespace, COMPONENT)) == 6)  # two hashes, the clients, the samples
     call("DeleteComponent", component=COMPONENT, confirm=COMPONENT)
     wait_until(lambda: len(keys(store_process, namespace, COMPONENT)) == 1)  # a tombstone
     assert memory(store_process, namespace, COMPONENT) < 500

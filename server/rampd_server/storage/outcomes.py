@@ -11,7 +11,7 @@ from rampd_server.domain.evidence.samples import Sample
 from rampd_server.ports import OutcomeBatch, Receipt
 from rampd_server.storage.codec.counters import read_counters, read_release_counters, write_counts
 from rampd_server.storage.codec.malformed import MalformedError
-from rampd_server.storage.codec.samples import read_sample, read_samples
+from rampd_server.storage.codec.samples import read_samples
 from rampd_server.storage.keys import OutcomeKeys
 from rampd_server.storage.limits import (
     COARSE_STEP_MS,
@@ -150,13 +150,8 @@ class RedisOutcomes:
                 raise self._refused(reply)
             if len(reply) == 1:
                 return ()
-            _, coarse, fine, now_ms, sample = reply
             try:
-                return [
-                    *read_samples("coarse_samples", coarse, self._coarse_ms),
-                    *read_samples("fine_samples", fine, self._fine_ms),
-                    read_sample("outcomes", now_ms, sample, 0),
-                ]
+                return read_samples(*reply[1:], fine_ms=self._fine_ms, coarse_ms=self._coarse_ms)
             except MalformedError as exc:
                 raise corrupt(getattr(keys, exc.section), exc.field, exc.problem) from exc
 

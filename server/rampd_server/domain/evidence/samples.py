@@ -66,7 +66,7 @@ def intervals(samples: Sequence[Sample]) -> list[Interval]:
 
 
 def _since(before: JobCount, after: JobCount) -> JobCount:
-    """Counters that are lower than before were lost, and have begun again at zero."""
+    """Counters that are lower than before have begun again at zero."""
     if after.jobs < before.jobs or after.failures < before.failures:
         return after
     return JobCount(after.jobs - before.jobs, after.failures - before.failures)

@@ -8,8 +8,8 @@
 -- KEYS[6]  clients           hash
 -- KEYS[7]  clients-order     zset
 -- KEYS[8]  release-outcomes  hash
--- KEYS[9]  fine-samples      stream
--- KEYS[10] coarse-samples    stream
+-- KEYS[9]  fine-samples      list
+-- KEYS[10] coarse-samples    list
 --
 -- ARGV[1]   epoch        that the server knows
 -- ARGV[2]   replaced     another epoch whose counters may be dropped, because `meta` has `epoch`; empty: no counters exist yet
@@ -43,8 +43,8 @@ local max_clients, max_waiting, interval_ms = tonumber(max_clients), tonumber(ma
 
 local refusal = refuse_types(
   outcomes, 'hash', first_outcomes, 'string', first_failures, 'string', waiting_outcomes, 'zset',
-  waiting_failures, 'zset', clients, 'hash', clients_order, 'zset', release_outcomes, 'hash', fine_samples, 'stream',
-  coarse_samples, 'stream'
+  waiting_failures, 'zset', clients, 'hash', clients_order, 'zset', release_outcomes, 'hash', fine_samples, 'list',
+  coarse_samples, 'list'
 )
 if refusal then
   return refusal
@@ -241,29 +241,28 @@ for i, name in ipairs(SAMPLED) do
   release_fields[#release_fields + 1] = name
   release_fields[#release_fields + 1] = string.format('%.0f', (found[fixed - #SAMPLED + i] or 0) + more)
 end
--- The first batch after a multiple of the step adds a sample, which has the counts before this batch.
+-- The first batch after a multiple of the step adds a sample of that time, which has the counts before this batch.
 local current_revision = newer < 0 and found[1] or counts.current_revision
-local sample = write_sample(release, trial, current_revision, {unpack(found, fixed - #SAMPLED + 1, fixed)})
+local counts_before = {unpack(found, fixed - #SAMPLED + 1, fixed)}
+local function time_of(text)
+  return tonumber(string.match(text or '', '^%d+')) or 0
+end
 local function add_sample(samples, step_ms, most)
   local time_ms = now - now % step_ms
-  local newest = redis.call('XREVRANGE', samples, '+', '-', 'COUNT', 1)[1]
-  local ahead_ms = newest and string.match(newest[1], '^%d+') - time_ms or -1
-  if ahead_ms >= 0 and ahead_ms <= step_ms then
-    return
+  local newest_ms = time_of(redis.call('LRANGE', samples, -1, -1)[1])
+  if newest_ms > time_ms + step_ms then
+    -- The clock was set back: what is ahead of it goes.
+    local all, ahead = redis.call('LRANGE', samples, 0, -1), 0
+    while ahead < #all and time_of(all[#all - ahead]) > time_ms do
+      ahead = ahead + 1
+    end
+    redis.call('LTRIM', samples, 0, -ahead - 1)
+    newest_ms = time_of(all[#all - ahead])
   end
-  local id = string.format('%.0f-0', time_ms)
-  local arguments = {'MAXLEN', '=', most, id, 'counts', sample}
-  local added = redis.pcall('XADD', samples, unpack(arguments))
-  if type(added) == 'table' then
-    -- The clock was set back. A stream takes no earlier id than it has had, so it is made again, without what is ahead.
-    local earlier = redis.call('XRANGE', samples, '-', id)
-    redis.call('UNLINK', samples)
-    for _, entry in ipairs(earlier) do
-      redis.call('XADD', samples, entry[1], unpack(entry[2]))
-    end
-    if #earlier == 0 or earlier[#earlier][1] ~= id then
-      redis.call('XADD', samples, unpack(arguments))
-    end
+  if newest_ms < time_ms then
+    local time = string.format('%.0f', time_ms)
+    redis.call('RPUSH', samples, write_sample(time, release, trial, current_revision, counts_before))
+    redis.call('LTRIM', samples, -most, -1)
   end
 end
 
@@ -276,12 +275,14 @@ else
     others[#others + 1] = clients
     others[#others + 1] = clients_order
     others[#others + 1] = release_outcomes
-    others[#others + 1] = fine_samples
-    others[#others + 1] = coarse_samples
   end
   begin_trial(outcomes, others, epoch, release, trial, revision, batch_number)
 end
 if #names > fixed then
+  if not found[fixed] then
+    -- The samples are of counters that were dropped: of another epoch, or by an earlier version of rampd, which does not know samples.
+    redis.call('UNLINK', fine_samples, coarse_samples)
+  end
   add_sample(fine_samples, tonumber(fine_ms), max_fine)
   add_sample(coarse_samples, tonumber(coarse_ms), max_coarse)
 end

@@ -10,8 +10,8 @@
 -- KEYS[8]   release-outcomes  hash
 -- KEYS[9]   seen-repos        zset
 -- KEYS[10]  seen-depths       hash
--- KEYS[11]  fine-samples      stream
--- KEYS[12]  coarse-samples    stream
+-- KEYS[11]  fine-samples      list
+-- KEYS[12]  coarse-samples    list
 --
 -- ARGV[1]    epoch        that the server knows
 -- ARGV[2]    release      that is next; 0: the component is deleted, and its clients, its releases, its samples and the repos that it was

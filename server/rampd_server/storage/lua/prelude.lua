@@ -209,8 +209,8 @@ end
 local SAMPLED = {'total current jobs', 'total current failures', 'total next jobs', 'total next failures'}
 
 -- Returns a sample as text. `counts` are the values of these fields. In trial 0 there is no next.
-local function write_sample(release, trial, current_revision, counts)
-  local words = {trial == '0' and '0' or release, trial, current_revision}
+local function write_sample(time, release, trial, current_revision, counts)
+  local words = {time, trial == '0' and '0' or release, trial, current_revision}
   for i = 1, #SAMPLED do
     words[#words + 1] = counts[i] or '0'
   end
