@@ -20,7 +20,7 @@ from rampd_cli.streams import hang_up_is_an_error, may_be_lost
 
 if TYPE_CHECKING:
     from rampd import Admin, Resolver
-    from rampd_cli.drawing.clock import Clock
+    from rampd._standing.clock import Clock
 
 OUTPUTS: Final = ("table", "plain", "json", "yaml")
 _RESOLVE_S: Final = 5.0
@@ -107,7 +107,7 @@ class Session:
     @property
     def clock(self) -> "Clock":
         """Writes times for a person."""
-        from rampd_cli.drawing.clock import Clock  # noqa: PLC0415 - only for a person
+        from rampd._standing.clock import Clock  # noqa: PLC0415 - only for a person
 
         return Clock(datetime.now(UTC), is_utc=self.is_utc)
 

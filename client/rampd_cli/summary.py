@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from rampd._contract.wording import counted, one_line
-from rampd_cli.drawing.share import percent
+from rampd._standing.share import percent
 
 if TYPE_CHECKING:
     from rampd import v1

@@ -42,6 +42,15 @@ def with_current(
     return rollout
 
 
+def current(component: str, whole: tuple[int, int], recent: tuple[int, int] | None = None) -> v1.Rollout:
+    """Steady, with jobs and failures since current became current, and lately."""
+    return with_current(steady(component), whole, recent)
+
+
+FLEET = [current(f"good{number}", (10_000, 20), (100, 0)) for number in range(9)]
+"""Components that are well: two failures in a thousand jobs, and none lately."""
+
+
 def quarantined(rollout: v1.Rollout, *channels: v1.Channel) -> v1.Rollout:
     rollout.quarantined.extend(channels)
     return rollout

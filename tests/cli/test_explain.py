@@ -10,13 +10,12 @@ from rich.console import Console
 from rampd import Admin, Channel, v1
 from rampd._decision.bucketing import bucket
 from rampd._decision.resolution import Resolution
+from rampd._standing.clock import Clock
+from rampd._standing.explanation import Explanation, outcome, why, would
 from rampd.errors import UnavailableError
 from rampd.testing import RampdServer
 from rampd.testing._server import running_server
-from rampd_cli.drawing.clock import Clock
-from rampd_cli.explaining.candidates import candidates
 from rampd_cli.explaining.comparison import Asked, difference
-from rampd_cli.explaining.explanation import Explanation, outcome, why, would
 from rampd_cli.explaining.showing import shown
 from tests.cli.conftest import Ran, Run
 from tests.cli.golden import assert_golden
@@ -143,20 +142,6 @@ def test_jobs_that_draw_for_themselves_have_shares() -> None:
     )
     assert outcome(CASES["one job"][0]) == "The job 42 of acme/app gets 20200409, next of restyler."
     assert outcome(CASES["tag"][0]) == "acme/app gets pb/secret, a fixed tag of restyler."
-
-
-@pytest.mark.parametrize(
-    ("repo", "places"),
-    [
-        ("acme/app", ["acme/app", "acme/*"]),
-        ("a/b/c", ["a/b/c", "a/b/*", "a/*"]),
-        ("alone", ["alone"]),
-        ("acme/*", ["acme/*"]),
-        ("acme/", ["acme/", "acme/*"]),
-    ],
-)
-def test_an_override_is_looked_for_from_the_repo_to_the_shortest_prefix(repo: str, places: list[str]) -> None:
-    assert list(candidates(repo)) == places
 
 
 def answered(tag: str = "20200301", **fields: object) -> Resolution:

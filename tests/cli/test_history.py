@@ -12,9 +12,9 @@ import pytest
 from rich.console import Console
 
 from rampd import Admin, v1
+from rampd._standing.clock import Clock
 from rampd.testing import RampdServer
 from rampd_cli.arguments import PAST
-from rampd_cli.drawing.clock import Clock
 from rampd_cli.history.event_row import row
 from rampd_cli.history.event_view import drawn, width_of_times
 from rampd_server import testing

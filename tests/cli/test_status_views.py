@@ -3,20 +3,18 @@
 import math
 import re
 from collections.abc import Callable
-from datetime import timedelta
 
 import pytest
 from rich.cells import cell_len
 
 from rampd import v1
+from rampd._standing.clock import Clock
+from rampd._standing.tone import Tone
 from rampd_cli.app import SECTIONS
 from rampd_cli.commands.status import COLUMNS
-from rampd_cli.drawing.clock import Clock
+from rampd_cli.drawing import palette
 from rampd_cli.drawing.screen import Screen
-from rampd_cli.status.failing import failing
-from rampd_cli.status.failing_view import told
 from rampd_cli.status.known import Detail, Known, Overrides
-from rampd_cli.status.last_events import about_event
 from rampd_cli.status.rows import row
 from rampd_cli.status.showing import drawn
 from tests.cli import rollouts
@@ -84,6 +82,26 @@ def test_one_component_looks_like_this(name: str, width: int) -> None:
     assert_golden(f"status-one-{name}-{width}", text_of(Known([found.rollout], [found]), width))
 
 
+@pytest.mark.parametrize(
+    ("rollout", "word", "style"),
+    [
+        (rollouts.damaged(), "damaged", palette.BAD),
+        (rollouts.held(), "HELD", palette.BAD),
+        (rollouts.paused(cause=v1.PAUSE_CAUSE_APPROVAL), "approval", palette.WAITS),
+        (rollouts.ramping(), "rolling out", palette.MOVES),
+        (rollouts.steady(), "steady", palette.GOOD),
+    ],
+)
+def test_the_word_for_how_it_stands_has_the_colour_of_its_meaning(rollout: v1.Rollout, word: str, style: str) -> None:
+    head = drawn(Known([rollout], [Detail(rollout)]), CLOCK, Screen(200))[0]
+
+    assert [span.style for span in head.spans if head.plain[span.start : span.end] == word] == [style]
+
+
+def test_each_tone_has_a_colour_of_its_own() -> None:
+    assert len({palette.style_of(tone) for tone in Tone}) == len(Tone)
+
+
 def both(rollout: v1.Rollout) -> list[str]:
     """A component on a screen of its own, and among all."""
     return [text_of(Known([rollout], [Detail(rollout)]), 200), text_of(Known([rollout]), 200)]
@@ -129,7 +147,11 @@ def test_a_current_in_quarantine_with_nothing_before_it_is_replaced_but_not_whil
 
 @pytest.mark.parametrize("is_detail", [True, False], ids=["one", "all"])
 def test_each_command_reaches_the_server_that_was_typed(is_detail: bool) -> None:
-    bad = [rollouts.held(), rollouts.steady(), *(current(f"c{number}", (500, 9), (60, 50)) for number in range(12))]
+    bad = [
+        rollouts.held(),
+        rollouts.steady(),
+        *(rollouts.current(f"c{number}", (500, 9), (60, 50)) for number in range(12)),
+    ]
     for each in bad[:2]:
         rollouts.quarantined(each, v1.CHANNEL_CURRENT, v1.CHANNEL_NEXT)
     bad[1].ClearField("previous")
@@ -232,22 +254,11 @@ def test_steady_components_that_do_not_fit_are_counted_and_all_others_are_drawn(
     assert shown > 20
 
 
-def current(component: str, whole: tuple[int, int], recent: tuple[int, int] | None = None) -> v1.Rollout:
-    return rollouts.with_current(rollouts.steady(component), whole, recent)
-
-
-FLEET = [current(f"good{number}", (10_000, 20), (100, 0)) for number in range(9)]
-
-
-def named(*some: v1.Rollout) -> list[str]:
-    """The components that are said to fail, in their order."""
-    return [each.rollout.component for each in failing([*FLEET, *some])]
-
-
 def test_a_current_that_turned_bad_after_two_good_weeks_comes_before_one_that_always_fails() -> None:
-    flaky, turned = current("flaky", (50_000, 6_000), (500, 60)), current("turned", (50_000, 112), (60, 12))
+    flaky = rollouts.current("flaky", (50_000, 6_000), (500, 60))
+    turned = rollouts.current("turned", (50_000, 112), (60, 12))
 
-    lines = text_of(Known([*FLEET, flaky, turned]), 120).splitlines()
+    lines = text_of(Known([*rollouts.FLEET, flaky, turned]), 120).splitlines()
 
     at = lines.index("Jobs of current fail more often than usual")
     assert lines[at + 1 : at + 4] == [
@@ -257,26 +268,8 @@ def test_a_current_that_turned_bad_after_two_good_weeks_comes_before_one_that_al
     ]
 
 
-def test_what_failed_long_ago_and_what_is_usual_is_not_named() -> None:
-    assert named(current("was-bad", (50_000, 5_000), (500, 1))) == []
-    assert named(current("two-failures", (50_000, 100), (20, 2))) == []
-    assert named(*(current(f"usual{number}", (1_000, 40), (200, 9)) for number in range(20))) == []
-
-
-def test_few_jobs_are_judged_by_all_jobs_since_current_became_current_and_too_few_not_at_all() -> None:
-    assert named(current("slow", (40, 40), (2, 2)), current("new", (3, 3), (3, 3)), current("one", (1, 1), (1, 1))) == [
-        *("slow", "new"),
-    ]
-    [slow] = failing([current("slow", (40, 40), (2, 2))])
-    assert told(slow, CLOCK) == "40 of 40 failed (100 %) since it became current"
-
-
-def test_a_server_that_does_not_count_what_was_lately_gives_all_jobs() -> None:
-    assert named(current("bad", (1_000, 120)), current("good", (1_000, 9))) == ["bad"]
-
-
 def test_an_outage_of_all_names_ten_and_counts_the_others() -> None:
-    some = [current(f"c{number:02}", (50_000, 100), (100, 50 + number)) for number in range(12)]
+    some = [rollouts.current(f"c{number:02}", (50_000, 100), (100, 50 + number)) for number in range(12)]
 
     lines = text_of(Known(some), 80).splitlines()
 
@@ -456,42 +449,6 @@ def test_a_hostile_text_stays_a_text(width: int, is_detail: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("action", "note", "changes", "line"),
-    [
-        (
-            "Release",
-            "urgent",
-            {
-                "release/2": ("2.0 CURRENT", "2.0 RETIRED: replaced by the expedited 4.0 by ada: urgent"),
-                "release/4": ("", "4.0 CURRENT"),
-            },
-            '4.0 CURRENT, 2.0 RETIRED "urgent"',
-        ),
-        (
-            "Finalize",
-            "",
-            {
-                "next": ("2", "3"),
-                "next_percent": ("10", "0"),
-                "queue": ("3", ""),
-                "release/1": ("1.0 CURRENT", "1.0 RETIRED: replaced by 2.0, finalized by ada"),
-                "release/2": ("2.0 NEXT", "2.0 CURRENT"),
-                "release/3": ("3.0 QUEUED", "3.0 NEXT"),
-            },
-            "2.0 CURRENT, 3.0 NEXT, 1.0 RETIRED",
-        ),
-        ("Quarantine", "same bug", {"quarantine/new14": ("", "by ada: same bug")}, 'new14 in quarantine "same bug"'),
-        ("Unquarantine", "", {"quarantine/new14": ("by ada: same bug", "")}, "new14 out of quarantine"),
-        ("Release", "", {"queue": ("", "3"), "release/3": ("", "3 QUEUED")}, "3 QUEUED"),
-    ],
-)
-def test_the_line_of_an_event_says_what_it_did_with_the_new_version_first(
-    action: str, note: str, changes: dict[str, tuple[str, str]], line: str
-) -> None:
-    assert about_event(rollouts.event(action, "ada", note, **changes)) == line
-
-
-@pytest.mark.parametrize(
     ("e", "text"),
     [
         (3.41236, "E is 3.41, limit 100"),
@@ -513,10 +470,3 @@ def test_a_terminal_without_these_characters_gets_bars_of_others() -> None:
     lines = drawn(Known([rollouts.ramping()]), CLOCK, Screen(100, is_ascii=True))
 
     assert "##------" in printed(lines, 100)
-
-
-def test_times_of_another_day_have_the_day_and_of_another_year_the_year() -> None:
-    assert CLOCK.time(ago(minutes=5)) == "14:00 UTC"
-    assert CLOCK.time(ago(days=1)) == "25 Nov 14:05 UTC"
-    assert CLOCK.time(ago(days=400)) == "22 Oct 2025 14:05 UTC"
-    assert CLOCK.age(NOW + timedelta(seconds=3)) == "0 s"

@@ -36,6 +36,7 @@ GRPC = ("grpc", "grpc_health", "grpc_reflection", "grpc_status")
 HTTP = ("httpx", "httpcore")
 OTEL = ("opentelemetry",)
 WEB = ("starlette", "uvicorn", "h11")
+TERMINAL = ("click", "rich")
 IMPURE = (
     *REDIS,
     *GRPC,
@@ -62,8 +63,7 @@ MOVERS = ("rampd_server.automation", "rampd_server.caretaker")
 
 # What draws `rampd status`.
 STATUS_VIEWS = tuple(
-    f"rampd_cli.status.{view}"
-    for view in ("overview", "detail", "channels", "plan", "last_events", "rows", "standing", "failing", "failing_view")
+    f"rampd_cli.status.{view}" for view in ("overview", "detail", "channels", "last_events", "rows", "failing_view")
 )
 
 # The client, from the bottom up. A wing imports itself and the floors below it, but no neighbour and nothing above.
@@ -71,7 +71,7 @@ CLIENT_FLOORS = (
     ("rampd.v1", "rampd._decision"),
     ("rampd._evidence",),
     ("rampd._contract",),
-    ("rampd.errors",),
+    ("rampd.errors", "rampd._standing"),
     ("rampd.credentials", "rampd._runtime"),
     ("rampd._calls",),
     ("rampd._verbs", "rampd._watching", "rampd._reporting"),
@@ -99,6 +99,21 @@ RULES = (
     Rule("rampd", never=("random",), exceptions=("rampd._runtime.backoff",)),
     # A launcher without OpenTelemetry imports none of it.
     Rule("rampd", never=OTEL, exceptions=("rampd._runtime.tracing", "rampd._calls.call_span")),
+    # What is for people is pure, and needs no terminal. A launcher imports none of it.
+    Rule(
+        "rampd._standing",
+        never=(*IMPURE, *TERMINAL, "rampd"),
+        allowed=(
+            "rampd._standing",
+            "rampd.v1",
+            "rampd._contract.component_state",
+            "rampd._contract.wording",
+            "rampd._decision",
+            "google.protobuf.timestamp_pb2",
+        ),
+    ),
+    Rule("rampd", never=("rampd._standing",), exceptions=("rampd._standing",)),
+    Rule("rampd", never=TERMINAL),
     # The command line calls servers as every user does. It shares only pure code with the client, and nothing imports it.
     Rule("rampd", never=("rampd_cli",)),
     Rule("rampd_server", never=("rampd_cli",)),
@@ -119,6 +134,7 @@ RULES = (
             "rampd._decision",
             "rampd._runtime.private_file",
             "rampd._evidence",
+            "rampd._standing",
         ),
     ),
     # Views are drawn from messages and the time, without a server. Several commands share the parts they are drawn of.
@@ -442,6 +458,15 @@ PLANTED = {
         ("if x:\n    def f():\n        from redis import Redis", "rampd.resolver imports redis.Redis"),
         ("from rampd import aio", "rampd.resolver imports rampd.aio"),
         ("from rampd_cli import app", "rampd.resolver imports rampd_cli.app"),
+        ("from rampd._standing import clock", "rampd.resolver imports rampd._standing.clock"),
+        ("import click", "rampd.resolver imports click"),
+    ],
+    "client/rampd/_standing/standing.py": [
+        ("from rampd_cli.drawing import palette", "rampd._standing.standing imports rampd_cli.drawing.palette"),
+        ("from rampd.errors import RampdError", "rampd._standing.standing imports rampd.errors.RampdError"),
+        ("from rampd._contract import grammar", "rampd._standing.standing imports rampd._contract.grammar"),
+        ("from rich.text import Text", "rampd._standing.standing imports rich.text.Text"),
+        ("import time", "rampd._standing.standing imports time"),
     ],
     "client/rampd_cli/session.py": [
         ("from rampd_server.domain import errors", "rampd_cli.session imports rampd_server.domain.errors"),

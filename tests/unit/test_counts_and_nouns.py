@@ -1,11 +1,12 @@
-"""The command line writes `1 job` and `2 jobs`: a count and its noun agree."""
+"""People read `1 job` and `2 jobs`: a count and its noun agree."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-CLI = Path(__file__).parents[2] / "client" / "rampd_cli"
+CLIENT = Path(__file__).parents[2] / "client"
+FOR_PEOPLE = ("rampd_cli", "rampd/_standing")
 COUNT_AND_PLURAL = re.compile(r"\{[^{}]*(?::,|len\()[^{}]*\} (?:[a-z]+ )?[a-z]{3,}s\b(?! (?:are|than)\b)")
 """A number in a text, and behind it a noun that is always in the plural."""
 ALWAYS_MANY = ("_MOST_", "of these rows", "would get another")
@@ -31,5 +32,6 @@ def test_a_noun_that_is_always_in_the_plural_is_found(text: str, found: list[str
 
 
 def test_no_count_has_a_noun_that_is_always_in_the_plural() -> None:
-    found = {path.name: wrong for path in sorted(CLI.rglob("*.py")) if (wrong := disagreeing(path.read_text()))}
+    paths = sorted(path for folder in FOR_PEOPLE for path in (CLIENT / folder).rglob("*.py"))
+    found = {path.name: wrong for path in paths if (wrong := disagreeing(path.read_text()))}
     assert found == {}

@@ -1,15 +1,19 @@
-"""The colours of views, by their meaning. A colour never says more than the words beside it."""
+"""The styles of rich for views, by their meaning."""
 
 from typing import Final
 
+from rampd._standing.tone import Tone
+
 BAD: Final = "bold red"
-"""Something is wrong, and a person must act."""
 WAITS: Final = "yellow"
-"""Waits for a person, or stands still."""
 MOVES: Final = "cyan"
-"""Is being rolled out: next."""
 GOOD: Final = "green"
-"""As it should be: current, steady."""
 FAINT: Final = "dim"
-"""Less important."""
 TITLE: Final = "bold"
+
+_STYLES: Final = {Tone.BAD: BAD, Tone.WAITS: WAITS, Tone.MOVES: MOVES, Tone.GOOD: GOOD, Tone.FAINT: FAINT}
+
+
+def style_of(tone: Tone) -> str:
+    """Returns the style for what has a tone."""
+    return _STYLES[tone]

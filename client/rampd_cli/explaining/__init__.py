@@ -1,1 +1,1 @@
-"""Which version a repo gets, by which rule, and what would change it."""
+"""What `rampd explain` shows: the rule, and what each server answers."""

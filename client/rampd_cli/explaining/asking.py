@@ -7,10 +7,10 @@ from rampd import v1
 from rampd._contract.component_state import CHANNELS
 from rampd._contract.wording import one_line
 from rampd._decision.resolution import Resolution
+from rampd._standing.candidates import candidates
+from rampd._standing.explanation import Explanation
 from rampd.errors import InternalError, InvalidArgumentError, RampdError
-from rampd_cli.explaining.candidates import candidates
 from rampd_cli.explaining.comparison import Asked, difference
-from rampd_cli.explaining.explanation import Explanation
 from rampd_cli.failures import of_newer_server
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from datetime import timedelta
 from rampd import v1
 from rampd._contract.wording import one_line
 from rampd._decision.resolution import Resolution, ResolveReason
+from rampd._standing.clock import duration
+from rampd._standing.explanation import Explanation
 from rampd.errors import RampdError
-from rampd_cli.drawing.clock import duration
-from rampd_cli.explaining.explanation import Explanation
 
 
 @dataclass(frozen=True, slots=True)

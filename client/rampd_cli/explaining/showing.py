@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rampd import v1
 from rampd._contract.wording import one_line
+from rampd._standing.clock import Clock
+from rampd._standing.explanation import Explanation, outcome, why, would
 from rampd_cli.drawing import palette
-from rampd_cli.drawing.clock import Clock
 from rampd_cli.drawing.screen import print_lines
 from rampd_cli.drawing.short import shortened
 from rampd_cli.explaining.comparison import Asked, age, difference, message
-from rampd_cli.explaining.explanation import Explanation, outcome, why, would
 from rampd_cli.shown import Shown, as_data
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from rich.text import Text
 
 from rampd import v1
 from rampd._contract.wording import counted, one_line
+from rampd._standing.clock import Clock
 from rampd_cli.drawing import palette
-from rampd_cli.drawing.clock import Clock
 from rampd_cli.drawing.columns import GAP
 from rampd_cli.drawing.paragraph import LEAST_WIDTH, paragraph
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from rampd import v1
-    from rampd_cli.drawing.clock import Clock
+    from rampd._standing.clock import Clock
     from rampd_cli.session import Session
 
 _AGAIN_S: Final = 1.0

@@ -263,7 +263,7 @@ def _words(found: "Found | None") -> tuple[str, str]:
 
 def _duration(seconds: float) -> str:
     """Writes a time that is estimated: without seconds if it is long."""
-    from rampd_cli.drawing.clock import duration  # noqa: PLC0415 - it is slow to import
+    from rampd._standing.clock import duration  # noqa: PLC0415 - it is slow to import
 
     if seconds >= _YEAR_S:
         return "over a year"

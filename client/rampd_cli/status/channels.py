@@ -8,13 +8,13 @@ from rich.text import Text
 
 from rampd import v1
 from rampd._contract.wording import counted, one_line
+from rampd._standing.outcomes import Count, jobs_of
+from rampd._standing.share import failure_rate, percent
 from rampd_cli.drawing import palette
 from rampd_cli.drawing.bar import bar
 from rampd_cli.drawing.columns import GAP, aligned
-from rampd_cli.drawing.outcomes import Count, jobs_of
 from rampd_cli.drawing.paragraph import paragraph
 from rampd_cli.drawing.screen import Screen
-from rampd_cli.drawing.share import failure_rate, percent
 from rampd_cli.drawing.short import shortened
 
 _LEAST_TAG: Final = 12

@@ -1,6 +1,5 @@
 """One component on one screen. Pure."""
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
@@ -8,18 +7,11 @@ from rich.text import Text
 
 from rampd import v1
 from rampd._contract.wording import counted, evidence, one_line
-from rampd_cli.drawing import palette
-from rampd_cli.drawing.bar import bar
-from rampd_cli.drawing.clock import Clock
-from rampd_cli.drawing.paragraph import labelled, wrapped
-from rampd_cli.drawing.screen import Screen
-from rampd_cli.status.channels import channels
-from rampd_cli.status.failing import Failing, failing_one
-from rampd_cli.status.failing_view import told_of_current, told_of_failing
-from rampd_cli.status.known import Detail, Overrides
-from rampd_cli.status.last_events import last_events
-from rampd_cli.status.plan import steps_of, what_is_next
-from rampd_cli.status.standing import (
+from rampd._standing.clock import Clock
+from rampd._standing.evidence import share_of_limit, tone_of
+from rampd._standing.failing import Failing, failing_one, told_of_current, told_of_failing
+from rampd._standing.plan import steps_of, what_is_next
+from rampd._standing.standing import (
     Kind,
     Standing,
     current_in_quarantine,
@@ -30,6 +22,13 @@ from rampd_cli.status.standing import (
     ways,
     ways_back,
 )
+from rampd_cli.drawing import palette
+from rampd_cli.drawing.bar import bar
+from rampd_cli.drawing.paragraph import labelled, wrapped
+from rampd_cli.drawing.screen import Screen
+from rampd_cli.status.channels import channels
+from rampd_cli.status.known import Detail, Overrides
+from rampd_cli.status.last_events import last_events
 
 EVENTS: Final = 5
 """The number of events that are shown."""
@@ -67,7 +66,7 @@ def detail(found: Detail, clock: Clock, screen: Screen, *, at: str = "") -> list
 
 def _head(rollout: v1.Rollout, stands: Standing, clock: Clock, screen: Screen) -> list[Text]:
     name = one_line(rollout.component)
-    parts = [Text(name, palette.TITLE), Text(stands.kind.word, stands.kind.style)]
+    parts = [Text(name, palette.TITLE), Text(stands.kind.word, palette.style_of(stands.kind.tone))]
     if stands.since is not None:
         parts.append(Text(f"since {clock.time(stands.since)}, {clock.ago(stands.since)}", palette.FAINT))
     if rollout.revision:
@@ -105,18 +104,15 @@ def _now(found: Detail, stands: Standing, fails: Failing | None, clock: Clock, s
 def _evidence(rollout: v1.Rollout, screen: Screen) -> Iterator[Text]:
     if not rollout.HasField("evidence"):
         return
-    e, limit = rollout.evidence.e, rollout.evidence.limit
-    # On a logarithmic scale, because evidence multiplies with each failure.
-    share = math.log(e) / math.log(limit) if e > 1 and limit > 1 else 0.0
+    found = rollout.evidence
     room = min(max(screen.width - _LABEL - 40, 6), 24)
-    style = palette.BAD if share >= 1 else palette.WAITS if share >= 0.5 else palette.GOOD
-    line = Text().append(bar(share, room, is_ascii=screen.is_ascii), style)
-    found, most = evidence(e, limit)
-    yield line.append(f" E is {found}, limit {most}")
+    drawn = bar(share_of_limit(found), room, is_ascii=screen.is_ascii)
+    e, most = evidence(found.e, found.limit)
+    yield Text().append(drawn, palette.style_of(tone_of(found))).append(f" E is {e}, limit {most}")
     meaning = f"E is the evidence against next. At {most}, next counts as worse."
     yield from _paragraph(meaning, screen, palette.FAINT)
-    if rollout.evidence.assignment_mismatches:
-        left_out = counted(rollout.evidence.assignment_mismatches, "outcome")
+    if found.assignment_mismatches:
+        left_out = counted(found.assignment_mismatches, "outcome")
         yield from _paragraph(f"{left_out} left out: they do not match the weights.", screen, palette.WAITS)
 
 

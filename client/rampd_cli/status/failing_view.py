@@ -1,4 +1,4 @@
-"""Draws which currents fail, and how the jobs of one current went. Pure."""
+"""Draws which currents fail. Pure."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -7,17 +7,15 @@ from rich.text import Text
 
 from rampd import v1
 from rampd._contract.wording import one_line
+from rampd._standing.clock import Clock
+from rampd._standing.failing import FAILS, failing, told
 from rampd_cli.drawing import palette
-from rampd_cli.drawing.clock import Clock
 from rampd_cli.drawing.columns import GAP, aligned
 from rampd_cli.drawing.paragraph import labelled, paragraph
 from rampd_cli.drawing.screen import Screen
-from rampd_cli.drawing.share import failed, failure_rate
-from rampd_cli.status.failing import Failing, failing, recent, whole
 
 _MOST: Final = 10
 """How many components are named."""
-_FAILS: Final = "Jobs of current fail more often than usual"
 _INDENT: Final = 4
 
 
@@ -43,35 +41,10 @@ def failing_lines(rollouts: Sequence[v1.Rollout], clock: Clock, screen: Screen, 
         lines += paragraph(f"{more:,} more. The counts of all: rampd status -o plain{at}", screen.width, indent=GAP)
     way = f"rampd status {one_line(found[0].rollout.component)}{at}"
     lines += labelled("to look closer:", way, screen.width, indent=_INDENT, style=palette.TITLE)
-    return [Text(), *paragraph(_FAILS, screen.width, style=palette.BAD), *lines]
-
-
-def told_of_failing(found: Failing, clock: Clock) -> str:
-    """Says of one component what `failing_lines` says of all."""
-    return f"{_FAILS}: {told(found, clock)}."
+    return [Text(), *paragraph(FAILS, screen.width, style=palette.BAD), *lines]
 
 
 def _under_each_other(name: Text, rest: Sequence[Text], screen: Screen) -> Iterator[Text]:
     yield from paragraph(name.plain.strip(), screen.width, indent=GAP, style=palette.TITLE)
     for each in rest:
         yield from paragraph(each.plain, screen.width, indent=_INDENT)
-
-
-def told(found: Failing, clock: Clock) -> str:
-    """Writes `12 of 60 failed (20.0 %) since 02:40, before 0.3 %`."""
-    since = f"since {clock.time(found.since)}" if found.since is not None else "since it became current"
-    before = f", before {failure_rate(found.before.failures, found.before.jobs)}" if found.before is not None else ""
-    return f"{failed(found.count.failures, found.count.jobs)} {since}{before}"
-
-
-def told_of_current(rollout: v1.Rollout, clock: Clock) -> Iterator[str]:
-    """Says how the jobs of current went lately, and with a next also since current became current, because the table then has the
-    jobs of the trial.
-    """
-    lately, total, outcomes = recent(rollout), whole(rollout), rollout.current_outcomes
-    if total is None or not total.jobs:
-        return
-    if lately is not None and lately.jobs < total.jobs:
-        yield f"{failed(lately.failures, lately.jobs)} since {clock.time(outcomes.recent.since)}"
-    if rollout.HasField("next"):
-        yield f"{failed(total.failures, total.jobs)} since it became current, {clock.ago(outcomes.since)}"

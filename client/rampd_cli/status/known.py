@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rampd import v1
-from rampd_cli.status.failing import LEAST_RATE
+from rampd._standing.failing import LEAST_RATE
 
 
 @dataclass(frozen=True, slots=True)

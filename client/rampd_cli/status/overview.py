@@ -8,17 +8,17 @@ from rich.text import Text
 
 from rampd import v1
 from rampd._contract.wording import counted, one_line
+from rampd._standing.clock import Clock
+from rampd._standing.outcomes import failure_rates, job_counts, jobs_of
+from rampd._standing.share import percent
+from rampd._standing.standing import Kind, Standing, frozen, standing, told, ways
 from rampd_cli.drawing import palette
 from rampd_cli.drawing.bar import bar
-from rampd_cli.drawing.clock import Clock
 from rampd_cli.drawing.columns import GAP, aligned, total, widest
-from rampd_cli.drawing.outcomes import failure_rates, job_counts, jobs_of
 from rampd_cli.drawing.paragraph import labelled, paragraph
 from rampd_cli.drawing.screen import Screen
-from rampd_cli.drawing.share import percent
 from rampd_cli.drawing.short import shortened
 from rampd_cli.status.failing_view import failing_lines
-from rampd_cli.status.standing import Kind, Standing, frozen, standing, told, ways
 
 EMPTY: Final = (
     "There is no component here, or none that you may see. Hand in the first tag: rampd release COMPONENT TAG"
@@ -179,7 +179,7 @@ def _header(rows: Sequence[_Row], layout: _Layout) -> list[Text]:
 
 
 def _cells(row: _Row, layout: _Layout, screen: Screen) -> list[Text]:
-    texts, style = list(row.texts), row.standing.kind.style
+    texts, style = list(row.texts), palette.style_of(row.standing.kind.tone)
     texts[2:4] = (shortened(tag, layout.tag) for tag in texts[2:4])
     if row.rollout.HasField("next"):
         texts[5] = bar(row.rollout.next_percent / 100, layout.bar, is_ascii=screen.is_ascii)
@@ -194,7 +194,7 @@ def _stacked(row: _Row, screen: Screen) -> list[Text]:
     component, word, current, following, share, _, failed, jobs, *_ = row.texts
     width = screen.width - _INDENT
     lines = [*paragraph(component, screen.width, indent=GAP, style=palette.TITLE)]
-    lines += paragraph(word, screen.width, indent=_INDENT, style=row.standing.kind.style)
+    lines += paragraph(word, screen.width, indent=_INDENT, style=palette.style_of(row.standing.kind.tone))
     for tag, channel, style in ((current, "current", palette.GOOD), (following, "next", palette.MOVES)):
         if tag:
             lines.append(Text(" " * _INDENT + f"{channel:7}  ").append(shortened(tag, width - 9), style))

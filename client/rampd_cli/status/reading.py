@@ -7,11 +7,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from rampd import v1
+from rampd._standing.failing import LEAST_RATE, failing_one, usual_rate
+from rampd._standing.standing import urgency
 from rampd.errors import NotFoundError, RampdError
 from rampd_cli.absence import is_damaged, is_gone
-from rampd_cli.status.failing import LEAST_RATE, failing_one, usual_rate
 from rampd_cli.status.known import Detail, Known, Overrides
-from rampd_cli.status.standing import urgency
 
 if TYPE_CHECKING:
     from rampd import Admin

@@ -6,10 +6,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from rampd import v1
 from rampd._contract.wording import exact
-from rampd_cli.drawing.clock import as_datetime
-from rampd_cli.drawing.outcomes import Count, jobs_of
-from rampd_cli.status.failing import recent, whole
-from rampd_cli.status.standing import Kind, standing
+from rampd._standing.clock import as_datetime
+from rampd._standing.failing import recent, whole
+from rampd._standing.outcomes import Count, jobs_of
+from rampd._standing.standing import Kind, standing
 
 _WAITS: Final = {
     Kind.DAMAGED: "damage",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from rampd_cli.drawing.clock import Clock
+from rampd._standing.clock import Clock
 from rampd_cli.drawing.screen import Screen, print_lines, screen_of
 from rampd_cli.shown import Shown, as_data
 from rampd_cli.status import reading

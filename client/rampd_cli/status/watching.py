@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from rampd._contract.wording import one_line
+from rampd._standing.clock import Clock
 from rampd.errors import DeadlineExceededError, RampdError, UnavailableError
 from rampd_cli.drawing import palette
-from rampd_cli.drawing.clock import Clock
 from rampd_cli.lost import why_lost
 from rampd_cli.shown import Shown, live_terminal, show_next
 from rampd_cli.status import reading

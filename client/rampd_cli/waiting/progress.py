@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Final
 
 from rampd import v1
 from rampd._contract.wording import one_line
+from rampd._standing.clock import duration
+from rampd._standing.share import percent
 from rampd_cli.drawing import palette
 from rampd_cli.drawing.bar import bar
-from rampd_cli.drawing.clock import duration
-from rampd_cli.drawing.share import percent
 from rampd_cli.waiting.goal import Goal
 from rampd_cli.waiting.verdict import Where, where_of
 

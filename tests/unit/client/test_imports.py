@@ -13,6 +13,7 @@ from types import ModuleType
 import pytest
 
 import rampd
+import rampd._standing
 import rampd.errors
 import rampd.testing
 
@@ -51,6 +52,15 @@ def test_importing_rampd_an_error_or_the_pytest_plugin_imports_no_grpc() -> None
     modules, threads = fresh("import rampd, rampd.testing.plugin", "rampd.RampdError, rampd.Channel")
     assert "pytest" in modules
     assert not modules & {"grpc", "google", "redis", "rampd_server"}
+    assert threads == 1
+
+
+def test_the_words_for_people_need_neither_a_terminal_nor_grpc() -> None:
+    modules, threads = fresh(
+        *(f"import {module.name}" for module in pkgutil.iter_modules(rampd._standing.__path__, "rampd._standing."))
+    )
+    assert "google" in modules
+    assert not modules & {"click", "rich", "rampd_cli", "grpc", "redis", "rampd_server"}
     assert threads == 1
 
 

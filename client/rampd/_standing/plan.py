@@ -7,10 +7,10 @@ from typing import Final
 
 from rampd import v1
 from rampd._contract.wording import counted, whole_span
-from rampd_cli.drawing.clock import Clock, as_datetime
-from rampd_cli.drawing.share import percent
+from rampd._standing.clock import Clock, as_datetime
+from rampd._standing.event import is_by_automation
+from rampd._standing.share import percent
 
-_AUTOMATION: Final = "rampd"
 _BEGIN_A_HOLD: Final = frozenset({"Step", "Hold"})
 _MOVE: Final = frozenset({"Ramp", "Resume", "Rollback", "Finalize", "Abandon", "Release", "Revert", "Unfreeze"})
 """What people do that ends a hold of the plan."""
@@ -74,7 +74,7 @@ def _after(rollout: v1.Rollout, now: int) -> str:
 
 def _hold_began(events: Sequence[v1.Event]) -> datetime | None:
     for event in events:
-        if event.actor == _AUTOMATION and not event.actor_claimed and event.action in _BEGIN_A_HOLD:
+        if is_by_automation(event) and event.action in _BEGIN_A_HOLD:
             return as_datetime(event.time)
         if event.action in _MOVE:
             return None

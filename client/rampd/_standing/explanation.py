@@ -17,8 +17,8 @@ from rampd._decision.resolution import (
     Unit,
     resolve,
 )
-from rampd_cli.drawing.clock import Clock
-from rampd_cli.drawing.share import percent
+from rampd._standing.clock import Clock
+from rampd._standing.share import percent
 
 
 @dataclass(frozen=True)

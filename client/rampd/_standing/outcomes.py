@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rampd import v1
-from rampd_cli.drawing.share import failure_rate
+from rampd._standing.share import failure_rate
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ there were few jobs, or if the server does not count them, all jobs since then c
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Final
@@ -13,8 +13,12 @@ from typing import Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from rampd import v1
-from rampd_cli.drawing.outcomes import Count
+from rampd._standing.clock import Clock
+from rampd._standing.outcomes import Count
+from rampd._standing.share import failed, failure_rate
 
+FAILS: Final = "Jobs of current fail more often than usual"
+"""What is wrong with each of them."""
 _ENOUGH_JOBS: Final = 20
 """With fewer jobs, a rate is not known."""
 _FEWEST_FAILURES: Final = 3
@@ -94,3 +98,28 @@ def _at_least(count: Count) -> float:
     rate, square = count.failures / count.jobs, _SURE**2 / count.jobs
     margin = _SURE * math.sqrt(rate * (1 - rate) / count.jobs + square / (4 * count.jobs))
     return (rate + square / 2 - margin) / (1 + square)
+
+
+def told_of_failing(found: Failing, clock: Clock) -> str:
+    """Says of one component that its current fails, in a sentence."""
+    return f"{FAILS}: {told(found, clock)}."
+
+
+def told(found: Failing, clock: Clock) -> str:
+    """Writes `12 of 60 failed (20.0 %) since 02:40, before 0.3 %`."""
+    since = f"since {clock.time(found.since)}" if found.since is not None else "since it became current"
+    before = f", before {failure_rate(found.before.failures, found.before.jobs)}" if found.before is not None else ""
+    return f"{failed(found.count.failures, found.count.jobs)} {since}{before}"
+
+
+def told_of_current(rollout: v1.Rollout, clock: Clock) -> Iterator[str]:
+    """Says how the jobs of current went lately, and with a next also since current became current, because `jobs_of` then has the
+    jobs of the trial.
+    """
+    lately, total, outcomes = recent(rollout), whole(rollout), rollout.current_outcomes
+    if total is None or not total.jobs:
+        return
+    if lately is not None and lately.jobs < total.jobs:
+        yield f"{failed(lately.failures, lately.jobs)} since {clock.time(outcomes.recent.since)}"
+    if rollout.HasField("next"):
+        yield f"{failed(total.failures, total.jobs)} since it became current, {clock.ago(outcomes.since)}"

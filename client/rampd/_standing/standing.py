@@ -1,4 +1,7 @@
-"""How a rollout stands, for a person: whether it waits for somebody, since when, why, and what to type. Pure."""
+"""How a rollout stands, for a person: whether it waits for somebody, since when, why, and what to type. Pure.
+
+`at` is what each command to type ends with, so that it reaches the same server: options of `rampd`, after a space. Empty: none.
+"""
 
 import shlex
 from dataclasses import dataclass
@@ -9,9 +12,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from rampd import v1
 from rampd._contract.wording import inside, one_line
-from rampd_cli.drawing import palette
-from rampd_cli.drawing.clock import Clock
-from rampd_cli.drawing.share import percent
+from rampd._standing.clock import Clock
+from rampd._standing.share import percent
+from rampd._standing.tone import Tone
 
 
 class Kind(IntEnum):
@@ -42,9 +45,9 @@ class Kind(IntEnum):
         return _WORDS[self]
 
     @property
-    def style(self) -> str:
-        """The style of rich for that word."""
-        return _STYLES[self]
+    def tone(self) -> Tone:
+        """What that word means to them."""
+        return _TONES[self]
 
 
 _WORDS: Final = {
@@ -59,17 +62,17 @@ _WORDS: Final = {
     Kind.ROLLING_OUT: "rolling out",
     Kind.STEADY: "steady",
 }
-_STYLES: Final = {
-    Kind.DAMAGED: palette.BAD,
-    Kind.UNCONFIRMED: palette.WAITS,
-    Kind.PROBLEM: palette.BAD,
-    Kind.APPROVAL: palette.WAITS,
-    Kind.QUARANTINED: palette.BAD,
-    Kind.HELD: palette.BAD,
-    Kind.PAUSED: palette.WAITS,
-    Kind.FROZEN: palette.WAITS,
-    Kind.ROLLING_OUT: palette.MOVES,
-    Kind.STEADY: palette.GOOD,
+_TONES: Final = {
+    Kind.DAMAGED: Tone.BAD,
+    Kind.UNCONFIRMED: Tone.WAITS,
+    Kind.PROBLEM: Tone.BAD,
+    Kind.APPROVAL: Tone.WAITS,
+    Kind.QUARANTINED: Tone.BAD,
+    Kind.HELD: Tone.BAD,
+    Kind.PAUSED: Tone.WAITS,
+    Kind.FROZEN: Tone.WAITS,
+    Kind.ROLLING_OUT: Tone.MOVES,
+    Kind.STEADY: Tone.GOOD,
 }
 
 _LIFTS: Final = "to end the quarantine, if its reason is gone,"
@@ -182,7 +185,7 @@ def _told(rollout: v1.Rollout, clock: Clock) -> str:
 
 
 def frozen(freeze: v1.FreezeStatus, clock: Clock, *, at: str = "") -> str:
-    """Says who froze what, since when, until when and why, and how it ends if it does not end by itself. `at`: see `Session.at`."""
+    """Says who froze what, since when, until when and why, and how it ends if it does not end by itself."""
     what = "Everything is frozen" if freeze.all else "Frozen"
     ends = f" until {clock.time(freeze.expire_time)}" if freeze.HasField("expire_time") else ""
     by = f"{_by(freeze.actor)} since {clock.time(freeze.create_time)}"
@@ -193,7 +196,7 @@ def frozen(freeze: v1.FreezeStatus, clock: Clock, *, at: str = "") -> str:
 
 
 def ways(rollout: v1.Rollout, *, at: str = "") -> list[tuple[str, str]]:
-    """Returns what a person can type about it, and what for. Empty if nothing is to be done. `at`: see `Session.at`."""
+    """Returns what a person can type about it, and what for. Empty if nothing is to be done."""
     return [*_ways_from_quarantine(rollout, at), *_ways(rollout, at)]
 
 
@@ -244,7 +247,7 @@ def _lift(rollout: v1.Rollout, release: v1.Release, at: str) -> str:
 
 def ways_back(rollout: v1.Rollout, *, is_failing: bool, at: str = "") -> list[tuple[str, str]]:
     """Returns what a person can type if a version turns out to be bad, though nothing waits for them. `is_failing`: whether current
-    fails more often than usual. `at`: see `Session.at`.
+    fails more often than usual.
     """
     kind, has_next = _apart_from_quarantine(rollout).kind, rollout.HasField("next")
     found: list[tuple[str, str]] = []
