@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from html.parser import HTMLParser
+from typing import Self
 from urllib.parse import urlencode
 
 import httpx
@@ -69,6 +70,12 @@ class Browser:
         headers = {"authorization": f"Bearer {token}"} if token else {}
         self.http = httpx.Client(base_url=url, trust_env=False, timeout=60, headers=headers)
         self.origin = {"origin": url}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
 
     def get(self, path: str, **query: str) -> Page:
         return Page(self.http.get(f"{path}?{urlencode(query)}" if query else path))

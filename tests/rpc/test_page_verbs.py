@@ -2,8 +2,9 @@
 
 import html
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,11 +25,19 @@ RAMP = f"/components/{C}/ramp"
 ROLLBACK = f"/components/{C}/rollback"
 
 
+Browse = Callable[..., Browser]
+
+
 @pytest.fixture
-def browser(url: str) -> Iterator[Browser]:
-    made = Browser(url)
-    yield made
-    made.http.close()
+def browse() -> Iterator[Browse]:
+    """Makes browsers, each of a person, and closes them."""
+    with ExitStack() as stack:
+        yield lambda url, token="": stack.enter_context(Browser(url, token))
+
+
+@pytest.fixture
+def browser(browse: Browse, url: str) -> Browser:
+    return browse(url)
 
 
 @pytest.fixture
@@ -306,13 +315,13 @@ def test_a_double_click_makes_one_change(call: Stubs, browser: Browser) -> None:
 
 
 @pytest.fixture
-def people(store_process: StoreServer, namespace: str) -> Iterator[tuple[str, Tokens]]:
+def people(store_process: StoreServer, namespace: str, browse: Browse) -> Iterator[tuple[str, Tokens]]:
     """A server with an access file, and B next at 10 %."""
     with short_directory() as directory:
         tokens = tokens_of(directory)
         settings = {"namespace": namespace, "access_file": tokens.path, "insecure_admin": False, "http": "127.0.0.1:0"}
         with testing.listening(directory, store_process.url, **settings) as found:
-            admin = Browser(f"http://{found.http}", tokens.of["admin"])
+            admin = browse(f"http://{found.http}", tokens.of["admin"])
             for verb, content in (
                 ("ReleaseService/Release", {"tag": "A"}),
                 ("ReleaseService/Release", {"tag": "B"}),
@@ -330,38 +339,38 @@ def tokens_of(directory: Path) -> Tokens:
     return tokens
 
 
-def test_a_viewer_sees_no_button_and_may_do_nothing(people: tuple[str, Tokens]) -> None:
+def test_a_viewer_sees_no_button_and_may_do_nothing(people: tuple[str, Tokens], browse: Browse) -> None:
     url, tokens = people
-    viewer = Browser(url, tokens.of["viewer"])
+    viewer = browse(url, tokens.of["viewer"])
     assert viewer.get("/").links == {}
     refused = viewer.get(ROLLBACK)
     assert refused.status == 403
     assert "viewer has the role viewer and may not call Rollback: that needs the role operator." in refused.text
-    form = Browser(url, tokens.of["operator"]).get(ROLLBACK)
+    form = browse(url, tokens.of["operator"]).get(ROLLBACK)
     key = viewer.http.cookies["rampd-form"]
     assert viewer.post(ROLLBACK, {**form.fields, FORM_KEY: key}).status == 403
-    assert "B at 10 %" in Browser(url, tokens.of["operator"]).get(ROLLBACK).text
+    assert "B at 10 %" in browse(url, tokens.of["operator"]).get(ROLLBACK).text
 
 
-def test_an_operator_does_all_but_what_is_about_everything(people: tuple[str, Tokens]) -> None:
+def test_an_operator_does_all_but_what_is_about_everything(people: tuple[str, Tokens], browse: Browse) -> None:
     url, tokens = people
-    operator = Browser(url, tokens.of["operator"])
+    operator = browse(url, tokens.of["operator"])
     assert operator.get("/").links.keys() == {"Roll back"}
     assert operator.get("/freeze").status == 403
     assert "Everybody gets A" in operator.send(operator.get(ROLLBACK)).text
-    assert Browser(url, tokens.of["admin"]).get("/").links.keys() == {"Freeze everything"}
+    assert browse(url, tokens.of["admin"]).get("/").links.keys() == {"Freeze everything"}
 
 
-def test_a_component_of_others_is_not_there(people: tuple[str, Tokens]) -> None:
+def test_a_component_of_others_is_not_there(people: tuple[str, Tokens], browse: Browse) -> None:
     url, tokens = people
-    other = Browser(url, tokens.of["other"])
+    other = browse(url, tokens.of["other"])
     assert other.get(ROLLBACK).status == 404
     assert "Freeze everything" not in other.get("/").links
 
 
-def test_who_has_not_signed_in_is_led_there(people: tuple[str, Tokens]) -> None:
+def test_who_has_not_signed_in_is_led_there(people: tuple[str, Tokens], browse: Browse) -> None:
     url, _ = people
-    answer = Browser(url).get(ROLLBACK, tag="B").answer
+    answer = browse(url).get(ROLLBACK, tag="B").answer
     assert (answer.status_code, answer.headers["location"]) == (
         303,
         f"/sign-in?to=%2Fcomponents%2F{C}%2Frollback%3Ftag%3DB",
@@ -372,13 +381,13 @@ def test_who_has_not_signed_in_is_led_there(people: tuple[str, Tokens]) -> None:
 
 
 @pytest.mark.usefixtures("rolling")
-def test_a_form_of_another_site_does_nothing(call: Stubs, browser: Browser, url: str) -> None:
+def test_a_form_of_another_site_does_nothing(call: Stubs, browser: Browser, browse: Browse, url: str) -> None:
     before = now(call)
     form = browser.get(ROLLBACK)
     assert form.button is not None
     whole = {**form.fields, FORM_KEY: form.button[1]}
     without_key = {key: value for key, value in whole.items() if key != FORM_KEY}
-    other = Browser(url)
+    other = browse(url)
     for sender, fields, headers in (
         (browser, without_key, browser.origin),
         (browser, {**whole, FORM_KEY: ""}, browser.origin),

@@ -119,12 +119,12 @@ def before(rollout: v1.Rollout) -> tuple[Choice, ...]:
 
 def _to(rollout: v1.Rollout) -> tuple[Choice, ...]:
     # Without a tag the server looks whether somebody has gone back already, and whether next is the newer change.
-    return Choice("", "the version before, once"), *before(rollout)
+    return Choice("", "the version before"), *before(rollout)
 
 
 def _confirm_choices(rollout: v1.Rollout) -> tuple[Choice, ...]:
     usual_ms = rollout.policy.confirm_within.ToMilliseconds()
-    usual = f"as the policy says: {whole_span(usual_ms)}" if usual_ms else "it stays without that"
+    usual = f"as the policy says: {whole_span(usual_ms)}" if usual_ms else "nobody has to confirm it"
     return _spans(usual, 300, 900, 1800, 3600, 4 * 3600, 86_400)
 
 
