@@ -66,11 +66,16 @@ def test_a_server_that_stops_ends_the_streams_of_tabs(directory: Path) -> None:
 def test_garbage_collection_spares_what_stays_as_long_as_the_server(directory: Path) -> None:
     """Given a server that has started, expect that a page with many components does not make it look through all of its memory."""
     words = [sys.executable, "-c", _COUNTS_AT_ITS_END, "--listen", "127.0.0.1:0", "--data-dir", str(directory)]
-    with subprocess.Popen([*words, "--log-format", "json"], stdout=subprocess.PIPE, text=True) as process:
-        server = ServerProcess(process, directory)
-        server.follow()
-        server.event("serving")
-        eventually(lambda: any("Ctrl-C" in line for line in server.said))
-        assert server.stop() == 0
-        [line] = [line for line in server.said if line.startswith("spared ")]
-        assert int(line.removeprefix("spared ")) > 50_000
+    with subprocess.Popen(
+        [*words, "--log-format", "json"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        try:
+            server = ServerProcess(process, directory)
+            server.follow()
+            server.event("serving")
+            eventually(lambda: any("Ctrl-C" in line for line in server.said))
+            assert server.stop() == 0
+        finally:
+            process.terminate()
+    [line] = [line for line in server.said if line.startswith("spared ")]
+    assert int(line.removeprefix("spared ")) > 50_000
