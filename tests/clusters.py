@@ -40,7 +40,10 @@ class Cluster:
 
     def shard_of(self, key: str) -> int:
         """The place of the primary that has a key at the start."""
-        slot = slot_of(key)
+        return self.shard_of_slot(slot_of(key))
+
+    def shard_of_slot(self, slot: int) -> int:
+        """The place of the primary that has a slot at the start."""
         return next(place for place, (_, last) in enumerate(_BOUNDS) if slot <= last)
 
     def promoted_s(self, shard: int) -> float:
@@ -66,8 +69,8 @@ class Cluster:
             old.execute_command("CLUSTER", "SETSLOT", slot, "NODE", self.id_of(target))
 
     def id_of(self, node: Process) -> str:
-        """The id of a node."""
-        return id_of(self.nodes.index(node))
+        """The id of a node, which it keeps when it is started again."""
+        return id_of([each.port for each in self.nodes].index(node.port))
 
 
 def slot_of(key: str) -> int:

@@ -1,4 +1,4 @@
-"""Stores to test against: fakeredis, and real servers on a unix socket. A server ends with the block that started it."""
+"""Stores to test against: fakeredis, real servers on a unix socket, and a cluster. They end with the block that started them."""
 
 import contextlib
 import os
@@ -11,17 +11,22 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import fakeredis
 import pytest
-from redis.asyncio import Redis
+from redis.asyncio import RedisCluster
 
+from rampd_server.process.cluster_url import ClusterUrl
+from rampd_server.storage.clients import Clients
 from rampd_server.storage.connection import connect
 from rampd_server.storage.link import Link
 from rampd_server.storage.store import RedisStore
 
 FAKEREDIS, VALKEY, REDIS = "fakeredis", "valkey", "redis"
 ALL = (FAKEREDIS, VALKEY, REDIS)
+CLUSTER = "cluster"
+"""A Redis Cluster, which tests/clusters.py starts."""
 _READY_S = 20
 _STOP_S = 10
 
@@ -52,14 +57,18 @@ class StoreServer:
 
     def link(self, namespace: str = "default", *, timeout_s: float = 10.0) -> Link:
         """Makes the link that a store on this server uses. The caller closes it."""
-        return Link(self.client(timeout_s), self.client(timeout_s + 2), namespace, deadline_s=timeout_s)
+        if self.kind == CLUSTER:
+            return Link.connect(self.url, namespace=namespace, deadline_s=timeout_s)
+        return Link(Clients(self.client(timeout_s), self.client(timeout_s + 2)), namespace, deadline_s=timeout_s)
 
-    def client(self, timeout_s: float = 10.0) -> Redis:
+    def client(self, timeout_s: float = 10.0) -> Any:
         """Makes a client of redis-py with the store's own settings. The caller closes it."""
+        options: dict[str, Any] = {"decode_responses": True, "encoding_errors": "surrogateescape", "protocol": 2}
         if self.fake is not None:
-            return fakeredis.FakeAsyncRedis(
-                server=self.fake, decode_responses=True, encoding_errors="surrogateescape", protocol=2
-            )
+            return fakeredis.FakeAsyncRedis(server=self.fake, **options)
+        if self.kind == CLUSTER:
+            nodes = ClusterUrl.parse(self.url)
+            return RedisCluster.from_url(nodes.at(nodes.hosts[0]), socket_timeout=timeout_s, **options)
         return connect(self.url, timeout_s=timeout_s, max_connections=32)
 
 

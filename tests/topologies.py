@@ -10,7 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -203,6 +203,15 @@ def run_store(
         running = subprocess.Popen([program, str(path), *flags], stdout=output, stderr=output)
     stack.callback(_end, running)
     return running, log
+
+
+def run_again(stack: contextlib.ExitStack, process: Process, *flags: str) -> Process:
+    """Starts a Redis that has ended again, on its port and in its folder. It ends with `stack`."""
+    [program, path, *_] = process.running.args
+    with process.log.open("ab") as output:
+        running = subprocess.Popen([program, path, *flags], stdout=output, stderr=output)
+    stack.callback(_end, running)
+    return replace(process, running=running)
 
 
 def port_lines(port: int, certificate: tuple[Path, Path] | None) -> list[str]:

@@ -54,7 +54,7 @@ from rampd_server.service.service import Service
 from rampd_server.storage.checks import RedisChecks
 from rampd_server.storage.followers import count_servers, name_of_server
 from rampd_server.storage.last_state import LastStateFile
-from rampd_server.storage.link import DEADLINE_S, Link
+from rampd_server.storage.link import COMMAND_DEADLINE_S, DEADLINE_S, Link
 from rampd_server.storage.marks import RedisMarks
 from rampd_server.storage.outcomes import RedisOutcomes
 from rampd_server.storage.schema import SCHEMA
@@ -109,7 +109,7 @@ async def running(
         wait_replicas=config.wait_replicas,
     )
     store, counted = RedisStore(link), RedisOutcomes(link)
-    replica = Replica(store, count_error=link.count_error, max_loss_s=max_loss_s)
+    replica = Replica(store, count_error=link.counts.note_error, max_loss_s=max_loss_s)
     watches = Watches(replica)
     # Without the HTTP port nobody could read the metrics.
     metering = None if config.http is None else Metering(replica, components=config.metrics_components)
@@ -169,7 +169,7 @@ async def running(
                 running_tasks = [
                     tasks.create_task(_keep(start, replica, servers, *beside, is_prepared=is_prepared)),
                     # Also while the server waits for the store: a token may be revoked, and the primary may change.
-                    *(tasks.create_task(follow()) for follow in (doors.follow, link.follow)),
+                    *(tasks.create_task(follow()) for follow in (doors.follow, link.clients.follow)),
                 ]
                 if not config.wait_for_store:
                     await (replica.loaded if is_prepared else replica.answers).wait()
@@ -251,7 +251,7 @@ class Adopted(NamedTuple):
 
 async def adopt(config: Config, redis_url: str) -> Adopted:
     """Begins a new epoch in the namespace, with the data that the store has now. Raises StartupError."""
-    link = Link.connect(redis_url, namespace=config.namespace)
+    link = Link.connect(redis_url, namespace=config.namespace, deadline_s=COMMAND_DEADLINE_S)
     try:
         await check_server(link)
         store = RedisStore(link)

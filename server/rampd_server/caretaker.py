@@ -9,7 +9,7 @@ from typing import NamedTuple
 import structlog
 
 from rampd._decision.resolution import ComponentSnapshot, Overrides
-from rampd_server.domain.errors import RampdError, StoreResetError, StoreUnavailableError
+from rampd_server.domain.errors import RampdError, ShardUnavailableError, StoreResetError, StoreUnavailableError
 from rampd_server.domain.evidence.admission import Trial, trial_of
 from rampd_server.domain.rollout.model import Rollout
 from rampd_server.ports import FeedEntry, OutcomeStore, Store
@@ -61,8 +61,8 @@ class Caretaker:
         self._frozen: dict[str, int] = {}
         """The last of these times that came into the heap, for each component."""
         self._seen: dict[str, _Seen] = {}
-        self._untidy: set[str] = set()
-        """The components whose counts are to be tidied now."""
+        self._untidy: dict[str, None] = {}
+        """The components whose counts are to be tidied now, in order."""
         self._old: set[str] = set()
         """The components whose counts may have been left untidy before this server started."""
         self._troubles = Outages("caretaker_failed", "caretaker_works", ("component", "work"))
@@ -138,15 +138,21 @@ class Caretaker:
     async def _forget(self) -> None:
         """Drops the counts of ended trials, of forgotten releases and of deleted components."""
         for _ in range(min(_AT_ONCE, len(self._old))):
-            self._untidy.add(self._old.pop())
+            self._untidy[self._old.pop()] = None
         async for component in _in_pieces(self._untidy):
             known = self._replica.get(component)
-            if known is not None:
-                await self._by_itself(component, "forget", self._forget_of(known.rollout))
-            elif component in self._seen:
-                await self._by_itself(component, "forget", self._forget_gone(component))
-            else:
-                self._untidy.discard(component)
+            try:
+                if known is not None:
+                    await self._by_itself(component, "forget", self._forget_of(known.rollout))
+                elif component in self._seen:
+                    await self._by_itself(component, "forget", self._forget_gone(component))
+                else:
+                    self._untidy.pop(component, None)
+            except ShardUnavailableError:
+                # A call of a shard that is away may take a second. So all others, and freezes, have their turn before the next one.
+                self._untidy.pop(component, None)
+                self._untidy[component] = None
+                break
 
     async def _forget_gone(self, component: str) -> None:
         # The component was deleted at a later revision than the last one that this server has seen.
@@ -162,7 +168,7 @@ class Caretaker:
             )
         else:
             # The component may have changed while the store was asked, so it is looked at once more after that.
-            self._untidy.discard(component)
+            self._untidy.pop(component, None)
         self._seen[component] = now
 
     async def sweep(self) -> None:
@@ -194,11 +200,11 @@ class Caretaker:
             self._unsettled.update(known.rollout.component for known in self._replica.components())
         elif not entry.is_of_overrides_only:
             self._unsettled.add(entry.component)
-            self._untidy.add(entry.component)
+            self._untidy[entry.component] = None
 
     def reloaded(self) -> None:
         """Anything may have changed."""
-        self._untidy |= self._seen.keys()
+        self._untidy |= dict.fromkeys(self._seen)
         for known in self._replica.components():
             component = known.rollout.component
             self._unsettled.add(component)

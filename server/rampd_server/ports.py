@@ -180,9 +180,9 @@ class FeedEntry:
 
 
 def entry_order(entry_id: str) -> tuple[int, int]:
-    """The sort key of a feed entry's id."""
+    """The sort key of a feed entry's id. No id, as that of a copy that has no state yet, comes before all."""
     milliseconds, _, sequence = entry_id.partition("-")
-    return int(milliseconds), int(sequence or 0)
+    return int(milliseconds or 0), int(sequence or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -484,6 +484,8 @@ class StoreStatus:
     max_memory_policy: str | None = None
     replicas: int | None = None
     """The number of replicas that are connected."""
+    trouble: str = ""
+    """Why a part of the store is missing here, as sentences: a shard of a cluster does not answer."""
 
 
 class StoreProbe(Protocol):

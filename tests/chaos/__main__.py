@@ -8,11 +8,13 @@ import argparse
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from rampd._contract.wording import counted
 from tests.chaos import planting, table
-from tests.chaos.faults import KINDS
+from tests.chaos.cluster import ClusterStore
+from tests.chaos.faults import EVERY_KIND
 from tests.chaos.judge import judge
 from tests.chaos.record import Record, load
 from tests.chaos.running import Plan, running
@@ -20,7 +22,7 @@ from tests.chaos.sentinels import SentinelStore
 from tests.stores import REDIS, VALKEY
 
 FOLDER = Path("build/chaos")
-SENTINEL = "sentinel"
+TOPOLOGIES = {"sentinel": SentinelStore, "cluster": ClusterStore}
 _SHOWN = 3
 
 
@@ -31,12 +33,13 @@ def main() -> int:
     parser.add_argument(
         "--tree", default="", metavar="FOLDER", help="the root of the code that the servers run (default: this)"
     )
-    parser.add_argument("--kinds", default=",".join(KINDS), metavar="KIND,KIND", help="the faults (default: all)")
+    parser.add_argument("--kinds", default=",".join(EVERY_KIND), metavar="KIND,KIND", help="the faults (default: all)")
     parser.add_argument(
         "--store",
         default="",
-        choices=["", REDIS, VALKEY, SENTINEL],
-        help=f"the kind of store (default: {REDIS} or {VALKEY} is drawn); {SENTINEL}: three of them, with Sentinels",
+        choices=["", REDIS, VALKEY, *TOPOLOGIES],
+        help=f"the kind of store (default: {REDIS} or {VALKEY} is drawn); sentinel: three of them, with Sentinels; cluster: six of "
+        f"them, as a Redis Cluster",
     )
     parser.add_argument("--replay", type=Path, metavar="FILE", help="judges the record of an earlier run")
     parser.add_argument("--planted", action="store_true", help="looks for bugs that are put into copies of the server")
@@ -58,10 +61,11 @@ def main() -> int:
         return look_for_planted(arguments.only, seed)
     print(f"make chaos SECONDS={arguments.seconds:g} SEED={seed}", flush=True)
     kinds = frozenset(filter(None, arguments.kinds.split(",")))
-    if arguments.store == SENTINEL:
-        plan = Plan(seed, arguments.seconds, kinds, tree=arguments.tree, topology=SentinelStore)
+    plan = Plan(seed, arguments.seconds, kinds, tree=arguments.tree)
+    if topology := TOPOLOGIES.get(arguments.store):
+        plan = replace(plan, topology=topology)
     else:
-        plan = Plan(seed, arguments.seconds, kinds, tree=arguments.tree, kind=arguments.store)
+        plan = replace(plan, kind=arguments.store)
     with running(plan) as run:
         record = run.record
     path = FOLDER / f"{seed}-{time.strftime('%H-%M-%S')}.jsonl"

@@ -20,13 +20,15 @@ _OF_SERVER = ("stopped server", "killed server", "restarted server", "lonely ser
 _OFTEN = {"killed server": 1, "restarted server": 1, "lonely server": 1}
 """How often a kind is drawn, if it is not 3: a server takes seconds to start."""
 KINDS = (*_OF_STORE, *_OF_LINK, *_OF_SERVER)
+EVERY_KIND = (*KINDS, "move", "other shard")
+"""With those that only a cluster has."""
 
 
 class Faults:
     """Makes faults of some kinds. Those of the store come one after the other, and so do those of links and servers."""
 
     def __init__(
-        self, store: Topology, fleet: Fleet, record: Record, seed: int, kinds: frozenset[str] = frozenset(KINDS)
+        self, store: Topology, fleet: Fleet, record: Record, seed: int, kinds: frozenset[str] = frozenset(EVERY_KIND)
     ) -> None:
         self._store = store
         self._fleet = fleet
@@ -58,7 +60,7 @@ class Faults:
             server = chance.randrange(len(self._fleet))
             began_s = time.monotonic()
             by_kind[kind](chance.choice([0.1, 0.3, 1.0, 2.5]), server)
-            self._record.add(Fault(kind, server if kind not in _OF_STORE else -1, began_s, time.monotonic()))
+            self._record.add(Fault(kind, -1 if kind in self._store.disturbances else server, began_s, time.monotonic()))
             over.wait(chance.choice([0.0, 0.5, 2.0]))
 
     def _of_rest(self, chance: random.Random) -> dict[str, Callable[[float, int], None]]:

@@ -15,6 +15,8 @@ from rampd_server.storage.codec.feed_entry import apply, read_entry
 from tests.chaos.record import Entry, Life, Record
 
 ROOT = "0-0"
+CLOCK_S = 0.25
+"""How wrong a server, or the witness, may know the store's clock: on a busy machine, even the quickest answer is late."""
 
 
 @dataclass(slots=True, eq=False)
@@ -174,6 +176,11 @@ class Histories:
         """Every entry, in the order in which the store had them."""
         for branch in self._branches:
             yield from branch.heads[1:]
+
+    def times_of_server(self, began_s: float, ended_s: float) -> Iterator[int]:
+        """What a server may take for the store's time, in ms, between two times of the record: no more of it than a rule has to try."""
+        for at_s in (began_s, ended_s, began_s - CLOCK_S, ended_s + CLOCK_S):
+            yield int(self.store_ms(at_s))
 
     def store_ms(self, at_s: float) -> float:
         """The store's clock at a time of the record."""

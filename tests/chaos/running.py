@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.chaos.asking import UNANSWERED, Caller
 from tests.chaos.clients import COMPONENTS, Launcher, Writer
-from tests.chaos.faults import KINDS, Faults
+from tests.chaos.faults import EVERY_KIND, Faults
 from tests.chaos.fleet import Fleet
 from tests.chaos.record import End, Record
 from tests.chaos.stores import SingleStore, Topology
@@ -29,7 +29,7 @@ class Plan:
 
     seed: int
     seconds: float
-    kinds: frozenset[str] = frozenset(KINDS)
+    kinds: frozenset[str] = frozenset(EVERY_KIND)
     servers: int = 2
     writers: int = 4
     tree: str = ""

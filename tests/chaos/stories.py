@@ -42,7 +42,11 @@ class Story:
 
     @property
     def now_ms(self) -> int:
-        return round(self.at_s * 1000) + _AHEAD_MS
+        return round(self.at_s * 1000 + self.record.clocks[-1].ahead_ms)
+
+    def set_clock(self, by_ms: int) -> None:
+        """Sets the store's clock on."""
+        self.record.clocks.append(Clock(self.at_s, self.record.clocks[-1].ahead_ms + by_ms))
 
     def wait(self, seconds: float) -> None:
         self.at_s += seconds

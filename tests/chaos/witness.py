@@ -70,10 +70,7 @@ class Witness:
     def take(self, answer: Any, after_s: float, by_s: float) -> None:
         """Takes the answer of an EVAL_RO that was sent at `after_s` or later and answered at `by_s`."""
         (seconds, microseconds), head, found = answer
-        ahead_ms = int(seconds) * 1000 + int(microseconds) / 1000 - by_s * 1000
-        clocks = self._record.clocks
-        if not clocks or abs(ahead_ms - clocks[-1].ahead_ms) > _DRIFT_MS:
-            clocks.append(Clock(by_s, ahead_ms))
+        self._take_time(int(seconds) * 1000 + int(microseconds) / 1000, after_s, by_s)
         if not found and _order(head) < _order(self._last):
             self._begin_life(head, by_s)
             return
@@ -84,6 +81,13 @@ class Witness:
             self._record.add(Entry(life, entry_id, _pairs(fields), _pairs(author), self._looked_s, by_s))
             self._last = entry_id
         self._looked_s = after_s
+
+    def _take_time(self, time_ms: float, after_s: float, by_s: float) -> None:
+        """Notes the store's clock, unless it is what is known of it already. A late answer says less than a quick one."""
+        clocks = self._record.clocks
+        least_ms, most_ms = time_ms - by_s * 1000 - _DRIFT_MS, time_ms - after_s * 1000 + _DRIFT_MS
+        if not clocks or not least_ms <= clocks[-1].ahead_ms <= most_ms:
+            clocks.append(Clock(by_s, time_ms - by_s * 1000))
 
     def look(self) -> bool:
         """Takes in everything that the store has now. Returns whether the store has answered."""

@@ -1,7 +1,8 @@
-"""One suite for three stores. Each test has its own namespace; a server lives as long as the session."""
+"""One suite for several stores. Each test has its own namespace; a server lives as long as the session."""
 
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -9,8 +10,10 @@ from redis.asyncio import Redis
 from rampd_server.domain.rollout import commands
 from rampd_server.storage.outcomes import RedisOutcomes
 from rampd_server.storage.store import RedisStore
+from tests.clusters import Cluster, cluster
 from tests.contract.driving import do
-from tests.stores import ALL, FAKEREDIS, REDIS, VALKEY, StoreServer, store_server
+from tests.servers import short_directory
+from tests.stores import ALL, CLUSTER, FAKEREDIS, REDIS, VALKEY, StoreServer, store_server
 
 
 @pytest.fixture(scope="session")
@@ -33,18 +36,33 @@ def redis_server() -> Iterator[StoreServer]:
         server.require_alive()
 
 
-@pytest.fixture(params=ALL)
-def server(request: pytest.FixtureRequest) -> StoreServer:
-    """Each of the three servers."""
-    found: StoreServer = request.getfixturevalue(f"{request.param}_server")
+@pytest.fixture(scope="session")
+def nodes() -> Iterator[Cluster]:
+    """A cluster. A test that gives its nodes other settings or slots takes that back."""
+    with short_directory() as folder, cluster(REDIS, folder) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def cluster_server(nodes: Cluster) -> StoreServer:
+    """The same, as one store."""
+    return StoreServer(CLUSTER, nodes.url)
+
+
+def server_of(*kinds: str) -> Any:
+    """Returns a fixture: each server of some kinds."""
+
+    @pytest.fixture(params=kinds)
+    def found(request: pytest.FixtureRequest) -> StoreServer:
+        server: StoreServer = request.getfixturevalue(f"{request.param}_server")
+        return server
+
     return found
 
 
-@pytest.fixture(params=[VALKEY, REDIS])
-def real_server(request: pytest.FixtureRequest) -> StoreServer:
-    """Each of the two servers that are processes."""
-    found: StoreServer = request.getfixturevalue(f"{request.param}_server")
-    return found
+server = server_of(*ALL)
+real_server = server_of(VALKEY, REDIS)
+"""Those that are processes."""
 
 
 @pytest.fixture

@@ -7,8 +7,15 @@ from typing import Any
 
 import pytest
 
+from rampd_server.domain.automation import next_look
 from rampd_server.domain.automation.guards import CheckReading
-from rampd_server.domain.errors import Reason, RefusedError, StoreUnavailableError
+from rampd_server.domain.errors import (
+    Reason,
+    RefusedError,
+    ShardUnavailableError,
+    StoreCorruptError,
+    StoreUnavailableError,
+)
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.automation_policy import AfterRollback, Check, OnRegression, Step
 from rampd_server.domain.rollout.model import RolloutState
@@ -600,6 +607,51 @@ async def test_looks_at_many_rollouts_at_once_are_spread_and_a_time_to_confirm_i
     assert len(due) == 4
     assert due[C] - world.monotonic_s <= 1.1
     assert max(due.values()) - min(due.values()) > 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ShardUnavailableError("away"), StoreCorruptError("damage", key="key")],
+    ids=["away", "damaged"],
+)
+async def test_a_ramp_that_nobody_confirms_goes_back_although_its_outcomes_can_t_be_read(
+    one: ServerWithoutPort, world: World, monkeypatch: pytest.MonkeyPatch, error: Exception
+):
+    async def counters(*_: object) -> object:
+        raise error
+
+    monkeypatch.setattr(one.outcomes, "counters", counters)
+    await one.do(commands.Ramp(5000, confirm_within_ms=1_000))
+    assert await one.look() == next_look.RETRY_S
+    world.pass_ms(1_000)
+
+    await one.look()
+    assert one.rollout().state is RolloutState.HELD
+    assert [event.note.partition(".")[0] for event in await decisions(one)] == [
+        "Nobody confirmed the Ramp of t2 to 50 % in time"
+    ]
+
+
+async def test_while_outcomes_can_t_be_read_those_of_the_last_look_stay(
+    one: ServerWithoutPort, world: World, monkeypatch: pytest.MonkeyPatch
+):
+    """Given a step that has all it needs, expect that it is not made, that the metrics keep their counts, and that it is made later."""
+    await one.look()
+    world.counters[C, 2, 1] = GOOD
+    await one.look()
+    world.pass_ms(10 * MINUTE_MS)
+    with monkeypatch.context() as patch:
+
+        async def counters(*_: object) -> object:
+            raise ShardUnavailableError("It is away.")
+
+        patch.setattr(one.outcomes, "counters", counters)
+        assert await one.look() == next_look.RETRY_S
+        assert one.rollout().basis_points == 500
+        assert one.controller.looks[C].counters == GOOD
+        assert one.controller.waits_for(C) == "The outcomes of t2 can't be read now, so the plan waits. It is away."
+    await one.look()
+    assert one.rollout().basis_points == 2500
 
 
 async def test_a_look_that_fails_is_tried_again(

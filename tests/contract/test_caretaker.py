@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from rampd_server.caretaker import Caretaker
-from rampd_server.domain.errors import StoreUnavailableError
+from rampd_server.domain.errors import ShardUnavailableError, StoreUnavailableError
 from rampd_server.domain.evidence.admission import Trial
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.model import Rollout, RolloutState
@@ -26,6 +26,8 @@ class Forgetful:
     def __init__(self) -> None:
         self.asked: list[tuple[str, Trial]] = []
         self.fails = False
+        self.away: set[str] = set()
+        """The components on a shard that is away."""
         self.meanwhile: commands.Command | None = None
         self.service: Service | None = None
 
@@ -34,6 +36,8 @@ class Forgetful:
     ) -> None:
         if self.fails:
             raise StoreUnavailableError("away")
+        if component in self.away:
+            raise ShardUnavailableError("away")
         self.asked.append((component, trial))
         if self.meanwhile is not None and self.service is not None:
             command, self.meanwhile = self.meanwhile, None
@@ -52,7 +56,7 @@ async def do(service: Service, *steps: commands.Command, component: str = COMPON
 def commands_of(store: RedisStore) -> dict[tuple[str, ...], int]:
     """Returns how often each command was sent, without those that follow the feed."""
     following_it = ({"hmget"}, {"xread"})
-    return {labels: number for labels, number in store.link.commands.items() if set(labels) not in following_it}
+    return {labels: number for labels, number in store.link.counts.commands.items() if set(labels) not in following_it}
 
 
 def made(store: RedisStore, replica: Replica) -> tuple[Caretaker, Service, Forgetful]:
@@ -79,7 +83,7 @@ async def test_components_at_rest_cost_no_command(store: RedisStore):
             await caretaker._look(is_sweep=is_sweep)
 
         assert commands_of(store) == before
-        assert (caretaker._unsettled, caretaker._untidy, caretaker._old) == (set(), set(), set())
+        assert (caretaker._unsettled, caretaker._untidy, caretaker._old) == (set(), {}, set())
 
 
 async def test_the_head_of_the_queue_starts_when_the_freeze_of_its_component_ends(store: RedisStore):
@@ -144,7 +148,26 @@ async def test_counts_are_tidied_when_a_trial_ends_and_when_a_component_is_delet
         await caretaker._look(is_sweep=False)
         assert [trial[:2] for _, trial in outcomes.asked[1:]] == [(0, 0)]
         await caretaker._look(is_sweep=False)
-        assert (len(outcomes.asked), caretaker._untidy) == (2, set())
+        assert (len(outcomes.asked), caretaker._untidy) == (2, {})
+
+
+async def test_a_shard_that_is_away_keeps_no_other_counts_from_being_tidied(store: RedisStore):
+    """Given two components on a shard that is away and two that are not, expect that these are tidied, and the others later."""
+    names = ["away1", "away2", "b1", "b2"]
+    async with following(store) as replica:
+        caretaker, service, outcomes = made(store, replica)
+        outcomes.away = {"away1", "away2"}
+        for name in names:
+            await do(service, commands.Release("a"), component=name)
+        for _ in names:
+            await caretaker._look(is_sweep=False)
+        assert {"b1", "b2"} <= set(outcomes.components) < set(names)
+        assert set(caretaker._untidy) == outcomes.away
+        outcomes.away = set()
+        for _ in range(2):
+            await caretaker._look(is_sweep=False)
+        assert set(outcomes.components) == set(names)
+        assert not caretaker._untidy
 
 
 async def test_a_trial_that_ends_while_counts_are_tidied_is_tidied_too(store: RedisStore):
@@ -160,7 +183,7 @@ async def test_a_trial_that_ends_while_counts_are_tidied_is_tidied_too(store: Re
             await caretaker._look(is_sweep=False)
 
         assert [trial[:2] for _, trial in outcomes.asked] == [(2, 2), (2, 0)]
-        assert caretaker._untidy == set()
+        assert not caretaker._untidy
 
 
 async def test_a_server_that_starts_tidies_a_few_components_at_a_time_and_none_that_is_under_way(store: RedisStore):
@@ -199,4 +222,4 @@ async def test_only_a_component_with_an_expired_override_is_swept(store: RedisSt
             for name in ("lasting", "expired", "prefix")
         }
         assert {name: len(found) for name, found in left.items()} == {"lasting": 1, "expired": 0, "prefix": 0}
-        assert dict(store.link.commands.items())[("sweep_overrides",)] == 4
+        assert dict(store.link.counts.commands.items())[("sweep_overrides",)] == 4

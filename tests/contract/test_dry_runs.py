@@ -25,6 +25,7 @@ from tests.contract.driving import COMPONENT, contents, do, random_command, rand
 from tests.contract.test_freezes import following
 from tests.contract.test_limits import _few, small
 from tests.damaging import DAMAGE_OF_A_COMPONENT, DAMAGE_OF_THE_HISTORY, damage
+from tests.nights import by_day
 from tests.timeless import timeless, timeless_text
 
 __all__ = ["_few", "small"]
@@ -75,7 +76,7 @@ def random_ask(chance: random.Random) -> Ask:
     return execute(random_command(chance))
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", by_day(range(3), 1))
 async def test_each_call_of_a_random_sequence_answers_as_its_dry_run_did(store: RedisStore, seed: int):
     chance, tried = random.Random(seed), set()
     async with following(store) as replica:

@@ -8,7 +8,8 @@ from rampd_server.domain.errors import StoreCorruptError
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.model import Absent, Freeze, Rollout
 from rampd_server.ports import FeedEntry, Namespace, Override
-from rampd_server.storage.store import MAX_BLOCK_MS, RedisStore
+from rampd_server.storage.feed import MAX_BLOCK_MS
+from rampd_server.storage.store import RedisStore
 from tests.contract.driving import ADA, COMPONENT, commit, decide, do
 from tests.rollouts import NOW
 from tests.stores import StoreServer

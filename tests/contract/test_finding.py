@@ -4,16 +4,17 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from redis.asyncio import Connection, Redis
 
 from rampd_server.domain.errors import StoreUnavailableError
 from rampd_server.domain.rollout import commands
-from rampd_server.metrics.counting import Count
+from rampd_server.storage.clients import Clients
 from rampd_server.storage.connection import connect
-from rampd_server.storage.finding import Node
+from rampd_server.storage.finding import Leave, Node, Primary
 from rampd_server.storage.link import Link
 from rampd_server.storage.store import RedisStore
 from tests.contract.driving import COMPONENT, do
@@ -27,34 +28,27 @@ class FakeFinder:
     """Knows what a test says. A doubt ends as soon as somebody asks, and then the node is `next`."""
 
     def __init__(self, node: Node) -> None:
-        self.changes = Count()
-        self.failover = ""
-        self.node = self.next = node
+        self.primary = Primary("a test", "there was a failover", time.monotonic)
+        self.primary.node = self.next = node
         self.doubts: list[str] = []
-        self._leave: list[Callable[[], Awaitable[None]]] = []
-
-    @property
-    def known(self) -> Node:
-        return self.node
 
     async def address(self) -> Node:
-        if self.doubts and self.next != self.node:
+        if self.doubts:
             await self.change()
-        return self.node
+        assert self.primary.node is not None
+        return self.primary.node
 
     async def change(self) -> None:
-        self.node = self.next
-        for leave in self._leave:
-            await leave()
+        await self.primary.found(self.next, "")
 
     def doubt(self, why: str) -> None:
         self.doubts.append(why)
 
+    def subscribe(self, leave: Leave) -> None:
+        self.primary.subscribe(leave)
+
     async def follow(self) -> None:
         pass
-
-    def subscribe(self, leave: Callable[[], Awaitable[None]]) -> None:
-        self._leave.append(leave)
 
     async def close(self) -> None:
         pass
@@ -67,12 +61,12 @@ class Pair:
         (self.first, self.first_node), (self.second, self.second_node) = nodes
         self.finder = FakeFinder(self.first_node)
         shared = {"finder": self.finder, "max_connections": 32}
-        self.link = Link(
+        clients = Clients(
             connect("redis://primary", timeout_s=DEADLINE_S, **shared),
             connect("redis://primary", timeout_s=DEADLINE_S + 2, **shared),
-            deadline_s=DEADLINE_S,
             finder=self.finder,
         )
+        self.link = Link(clients, deadline_s=DEADLINE_S)
         self.store = RedisStore(self.link)
 
     async def swap(self) -> None:
@@ -129,7 +123,7 @@ async def test_a_look_at_a_replica_confirms_nothing_and_the_next_one_asks_the_pr
         await pair.store.head()
     assert caught.value.metadata == {"code": "READONLY"}
     assert await pair.store.head() is not None
-    assert pair.finder.node == pair.second_node
+    assert pair.finder.primary.node == pair.second_node
 
 
 async def test_a_new_connection_to_a_replica_is_not_used(pair: Pair):

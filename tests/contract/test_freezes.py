@@ -169,7 +169,8 @@ async def test_the_head_of_the_queue_does_not_start_because_this_server_has_a_wr
         service = Service(store, replica)
         for command in (commands.Release("a"), commands.Freeze(replica.now_ms() + HOUR_MS), commands.Release("b")):
             await service.execute(COMPONENT, command, ADA)
-    replica._store_ahead_ms += 2 * HOUR_MS
+    assert replica._clock.ahead_ms is not None
+    replica._clock.ahead_ms += 2 * HOUR_MS
 
     left = await service.settle_all()
 

@@ -173,11 +173,11 @@ async def test_an_origin_names_its_entry_if_somebody_has_added_a_later_one(store
 async def test_the_number_of_exchanges_does_not_depend_on_the_number_of_changes(store: RedisStore):
     for number in range(60):
         await store.commit_overrides(COMPONENT, {f"a/{number:02}": PINNED}, ADA)
-    before = dict(store.link.commands.items())
+    before = dict(store.link.counts.commands.items())
 
     page = await store.list_overrides(COMPONENT, prefix="", after="", limit=100)
 
-    sent = {name: count - before.get(name, 0) for name, count in store.link.commands.items()}
+    sent = {name: count - before.get(name, 0) for name, count in store.link.counts.commands.items()}
     assert {name: count for name, count in sent.items() if count} == {
         ("count_overrides",): 1,
         ("list_overrides",): 1,

@@ -18,8 +18,11 @@ from rampd_server.storage.limits import MAX_REPORTERS, UNIT_BITS
 from rampd_server.storage.outcomes import RedisOutcomes
 from rampd_server.storage.schema import SCHEMA
 from rampd_server.storage.store import RedisStore
+from tests.contract.conftest import server_of
 from tests.contract.driving import COMPONENT, contents
-from tests.stores import StoreServer
+from tests.stores import ALL, CLUSTER, StoreServer
+
+server = server_of(*ALL, CLUSTER)
 
 TRIAL = Trial(2, 1, 5)
 DIGEST = "abc123"
@@ -180,7 +183,9 @@ async def test_answers_are_remembered_after_the_end_of_the_trial(counted: RedisO
     assert await counted.count_outcomes(repeat) == (Receipt.REPEATED, ".")
 
 
-async def test_forgetting_drops_ended_trials_and_keeps_the_present_one(store: RedisStore, counted: RedisOutcomes):
+async def test_forgetting_drops_ended_trials_and_keeps_the_present_one(
+    store: RedisStore, counted: RedisOutcomes, client: Redis
+):
     await count(counted, batch(1, ran("a", is_failed=True), ran("b", is_next=True), maturation_ms=0))
     await counted.forget_outcomes(COMPONENT, TRIAL)
     assert (await counted.counters(COMPONENT, 2, 1)).total.jobs == Split(1, 1)
@@ -191,29 +196,33 @@ async def test_forgetting_drops_ended_trials_and_keeps_the_present_one(store: Re
     await counted.forget_outcomes(COMPONENT, Trial(2, 0, 8))
     keys = store.keys.outcomes(COMPONENT)
     assert await counted.counters(COMPONENT, 2, 1) == TrialCounters()
-    assert await store.client.keys(f"{keys.outcomes.rpartition(':')[0]}:*")
-    assert not await store.client.exists(keys.first_outcomes, keys.first_failures)
-    assert await store.client.exists(keys.clients)
+    assert await names(client, f"{keys.outcomes.rpartition(':')[0]}:*")
+    assert not await client.exists(keys.first_outcomes, keys.first_failures)
+    assert await client.exists(keys.clients)
 
 
-async def test_a_deleted_component_leaves_a_tombstone_and_no_clients(store: RedisStore, counted: RedisOutcomes):
+async def test_a_deleted_component_leaves_a_tombstone_and_no_clients(
+    store: RedisStore, counted: RedisOutcomes, client: Redis
+):
     await count(counted, batch(1, ran("a", is_failed=True), ran("b", duration_ms=0), maturation_ms=HOUR_MS))
     await counted.forget_outcomes(COMPONENT, Trial(0, 0, 6))
 
     keys = store.keys.outcomes(COMPONENT)
-    assert await store.client.keys(f"{keys.outcomes.removesuffix('outcomes')}*") == [keys.outcomes]
-    assert set(await store.client.hgetall(keys.outcomes)) == {"epoch", "release", "trial", "revision", "batches"}
+    assert await names(client, f"{keys.outcomes.removesuffix('outcomes')}*") == [keys.outcomes]
+    assert set(await client.hgetall(keys.outcomes)) == {"epoch", "release", "trial", "revision", "batches"}
     with pytest.raises(ConflictError):
         await counted.count_outcomes(batch(2, ran("a")))
 
 
-async def test_forgetting_a_component_that_has_no_outcomes_writes_nothing(store: RedisStore, counted: RedisOutcomes):
-    before = await everything(store)
+async def test_forgetting_a_component_that_has_no_outcomes_writes_nothing(
+    store: RedisStore, counted: RedisOutcomes, client: Redis
+):
+    before = await everything(store, client)
     await counted.forget_outcomes(COMPONENT, Trial(0, 0, 6))
-    assert await everything(store) == before
+    assert await everything(store, client) == before
 
 
-async def test_a_failure_waits_until_its_job_is_old_enough(store: RedisStore, counted: RedisOutcomes):
+async def test_a_failure_waits_until_its_job_is_old_enough(store: RedisStore, counted: RedisOutcomes, client: Redis):
     found = await count(
         counted,
         batch(
@@ -231,7 +240,7 @@ async def test_a_failure_waits_until_its_job_is_old_enough(store: RedisStore, co
         failed_first_outcomes=Split(1, 0),
         first_failures=Split(1, 0),
     )
-    await age(store)
+    await age(store, client)
     seen = await counted.counters(COMPONENT, 2, 1)
     assert seen.total.first_failures == Split(1, 1)
     assert seen.total.failed_first_outcomes == Split(1, 1)
@@ -241,12 +250,12 @@ async def test_a_failure_waits_until_its_job_is_old_enough(store: RedisStore, co
     assert moved.total.first_failures == seen.total.first_failures
     assert moved.total.first_outcomes == seen.total.first_outcomes
     keys = store.keys.outcomes(COMPONENT)
-    assert not await store.client.exists(keys.waiting_failures, keys.waiting_outcomes)
+    assert not await client.exists(keys.waiting_failures, keys.waiting_outcomes)
 
 
 @pytest.mark.parametrize("is_read", [True, False])
 async def test_no_outcome_waits_longer_than_its_maturation_when_the_clock_is_set_back(
-    store: RedisStore, counted: RedisOutcomes, is_read: bool
+    store: RedisStore, counted: RedisOutcomes, client: Redis, is_read: bool
 ):
     """Given two waiting outcomes, one of them longer than its maturation, expect that this one is counted once."""
     waits = batch(1, ran("a", is_failed=True), ran("b", is_next=True, is_failed=True), maturation_ms=HOUR_MS)
@@ -256,8 +265,8 @@ async def test_no_outcome_waits_longer_than_its_maturation_when_the_clock_is_set
         (keys.waiting_outcomes, f"{bit_of('b')} 1000 next 1"),
         (keys.waiting_failures, f"{bit_of('b')} 1000 next ada"),
     ):
-        assert await store.client.zscore(key, member)
-        await store.client.zincrby(key, HOUR_MS, member)
+        assert await client.zscore(key, member)
+        await client.zincrby(key, HOUR_MS, member)
 
     # A later policy with a shorter maturation changes nothing for waiting outcomes.
     batches = [] if is_read else [batch(2, ran("c"), maturation_ms=HOUR_MS // 60), batch(3, ran("d"))]
@@ -266,11 +275,11 @@ async def test_no_outcome_waits_longer_than_its_maturation_when_the_clock_is_set
     assert found.total.first_failures == Split(0, 1)
     assert found.total.failed_first_outcomes == Split(0, 1)
     assert found.next_failures_by_reporter == {"ada": {1000: 1}}
-    assert await store.client.zcard(keys.waiting_failures) == (2 if is_read else 1)
+    assert await client.zcard(keys.waiting_failures) == (2 if is_read else 1)
 
 
 async def test_a_reading_says_when_the_first_outcome_that_waits_begins_to_count(
-    store: RedisStore, counted: RedisOutcomes
+    store: RedisStore, counted: RedisOutcomes, client: Redis
 ):
     assert (await count(counted, batch(1, ran("a"), maturation_ms=0))).matures_ms is None
     began_ms = (await store.read(COMPONENT)).time_ms
@@ -281,29 +290,31 @@ async def test_a_reading_says_when_the_first_outcome_that_waits_begins_to_count(
     found = (await count(counted, failed)).matures_ms
     assert found is not None
     assert began_ms + HOUR_MS // 2 <= found <= (await store.read(COMPONENT)).time_ms + HOUR_MS // 2
-    await age(store)
+    await age(store, client)
     assert (await counted.counters(COMPONENT, 2, 1)).matures_ms is None
 
 
-async def test_an_error_names_a_longest_wait_that_was_edited_by_hand(store: RedisStore, counted: RedisOutcomes):
+async def test_an_error_names_a_longest_wait_that_was_edited_by_hand(
+    store: RedisStore, counted: RedisOutcomes, client: Redis
+):
     await count(counted, batch(1, ran("a")))
     key = store.keys.outcomes(COMPONENT).outcomes
-    await store.client.hset(key, "longest_wait", "an hour")
+    await client.hset(key, "longest_wait", "an hour")
 
     for call in (counted.counters(COMPONENT, 2, 1), counted.count_outcomes(batch(2, ran("b")))):
         with pytest.raises(StoreCorruptError, match="'longest_wait'"):
             await call
 
 
-async def age(store: RedisStore) -> None:
+async def age(store: RedisStore, client: Redis) -> None:
     """Makes all waiting outcomes old enough."""
     keys = store.keys.outcomes(COMPONENT)
     for key in (keys.waiting_outcomes, keys.waiting_failures):
-        for member in await store.client.zrange(key, 0, -1):
-            await store.client.zincrby(key, -2 * HOUR_MS, member)
+        for member in await client.zrange(key, 0, -1):
+            await client.zincrby(key, -2 * HOUR_MS, member)
 
 
-async def test_the_number_of_waiting_outcomes_is_limited(server: StoreServer, namespace: str):
+async def test_the_number_of_waiting_outcomes_is_limited(server: StoreServer, namespace: str, client: Redis):
     store = server.store(namespace)
     counted = RedisOutcomes(store.link, max_waiting=3)
     store.set_epoch(await store.begin_epoch(adopted=False))
@@ -311,9 +322,9 @@ async def test_the_number_of_waiting_outcomes_is_limited(server: StoreServer, na
     await count(counted, batch(1, *jobs, maturation_ms=HOUR_MS))
 
     keys = store.keys.outcomes(COMPONENT)
-    assert await store.client.zcard(keys.waiting_failures) == 3
-    assert await store.client.zcard(keys.waiting_outcomes) == 3
-    await age(store)
+    assert await client.zcard(keys.waiting_failures) == 3
+    assert await client.zcard(keys.waiting_outcomes) == 3
+    await age(store, client)
     # The first outcome of a unit that found no room does not count as its first one.
     found = await count(counted, batch(2, *jobs))
     assert found.total.first_failures == Split(5, 0)
@@ -351,9 +362,9 @@ async def test_the_failures_of_each_reporter_are_known(counted: RedisOutcomes):
     assert counted_failures(await count(counted, *others)) == {1000: Split(0, 6)}
 
 
-async def test_reporters_beyond_the_limit_count_as_one(store: RedisStore, counted: RedisOutcomes):
+async def test_reporters_beyond_the_limit_count_as_one(store: RedisStore, counted: RedisOutcomes, client: Redis):
     await count(counted, batch(1, ran("a")))
-    await store.client.hset(store.keys.outcomes(COMPONENT).outcomes, "reporters", MAX_REPORTERS)
+    await client.hset(store.keys.outcomes(COMPONENT).outcomes, "reporters", MAX_REPORTERS)
     found = await count(
         counted,
         batch(1, ran("b", is_next=True, is_failed=True), client_id="b", reporter="bob"),
@@ -365,21 +376,21 @@ async def test_reporters_beyond_the_limit_count_as_one(store: RedisStore, counte
     assert found.next_failures_by_reporter == {"": {1000: 2}, "ada": {1000: 1}}
 
 
-async def test_the_latest_clients_are_remembered(server: StoreServer, namespace: str):
+async def test_the_latest_clients_are_remembered(server: StoreServer, namespace: str, client: Redis):
     store = server.store(namespace)
     counted = RedisOutcomes(store.link, max_clients=3)
     store.set_epoch(await store.begin_epoch(adopted=False))
-    for sequence, client in enumerate(("a", "b", "c", "a", "d"), start=1):
-        await counted.count_outcomes(batch(sequence, ran(client), client_id=client))
+    for sequence, who in enumerate(("a", "b", "c", "a", "d"), start=1):
+        await counted.count_outcomes(batch(sequence, ran(who), client_id=who))
 
     keys = store.keys.outcomes(COMPONENT)
-    assert set(await store.client.hkeys(keys.clients)) == {"a", "c", "d"}
-    assert set(await store.client.zrange(keys.clients_order, 0, -1)) == {"a", "c", "d"}
+    assert set(await client.hkeys(keys.clients)) == {"a", "c", "d"}
+    assert set(await client.zrange(keys.clients_order, 0, -1)) == {"a", "c", "d"}
     assert (await counted.count_outcomes(batch(4, ran("a"), client_id="a")))[0] is Receipt.REPEATED
     await store.close()
 
 
-async def test_units_take_a_fixed_amount_of_memory(store: RedisStore, counted: RedisOutcomes):
+async def test_units_take_a_fixed_amount_of_memory(store: RedisStore, counted: RedisOutcomes, client: Redis):
     units = [f"owner/repo-{number}" for number in range(3000)]
     for number in range(3):
         part = units[number * 1000 : number * 1000 + 1000]
@@ -389,8 +400,8 @@ async def test_units_take_a_fixed_amount_of_memory(store: RedisStore, counted: R
     distinct = len({bit_of(unit) for unit in units})
     assert found.total.first_outcomes == found.total.first_failures == Split(distinct, 0)
     keys = store.keys.outcomes(COMPONENT)
-    assert await store.client.strlen(keys.first_outcomes) <= UNIT_BITS // 8
-    assert await store.client.strlen(keys.first_failures) <= UNIT_BITS // 8
+    assert await client.strlen(keys.first_outcomes) <= UNIT_BITS // 8
+    assert await client.strlen(keys.first_failures) <= UNIT_BITS // 8
 
 
 def ended(sequence: int, revision: int, **fields: object) -> OutcomeBatch:
@@ -424,7 +435,7 @@ async def test_a_new_current_begins_at_zero_and_a_server_that_does_not_know_it_a
 
 
 async def test_jobs_of_current_are_also_counted_by_interval_and_a_new_interval_takes_the_place_of_the_oldest(
-    store: RedisStore, counted: RedisOutcomes
+    store: RedisStore, counted: RedisOutcomes, client: Redis
 ):
     async def intervals() -> list[Interval]:
         return sorted((await counted.release_counters(COMPONENT)).intervals, key=lambda each: each.start_ms)
@@ -438,11 +449,11 @@ async def test_jobs_of_current_are_also_counted_by_interval_and_a_new_interval_t
 
     key = store.keys.outcomes(COMPONENT).release_outcomes
     place = f"recent {first.start_ms // INTERVAL_MS % INTERVALS}"
-    await store.client.hset(key, f"{place} start_ms", first.start_ms - INTERVALS * INTERVAL_MS)
+    await client.hset(key, f"{place} start_ms", first.start_ms - INTERVALS * INTERVAL_MS)
     await counted.count_outcomes(ended(4, 4, current=JobCount(7, 3)))
     assert await intervals() == [Interval(first.start_ms, 4, JobCount(7, 3))]
 
-    await store.client.hset(key, f"{place} failures", "many")
+    await client.hset(key, f"{place} failures", "many")
     with pytest.raises(StoreCorruptError, match="failures"):
         await counted.count_outcomes(ended(5, 4))
 
@@ -479,21 +490,23 @@ async def test_counts_are_deleted_with_their_release_or_component_or_epoch(store
     assert set((await counted.release_counters(COMPONENT)).by_release) == {7}
 
 
-async def test_outcomes_are_counted_in_a_store_that_lost_its_scripts(store: RedisStore, counted: RedisOutcomes):
+async def test_outcomes_are_counted_in_a_store_that_lost_its_scripts(
+    store: RedisStore, counted: RedisOutcomes, client: Redis
+):
     await count(counted, batch(1, ran("a")))
-    await store.client.script_flush()
+    await client.script_flush()
     assert (await count(counted, batch(2, ran("b")))).total.jobs == Split(2, 0)
-    await store.client.script_flush()
+    await client.script_flush()
     await counted.forget_outcomes(COMPONENT, TRIAL)
 
 
-async def test_nothing_is_counted_in_an_emptied_store(store: RedisStore, counted: RedisOutcomes):
+async def test_nothing_is_counted_in_an_emptied_store(store: RedisStore, counted: RedisOutcomes, client: Redis):
     await count(counted, batch(1, ran("a")))
-    await store.client.delete(*(await store.client.keys(store.keys.pattern)))
+    await client.delete(*(await names(client, store.keys.pattern)))
 
     with pytest.raises(StoreResetError):
         await counted.count_outcomes(batch(2, ran("b")))
-    assert await store.client.keys(store.keys.pattern) == []
+    assert await names(client, store.keys.pattern) == []
     assert await counted.counters(COMPONENT, 2, 1) == TrialCounters()
 
 
@@ -510,12 +523,12 @@ async def test_counts_of_another_epoch_are_dropped(server: StoreServer, store: R
     await behind.close()
 
 
-async def test_outcomes_have_keys_of_the_namespace_with_their_own_hash_tag(store: RedisStore):
+async def test_outcomes_have_keys_of_the_namespace_with_their_own_hash_tag(store: RedisStore, client: Redis):
     keys = store.keys.outcomes(COMPONENT)
     assert keys.outcomes.startswith(store.keys.prefix[:-2] + f":{COMPONENT}}}:")
-    await store.client.delete(*(await store.client.keys(store.keys.pattern)))
+    await client.delete(*(await names(client, store.keys.pattern)))
     assert await store.is_empty()
-    await store.client.hset(keys.outcomes, "epoch", "e")
+    await client.hset(keys.outcomes, "epoch", "e")
     assert not await store.is_empty()
 
 
@@ -531,20 +544,25 @@ async def test_an_error_names_a_key_of_the_wrong_type_and_nothing_is_counted(
 ):
     key = getattr(store.keys.outcomes(COMPONENT), name)
     await client.rpush(key, "x")
-    before = await everything(store)
+    before = await everything(store, client)
 
     with pytest.raises(StoreCorruptError) as caught:
         await counted.count_outcomes(batch(1, ran("a", is_failed=True)))
     assert caught.value.metadata["key"] == key
-    assert await everything(store) == before
+    assert await everything(store, client) == before
 
 
-async def everything(store: RedisStore) -> dict[str, object]:
+async def everything(store: RedisStore, client: Redis) -> dict[str, object]:
     """Returns everything in the namespace, with its outcomes."""
     found = await contents(store)
-    async for key in store.client.scan_iter(match=store.keys.pattern):
-        found.setdefault(key, await store.client.dump(key) if await store.client.type(key) != "string" else "")
+    for key in await names(client, store.keys.pattern):
+        found.setdefault(key, await client.dump(key) if await client.type(key) != "string" else "")
     return found
+
+
+async def names(client: Redis, pattern: str) -> list[str]:
+    """Returns the keys that are there, on all nodes."""
+    return [key async for key in client.scan_iter(match=pattern)]
 
 
 @pytest.mark.parametrize(
@@ -598,16 +616,18 @@ async def test_an_error_names_malformed_waiting_outcomes(
         assert caught.value.metadata["key"] == key
 
 
-async def test_batches_of_many_components_are_counted_in_one_exchange(store: RedisStore, counted: RedisOutcomes):
+async def test_batches_of_many_components_are_counted_in_one_exchange(
+    store: RedisStore, counted: RedisOutcomes, client: Redis
+):
     """Given a batch that was counted before, one of an ended trial, and scripts that Redis has lost, expect the others
     to be counted, and these two to have their own answers.
     """
     names = [f"c{n}" for n in range(40)]
     batches = [batch(1, ran("a"), component=name) for name in names]
-    await store.client.script_flush()
+    await client.script_flush()
     assert await counted.count_many(batches[:1]) == [(Receipt.COUNTED, "1.")]
     await counted.count_outcomes(batch(2, ran("b"), component=names[1], trial=Trial(2, 2, 9), client_id="w2"))
-    await store.client.script_flush()
+    await client.script_flush()
 
     found = await counted.count_many(batches)
 

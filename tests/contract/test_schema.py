@@ -23,6 +23,7 @@ from rampd_server.ports import Author, CheckTurn, Namespace, OutcomeBatch, Overr
 from rampd_server.replica.replica import Replica
 from rampd_server.service.service import Service
 from rampd_server.storage.checks import RedisChecks
+from rampd_server.storage.clients import Clients
 from rampd_server.storage.link import Link
 from rampd_server.storage.marks import RedisMarks
 from rampd_server.storage.outcomes import RedisOutcomes
@@ -151,7 +152,7 @@ async def _recording() -> Dump:
 
 def _store() -> RedisStore:
     client = fakeredis.FakeAsyncRedis(decode_responses=True, encoding_errors="surrogateescape", protocol=2)
-    return RedisStore(Link(client, client, deadline_s=10.0))
+    return RedisStore(Link(Clients(client, client), deadline_s=10.0))
 
 
 def _file(schema: int) -> Path:

@@ -1,7 +1,7 @@
 """The store on a cluster of three primaries: each node has scripts, keys, memory and settings of its own."""
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -17,30 +17,14 @@ from rampd_server.storage.seen import RedisSeen
 from rampd_server.storage.server_check import UnsuitableStoreError, check_server
 from rampd_server.storage.store import RedisStore
 from rampd_server.storage.store_status import RedisStatus, worst
-from tests.clusters import Cluster, cluster, slot_of
-from tests.servers import short_directory
-from tests.stores import REDIS
+from tests.clusters import Cluster, slot_of
+from tests.contract.conftest import server_of
+from tests.stores import CLUSTER
 
 TRIAL = Trial(2, 1, 5)
 
 
-@pytest.fixture(scope="module")
-def nodes() -> Iterator[Cluster]:
-    with short_directory() as folder, cluster(REDIS, folder) as found:
-        yield found
-
-
-@pytest.fixture
-async def store(nodes: Cluster, namespace: str) -> AsyncIterator[RedisStore]:
-    store = RedisStore(Link.connect(nodes.url, namespace=namespace, deadline_s=10.0))
-    store.set_epoch(await store.begin_epoch(adopted=False))
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-def counted(store: RedisStore) -> RedisOutcomes:
-    return RedisOutcomes(store.link)
+server = server_of(CLUSTER)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 
 from rampd_server.domain.errors import StoreUnavailableError
 from rampd_server.ports import StoreStatus, Topology
+from rampd_server.storage.clients import Clients
 from rampd_server.storage.finding import Node
 from rampd_server.storage.link import Link
 from rampd_server.storage.server_check import check_server
@@ -61,17 +62,17 @@ async def test_a_store_tells_what_it_is_and_how_it_is_set_up(server: StoreServer
 )
 async def test_a_store_of_one_address_is_told_by_this_address_without_a_password(url: str, primary: str) -> None:
     link = Link.connect(url)
-    assert (link.topology, link.primary) == (Topology.SINGLE, primary)
+    assert (link.clients.topology, link.clients.primary) == (Topology.SINGLE, primary)
     await link.close()
 
 
 async def test_the_primary_is_the_one_that_the_sentinels_name_and_unknown_until_they_do() -> None:
     link = Link.connect("redis+sentinel://ada:secret@s1,s2/main")
-    assert (link.topology, link.primary) == (Topology.SENTINEL, "")
+    assert (link.clients.topology, link.clients.primary) == (Topology.SENTINEL, "")
     await link.close()
 
-    link = Link(None, None, finder=FakeFinder(Node("10.0.0.1", 7000)))
-    assert link.primary == "10.0.0.1:7000"
+    clients = Clients(None, None, finder=FakeFinder(Node("10.0.0.1", 7000)))
+    assert clients.primary == "10.0.0.1:7000"
 
 
 async def test_each_setting_is_told_as_it_is_now(link: Link) -> None:

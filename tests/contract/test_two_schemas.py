@@ -15,7 +15,7 @@ from rampd_server.ports import ConflictError, Namespace, Override
 from rampd_server.process.startup import StartupError
 from rampd_server.replica.replica import Replica
 from rampd_server.service.service import Service
-from rampd_server.storage import store as store_module
+from rampd_server.storage import meta
 from rampd_server.storage.followers import followers, name_of_server
 from rampd_server.storage.link import Link
 from rampd_server.storage.schema import SCHEMA
@@ -127,7 +127,7 @@ async def test_a_raise_gives_no_schema_to_a_namespace_without_an_epoch(server: S
 async def test_an_adopt_keeps_a_schema_that_the_server_writes(
     store: RedisStore, monkeypatch: pytest.MonkeyPatch, earliest: int, before: str | None, after: str
 ) -> None:
-    monkeypatch.setattr(store_module, "EARLIEST", earliest)
+    monkeypatch.setattr(meta, "EARLIEST", earliest)
     if before is None:
         await store.client.hdel(store.keys.meta, "schema")
     else:

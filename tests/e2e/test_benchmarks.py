@@ -6,12 +6,13 @@ import pytest
 
 from tests.bench.peers.comparison import PACKAGES, is_there
 from tests.bench.scale import Scale
+from tests.nights import by_day
 from tests.servers import require
 
 LEAST = Scale(rounds=2, calls=1_000, overrides=2_000, components=5)
 
 
-@pytest.mark.parametrize("name", ["cli", "client", "crowd", "fanout", "floor", "metrics", "traces"])
+@pytest.mark.parametrize("name", by_day(["floor", "cli", "client", "crowd", "fanout", "metrics", "traces"], 2))
 @pytest.mark.timeout(300)
 def test_a_benchmark_runs_to_its_end_and_gives_figures(name: str):
     rows = importlib.import_module(f"tests.bench.{name}").run(LEAST)

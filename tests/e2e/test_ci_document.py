@@ -22,6 +22,7 @@ from rampd_server.access import access_file
 from rampd_server.rpc.binding import NAMES
 from tests.authority import Authority
 from tests.ci_issuer import GITHUB_SUB, CiIssuer, ci_issuer
+from tests.nights import by_day
 from tests.oidc_issuer import GITHUB
 from tests.servers import ServerProcess, Stubs, rampd_server, require, stubs
 from tests.stores import REDIS, store_server
@@ -117,6 +118,10 @@ def ci(request: pytest.FixtureRequest, directory: Path) -> Iterator[Ci]:
             process.communicate()
 
 
+LONG = pytest.mark.parametrize("ci", by_day(sorted(RECIPES), 1), indirect=True)
+"""By day, one recipe is enough for what takes long."""
+
+
 @pytest.fixture
 def server(ci: Ci) -> Iterator[ServerProcess]:
     with ci.server() as running:
@@ -180,9 +185,8 @@ def test_a_build_is_green_when_everybody_gets_its_release(server: ServerProcess,
     assert not release.actor_claimed
 
 
-@pytest.mark.parametrize(
-    ("host", "claims"),
-    [
+def test_a_job_of_another_kind_releases_nothing_and_hears_what_differs(server: ServerProcess, ci: Ci) -> None:
+    for host, claims in (
         ("GitHub", {"repository_id": "456780"}),
         ("GitHub", {"ref": "refs/heads/topic"}),
         ("GitHub", {"event_name": "pull_request_target"}),
@@ -190,18 +194,14 @@ def test_a_build_is_green_when_everybody_gets_its_release(server: ServerProcess,
         ("GitLab", {"project_id": "21"}),
         ("GitLab", {"ref_path": "refs/tags/main", "ref_type": "tag"}),
         ("GitLab", {"ref_protected": "false"}),
-    ],
-)
-def test_a_job_of_another_kind_releases_nothing_and_hears_what_differs(
-    server: ServerProcess, ci: Ci, host: str, claims: dict[str, str]
-) -> None:
-    ci.host, ci.issuer.claims = host, dict(claims)
-    process = ci.build(server.target)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode in RED, output
-    assert f"It differs in {next(iter(claims))}: compare" in output
-    assert tags(server) == ["20200301"]
-    assert server.event("call_refused")["reason"] == "BAD_CREDENTIALS"
+    ):
+        ci.host, ci.issuer.claims = host, dict(claims)
+        process = ci.build(server.target)
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode in RED, output
+        assert f"It differs in {next(iter(claims))}: compare" in output
+        assert tags(server) == ["20200301"]
+        assert server.event("call_refused")["reason"] == "BAD_CREDENTIALS"
 
 
 def test_a_job_without_an_identity_is_red_and_says_what_it_needs(server: ServerProcess, ci: Ci) -> None:
@@ -212,6 +212,7 @@ def test_a_job_without_an_identity_is_red_and_says_what_it_needs(server: ServerP
     assert tags(server) == ["20200301"]
 
 
+@LONG
 def test_a_build_that_waits_for_longer_than_its_token_lives_goes_on_with_another_one(
     server: ServerProcess, ci: Ci
 ) -> None:
@@ -271,6 +272,7 @@ def test_a_build_is_red_when_automation_pauses_its_release_and_says_why(server: 
     assert "Paused by rampd: The check slow got no answer" in output
 
 
+@LONG
 def test_a_build_survives_a_restart_of_the_server(ci: Ci) -> None:
     """Given a server that stops while a build waits and starts again on its port, expect a green build."""
     with store_server(REDIS, directory=ci.directory, appendonly="yes") as store:
@@ -290,6 +292,7 @@ def test_a_build_survives_a_restart_of_the_server(ci: Ci) -> None:
     assert process.returncode == 0, output
 
 
+@LONG
 def test_a_build_that_begins_while_the_server_is_away_is_green_when_it_is_back(ci: Ci) -> None:
     """Given a server that is stopped when a build releases its tag, expect one release, and a green build."""
     with store_server(REDIS, directory=ci.directory, appendonly="yes") as store:
@@ -315,9 +318,9 @@ def test_a_build_gives_up_on_a_server_that_does_not_come_back(ci: Ci) -> None:
     assert "refused" in output
 
 
-@pytest.mark.parametrize(
-    "tag",
-    [
+def test_a_tag_with_special_characters_is_passed_as_a_value(server: ServerProcess, ci: Ci) -> None:
+    """Given tags that would end a JSON string or a shell word early, expect a refusal that names the tag, and no release."""
+    for tag in (
         'x", "expedite": true, "note": "y',
         '20200409"',
         "$(touch here)`id`",
@@ -325,15 +328,12 @@ def test_a_build_gives_up_on_a_server_that_does_not_come_back(ci: Ci) -> None:
         "two\nlines",
         "-d",
         "",
-    ],
-)
-def test_a_tag_with_special_characters_is_passed_as_a_value(server: ServerProcess, ci: Ci, tag: str) -> None:
-    """Given tags that would end a JSON string or a shell word early, expect a refusal that names the tag, and no release."""
-    process = ci.build(server.target, tag=tag)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode in RED, output
-    assert re.search("tag: |TAG is empty", output)
-    assert tags(server) == ["20200301"]
+    ):
+        process = ci.build(server.target, tag=tag)
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode in RED, output
+        assert re.search("tag: |TAG is empty", output), tag
+        assert tags(server) == ["20200301"]
 
 
 def test_a_build_that_is_run_again_with_another_tag_is_refused(server: ServerProcess, ci: Ci) -> None:

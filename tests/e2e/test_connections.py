@@ -1,7 +1,6 @@
 """Many idle connections, or many streams, do not lock out other callers, and do not take the files that the store needs."""
 
 import contextlib
-import os
 import resource
 import selectors
 import socket
@@ -18,10 +17,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from rampd import v1
 from rampd_server.rpc.streams import MAX_STREAMS
 from tests.bench.http2 import Http2
+from tests.nights import IS_NIGHT
 from tests.servers import ServerProcess, rampd_server, reason_of, short_directory, stubs
 
 _IDLE = 1_200
-STREAMS = 10_000 if os.environ.get("RAMPD_NIGHTLY") == "1" else 6_000
+STREAMS = 10_000 if IS_NIGHT else 6_000
 _NO_RETRIES = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
 _OTHERS_TIMEOUT_S = 100
 """The time-out of other callers: ten times the longest call while 10,000 streams are opened or refused before it, on a machine

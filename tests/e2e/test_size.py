@@ -4,7 +4,6 @@ Bounds are ten times the targets, because the machine may be busy. docs/performa
 """
 
 import contextlib
-import os
 import time
 from collections.abc import Iterator
 
@@ -15,13 +14,13 @@ from rampd_server.process import event_loop
 from rampd_server.storage.codec.feed_entry import write_overrides
 from rampd_server.storage.store import RedisStore
 from tests import filling
+from tests.nights import IS_NIGHT
 from tests.observing import health_checks, peak_memory_mb, pings
 from tests.servers import ServerProcess, Stubs, rampd_server, short_directory, stubs
 from tests.stores import REDIS, StoreServer, store_server
 
-IS_NIGHTLY = os.environ.get("RAMPD_NIGHTLY") == "1"
-OVERRIDES = 1_000_000 if IS_NIGHTLY else 100_000
-COMPONENTS = 1_000 if IS_NIGHTLY else 100
+OVERRIDES = 1_000_000 if IS_NIGHT else 100_000
+COMPONENTS = 1_000 if IS_NIGHT else 100
 FEED_BYTES = 64 * 1024 * 1024
 OVERFULL = 140
 """The number of changes that overfill the feed. Each is half a MiB."""

@@ -17,11 +17,13 @@ import grpc
 import pytest
 import redis
 
+from rampd_server.process.cluster_url import ClusterUrl
 from rampd_server.storage.schema import EARLIEST, SCHEMA
+from tests.clusters import cluster
 from tests.e2e.test_operations_document import typed
 from tests.e2e.test_readme import shows
-from tests.servers import ServerProcess, Stubs, rampd_server, reason_of, stubs
-from tests.stores import REDIS, StoreServer, store_server
+from tests.servers import ServerProcess, Stubs, rampd_server, reason_of, short_directory, stubs
+from tests.stores import CLUSTER, REDIS, StoreServer, store_server
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -68,15 +70,24 @@ def later(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def store() -> Iterator[StoreServer]:
-    """One kind is enough: tests/contract has the scripts on each kind."""
-    with store_server(REDIS) as running:
-        yield running
+def store(request: pytest.FixtureRequest) -> Iterator[StoreServer]:
+    """One kind of Redis is enough: tests/contract has the scripts on each kind."""
+    if getattr(request, "param", REDIS) == REDIS:
+        with store_server(REDIS) as running:
+            yield running
+    else:
+        with short_directory() as folder, cluster(REDIS, folder) as nodes:
+            yield StoreServer(CLUSTER, nodes.url)
 
 
 @pytest.fixture
 def client(store: StoreServer) -> Iterator[Any]:
-    with redis.Redis.from_url(store.url, decode_responses=True) as made:
+    if store.kind == CLUSTER:
+        nodes = ClusterUrl.parse(store.url)
+        made = redis.RedisCluster.from_url(nodes.at(nodes.hosts[0]), decode_responses=True)
+    else:
+        made = redis.Redis.from_url(store.url, decode_responses=True)
+    with made:
         yield made
 
 
@@ -129,6 +140,7 @@ def contents(store: StoreServer) -> dict[bytes, Any]:
         return {key: client.dump(key) for key in client.keys("*")}
 
 
+@pytest.mark.parametrize("store", [REDIS, CLUSTER], indirect=True)
 def test_two_versions_write_side_by_side_until_somebody_raises_the_schema(
     directory: Path, store: StoreServer, client: Any, later: str
 ) -> None:

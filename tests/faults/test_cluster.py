@@ -1,102 +1,35 @@
 """A Redis Cluster of three primaries and three replicas, and servers of rampd on it. A primary dies, or a slot is moved."""
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from itertools import count
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
 
-from rampd import v1
-from rampd_server.domain.errors import StoreUnavailableError
 from rampd_server.storage.keys import Keys
 from rampd_server.storage.link import Link
 from rampd_server.storage.store import RedisStore
+from tests.clustered import Reporter, component_on, failed, roll_out, serving
 from tests.clusters import SECRET, Cluster, cluster, slot_of
 from tests.following import C, require_said, running
-from tests.servers import ServerProcess, Stubs, rampd_server, short_directory, stubs
+from tests.lost_primaries import lasting, mortal, require_followed, require_refused
+from tests.servers import ServerProcess, reason_of, short_directory
 from tests.stores import REDIS, VALKEY
 from tests.topologies import Process
-from tests.waiting import eventually, eventually_async
+from tests.waiting import eventually
 
-IS_NIGHTLY = os.environ.get("RAMPD_NIGHTLY") == "1"
 SPREAD = "spread"
 """A namespace."""
 
 pytestmark = pytest.mark.timeout(300)
 
-
-class Reporter:
-    """Reports one failed job of next after another, until it is closed. It repeats a batch that failed."""
-
-    def __init__(self, call: Stubs, component: str) -> None:
-        self.accepted = 0
-        self.failed: list[str] = []
-        self._call = call
-        self._component = component
-        self._revision = roll_out(call, component)
-        self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while not self._is_over.wait(0.02):
-            sequence = self.accepted + 1
-            outcome = failed(self._component, self._revision, f"acme/r{sequence}")
-            try:
-                answer = self._call("ReportOutcomes", client_id="w1", sequence=sequence, outcomes=[outcome])
-            except grpc.RpcError as error:
-                self.failed.append(f"{error.code().name} {error.details()}")
-            else:
-                assert answer.accepted == 1
-                self.accepted += 1
-
-    @property
-    def counted(self) -> int:
-        return int(self._call("GetRollout", component=self._component).rollout.evidence.next_failures)
-
-    def show_going_on(self) -> None:
-        """Waits until some more batches are accepted."""
-        enough = self.accepted + 5
-        eventually(lambda: self.accepted >= enough)
-
-    def close(self) -> None:
-        self._is_over.set()
-        self._thread.join()
-
-
-def roll_out(call: Stubs, component: str) -> int:
-    """Gives everybody the next version of a component. Returns the revision."""
-    call("Release", component=component, tag="t1")
-    call("Release", component=component, tag="t2")
-    return int(call("Ramp", component=component, percent=100).revision)
-
-
-def failed(component: str, revision: int, repo: str = "acme/app") -> Any:
-    """A failed job of next."""
-    return v1.Outcome(
-        component=component,
-        release=2,
-        revision=revision,
-        channel=v1.CHANNEL_NEXT,
-        reason=v1.RESOLVE_REASON_WEIGHT,
-        repo=repo,
-        result=v1.OUTCOME_RESULT_FAILED,
-    )
-
-
-def component_on(topology: Cluster, shard: int, namespace: str = "default") -> str:
-    """The name of a component whose outcomes are on a shard."""
-    names = (f"c{number}" for number in count())
-    return next(name for name in names if topology.shard_of(Keys(namespace).outcomes(name).outcomes) == shard)
+own = mortal(cluster)
+topology = lasting(cluster)
 
 
 def keys_on(node: Process, namespace: str) -> set[str]:
@@ -104,41 +37,9 @@ def keys_on(node: Process, namespace: str) -> set[str]:
         return set(client.scan_iter(Keys(namespace).pattern, count=1000))
 
 
-@contextlib.contextmanager
-def serving(directory: Path, topology: Cluster, namespace: str, *flags: str) -> Iterator[tuple[ServerProcess, Stubs]]:
-    """Starts a server. It serves when the block begins."""
-    flags = ("--insecure-admin", "--namespace", namespace, *flags)
-    with rampd_server(directory, *flags, RAMPD_REDIS_URL=topology.url) as server:
-        server.event("serving")
-        with stubs(server.target) as call:
-            yield server, call
-
-
 def changes(server: ServerProcess) -> int:
     """How often the log said that the namespace has another node."""
     return [line["event"] for line in server.log].count("store_primary_changed")
-
-
-@contextlib.contextmanager
-def closing(each: Any) -> Iterator[Any]:
-    try:
-        yield each
-    finally:
-        each.close()
-
-
-@pytest.fixture(scope="module")
-def topology() -> Iterator[Cluster]:
-    """A cluster of which no test kills a node."""
-    with short_directory() as folder, cluster(REDIS, folder) as found:
-        yield found
-
-
-@pytest.fixture(params=[REDIS, VALKEY] if IS_NIGHTLY else [REDIS])
-def mortal(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    """A cluster of the test's own, because a node is killed."""
-    with short_directory() as folder, cluster(request.param, folder) as found:
-        yield found
 
 
 def test_a_namespace_is_on_one_shard_and_its_outcomes_spread(directory: Path, topology: Cluster) -> None:
@@ -165,14 +66,14 @@ def test_a_namespace_is_on_one_shard_and_its_outcomes_spread(directory: Path, to
 
 
 def test_if_the_primary_of_the_namespace_dies_all_follow_the_next_one_and_nothing_is_done_twice(
-    mortal: Cluster,
+    own: Cluster,
 ) -> None:
-    shard = mortal.shard_of(Keys().meta)
-    with running(mortal.url) as run:
+    shard = own.shard_of(Keys().meta)
+    with running(own.url) as run:
         began_s = time.time()
-        mortal.nodes[shard].signal(signal.SIGKILL)
+        own.nodes[shard].signal(signal.SIGKILL)
 
-        first = run.show_writable(began_s, mortal.promoted_s(shard), "killed")
+        first = run.show_writable(began_s, own.promoted_s(shard), "killed")
         run.show_followed(first)
         told = run.calls[0]("GetServer").server.store
         assert (told.topology, told.primary.rpartition(":")[0]) == ("cluster", "127.0.0.1")
@@ -183,20 +84,20 @@ def test_if_the_primary_of_the_namespace_dies_all_follow_the_next_one_and_nothin
 
 
 def test_if_another_primary_dies_only_outcomes_there_wait_and_none_is_counted_twice(
-    directory: Path, mortal: Cluster
+    directory: Path, own: Cluster
 ) -> None:
-    own = mortal.shard_of(Keys().meta)
-    dead, well = (shard for shard in range(3) if shard != own)
+    namespace = own.shard_of(Keys().meta)
+    dead, well = (shard for shard in range(3) if shard != namespace)
     with (
-        serving(directory, mortal, "default") as (server, call),
-        closing(Reporter(call, component_on(mortal, dead))) as waiting,
-        closing(Reporter(call, component_on(mortal, well))) as going_on,
+        serving(directory, own, "default") as (server, call),
+        contextlib.closing(Reporter(call, component_on(own, dead))) as waiting,
+        contextlib.closing(Reporter(call, component_on(own, well))) as going_on,
     ):
         waiting.show_going_on()
-        mortal.nodes[dead].signal(signal.SIGKILL)
+        own.nodes[dead].signal(signal.SIGKILL)
         eventually(lambda: waiting.failed)
         going_on.show_going_on()
-        mortal.promoted_s(dead)
+        own.promoted_s(dead)
         waiting.show_going_on()
         for each in (waiting, going_on):
             each.close()
@@ -240,7 +141,7 @@ def test_while_the_slot_of_outcomes_is_moved_each_batch_is_counted_once(director
     here, there = topology.nodes[shard], topology.nodes[(shard + 1) % 3]
     with (
         serving(directory, topology, namespace) as (_, call),
-        closing(Reporter(call, component)) as reporter,
+        contextlib.closing(Reporter(call, component)) as reporter,
     ):
         for source, target in ((here, there), (there, here)):
             reporter.show_going_on()
@@ -270,6 +171,42 @@ async def test_a_namespace_is_copied_and_merged_within_a_cluster(directory: Path
     await store.close()
 
 
+def test_an_emptied_namespace_is_adopted_and_its_servers_go_on_with_a_new_epoch(
+    directory: Path, topology: Cluster
+) -> None:
+    """Given a server whose namespace is gone from its shard, expect that nothing is written until somebody adopts the namespace, and
+    that outcomes of before, which other shards still have, count for nothing after that.
+    """
+    namespace = "emptied"
+    shard = topology.shard_of(Keys(namespace).meta)
+    component = component_on(topology, (shard + 1) % 3, namespace)
+    with serving(directory, topology, namespace) as (server, call):
+        outcome = failed(component, roll_out(call, component))
+        assert call("ReportOutcomes", client_id="w1", sequence=1, outcomes=[outcome]).accepted == 1
+        with topology.nodes[shard].client() as client:
+            client.delete(
+                *(each for each in keys_on(topology.nodes[shard], namespace) if Keys(namespace).prefix in each)
+            )
+        with pytest.raises(grpc.RpcError) as caught:
+            call("Release", component=component, tag="t3")
+        assert reason_of(caught.value) == "STORE_RESET"
+        assert " adopt --redis-url " in caught.value.details()
+        assert call("Resolve", component=component, repo="acme/app").tag == "t2"
+
+        said = command("adopt", "--redis-url", topology.url, "--namespace", namespace).decode()
+        assert f"Adopted: the namespace {namespace} of redis+cluster://rampd:***@" in said
+        assert "1 server follows it and takes it over within seconds." in said
+        eventually(lambda: roll_out(call, component), suppressed=grpc.RpcError)
+        rollout = call("GetRollout", component=component).rollout
+        assert (rollout.current.tag, rollout.next.tag, rollout.evidence.next_failures) == ("t1", "t2", 0)
+        outcome = failed(component, rollout.revision)
+        # The numbers of releases go on.
+        outcome.release = rollout.next.number
+        assert call("ReportOutcomes", client_id="w1", sequence=1, outcomes=[outcome]).accepted == 1
+        assert call("GetRollout", component=component).rollout.evidence.next_failures == 1
+        assert "store_primary_changed" not in [line["event"] for line in server.log]
+
+
 def command(*words: str, given: bytes = b"") -> bytes:
     """Runs a command of rampd-server. Returns its standard output."""
     done = subprocess.run(
@@ -289,7 +226,7 @@ async def test_a_slot_that_is_moved_as_a_whole_is_followed_and_no_change_is_refu
         with found.nodes[shard].client() as client:
             target, slot = found.id_of(found.nodes[(shard + 1) % 3]), slot_of(link.keys.meta)
             client.execute_command("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", target)
-        while not link.primary_changes.value:
+        while not link.clients.primary_changes.value:
             store.set_epoch(await store.begin_epoch(adopted=True))
         head = await store.head()
         assert head is not None
@@ -311,28 +248,10 @@ async def test_a_slot_that_is_moved_as_a_whole_is_followed_and_no_change_is_refu
 def test_a_wrong_url_ends_the_start_with_a_sentence(
     topology: Cluster, directory: Path, change: Callable[[str], str], words: str
 ) -> None:
-    with rampd_server(directory, "--namespace", "a", RAMPD_REDIS_URL=change(topology.url)) as server:
-        assert server.process.wait(60) == 2
-        server.stop()
-    text = " ".join(server.raw)
-    assert words in text
-    assert SECRET not in text
+    require_refused(directory, change(topology.url), words, SECRET)
 
 
 async def test_over_tls_the_names_that_nodes_announce_are_followed() -> None:
     """Given certificates for a name, expect that the primary and the one after it are reached by that name."""
     with short_directory() as folder, cluster(REDIS, folder, is_tls=True) as found:
-        link = Link.connect(found.url, deadline_s=10.0)
-        store = RedisStore(link)
-        store.set_epoch(await store.begin_epoch(adopted=False))
-        assert await store.head()
-        found.nodes[found.shard_of(link.keys.meta)].signal(signal.SIGKILL)
-
-        async def is_writable() -> bool:
-            with contextlib.suppress(StoreUnavailableError):
-                return bool(await store.begin_epoch(adopted=True))
-            return False
-
-        await eventually_async(is_writable)
-        assert link.primary_changes.value == 1
-        await store.close()
+        await require_followed(found.url, found.nodes[found.shard_of(Keys().meta)])

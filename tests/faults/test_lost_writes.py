@@ -25,12 +25,12 @@ from rampd._watching.feed import Feed, is_before
 from rampd.errors import RampdError
 from rampd.v1 import resolver_service_pb2_grpc
 from tests.chaos.stores import SingleStore
+from tests.nights import IS_NIGHT, by_day
 from tests.servers import ServerProcess, Stubs, rampd_server, reason_of, short_directory, stubs
 from tests.stores import REDIS, VALKEY
 from tests.waiting import eventually
 
-IS_NIGHTLY = os.environ.get("RAMPD_NIGHTLY") == "1"
-RUN_S = 60.0 if IS_NIGHTLY else 8.0
+RUN_S = 60.0 if IS_NIGHT else 8.0
 COMPONENTS = ("restyler", "linter", "formatter")
 MARK = "mark/er"
 REPOS = ("acme/a", "acme/b", "acme/c", "acme/d", "acme/e", "acme/f")
@@ -323,7 +323,7 @@ def settled(call: Stubs) -> list[str]:
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize("kind", [REDIS, VALKEY] if IS_NIGHTLY else [REDIS])
+@pytest.mark.parametrize("kind", by_day([REDIS, VALKEY], 1))
 def test_however_often_writes_are_lost_no_caller_gets_a_wrong_answer(kind: str) -> None:
     seed = int(os.environ.get("RAMPD_SEED", random.randrange(10**6)))
     print(f"RAMPD_SEED={seed}")

@@ -1,7 +1,5 @@
 """Three Redis, of which Sentinels choose the primary, and two servers of rampd. The primary dies, stops, or is cut off."""
 
-import contextlib
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -9,25 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from rampd_server.domain.errors import StoreUnavailableError
-from rampd_server.storage.link import Link
-from rampd_server.storage.store import RedisStore
 from tests.following import Run, require_said, running
-from tests.servers import rampd_server, short_directory
-from tests.stores import REDIS, VALKEY
+from tests.lost_primaries import lasting, mortal, require_followed, require_refused
+from tests.servers import short_directory
+from tests.stores import REDIS
 from tests.topologies import SENTINEL_SECRET, SERVICE, Process, Sentinels, sentinels
-from tests.waiting import eventually, eventually_async
-
-IS_NIGHTLY = os.environ.get("RAMPD_NIGHTLY") == "1"
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.timeout(300)
 
-
-@pytest.fixture(params=[REDIS, VALKEY] if IS_NIGHTLY else [REDIS])
-def stores(request: pytest.FixtureRequest) -> Iterator[Sentinels]:
-    """Redis and Sentinels of the test's own, because the primary is stopped."""
-    with short_directory() as folder, sentinels(request.param, folder) as found:
-        yield found
+stores = mortal(sentinels)
+topology = lasting(sentinels)
 
 
 @pytest.fixture
@@ -100,33 +90,10 @@ def role_of(store: Process) -> str:
 def test_a_wrong_url_ends_the_start_with_a_sentence(
     topology: Sentinels, directory: Path, change: Callable[[str], str], words: str
 ) -> None:
-    with rampd_server(directory, RAMPD_REDIS_URL=change(topology.url)) as server:
-        assert server.process.wait(60) == 2
-        server.stop()
-    text = " ".join(server.raw)
-    assert words in text
-    assert SENTINEL_SECRET not in text
-
-
-@pytest.fixture(scope="module")
-def topology() -> Iterator[Sentinels]:
-    with short_directory() as folder, sentinels(REDIS, folder) as found:
-        yield found
+    require_refused(directory, change(topology.url), words, SENTINEL_SECRET)
 
 
 async def test_over_tls_the_names_that_sentinels_announce_are_followed() -> None:
     """Given certificates for a name, expect that the primary and the one after it are reached by that name."""
-    with short_directory() as folder, sentinels(REDIS, folder, is_tls=True) as topology:
-        link = Link.connect(topology.url, deadline_s=10.0)
-        store = RedisStore(link)
-        store.set_epoch(await store.begin_epoch(adopted=False))
-        topology.primary().signal(signal.SIGKILL)
-
-        async def is_writable() -> bool:
-            with contextlib.suppress(StoreUnavailableError):
-                return bool(await store.begin_epoch(adopted=True))
-            return False
-
-        await eventually_async(is_writable)
-        assert link.primary_changes.value == 1
-        await store.close()
+    with short_directory() as folder, sentinels(REDIS, folder, is_tls=True) as found:
+        await require_followed(found.url, found.primary())

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rampd_server import testing
 from rampd_server.rpc.binding import SERVICES
 from tests.messages import COMPONENT, requests
+from tests.nights import IS_NIGHT
 from tests.over_http import HttpChannel, stubs_over_http
 from tests.servers import Stubs, short_directory, stubs
 from tests.stores import StoreServer
@@ -79,7 +80,7 @@ def named_fields(error: grpc.RpcError) -> list[str]:
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 @settings(
-    max_examples=25,
+    max_examples=25 if IS_NIGHT else 10,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(data=st.data())

@@ -4,7 +4,6 @@ import base64
 import contextlib
 import gzip
 import json
-import os
 import socket
 import threading
 import time
@@ -23,6 +22,7 @@ from rampd_server.http import connect, messages
 from rampd_server.http import server as http_server
 from rampd_server.http.errors import STATUS_OF
 from rampd_server.rpc import refused_calls
+from tests.nights import by_day
 from tests.over_http import COMPRESSED, END, METHODS, envelope, envelopes, stubs_over_http
 from tests.rpc.access_table import CALLERS, REQUESTS, Tokens, revoke, statuses, tokens_of_every_kind
 from tests.rpc.test_access import expected
@@ -30,7 +30,6 @@ from tests.servers import Stubs, metadata_of, reason_of, short_directory, stubs
 from tests.stores import StoreServer
 from tests.waiting import eventually
 
-IS_NIGHTLY = os.environ.get("RAMPD_NIGHTLY") == "1"
 C = "restyler"
 RESOLVE = "/rampd.v1.ResolverService/Resolve"
 RELEASE = "/rampd.v1.ReleaseService/Release"
@@ -94,7 +93,7 @@ def test_an_error_is_the_same_as_over_grpc(call: Stubs, url: str) -> None:
             assert found[0] == found[1]
 
 
-@pytest.mark.parametrize("kind", ["json", "proto"] if IS_NIGHTLY else ["json"])
+@pytest.mark.parametrize("kind", by_day(["json", "proto"], 1))
 def test_every_rpc_by_every_caller_has_the_status_that_its_role_says(
     store_process: StoreServer, namespace: str, kind: str
 ) -> None:

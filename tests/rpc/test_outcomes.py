@@ -1,6 +1,5 @@
 """ReportOutcomes on the wire: which outcomes are counted, which are ignored and why, and what GetRollout shows."""
 
-import os
 import time
 from collections.abc import Callable
 
@@ -11,12 +10,12 @@ import redis
 from rampd import v1
 from rampd._decision.bucketing import bucket
 from rampd_server import testing
+from tests.nights import IS_NIGHT
 from tests.servers import Stubs, short_directory, stubs
 from tests.stores import StoreServer
 
 COMPONENT = "restyler"
-IS_NIGHTLY = os.environ.get("RAMPD_NIGHTLY") == "1"
-REPOS = 1_000_000 if IS_NIGHTLY else 5_000
+REPOS = 1_000_000 if IS_NIGHT else 5_000
 
 
 @pytest.fixture

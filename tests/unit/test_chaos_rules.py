@@ -75,6 +75,23 @@ def test_a_record_in_which_everything_is_right_breaks_no_rule() -> None:
     assert not violations
 
 
+def test_a_switch_that_fires_after_the_clock_was_set_on_is_in_time() -> None:
+    """Given an override after the clock was set on by 30 s, expect that the time before that does not count as late."""
+    story = Story()
+    begun(story)
+    story.call("Ramp", percent=10, confirm_within=Duration(seconds=20))
+    story.wait(8.0)
+    story.fault("clock", 0.5)
+    story.set_clock(30_000)
+    story.call("Pause")
+    story.wait(0.3)
+    story.rampd("Rollback", commands.Decide(rollout(story).progress, commands.Rollback("t1")))
+
+    _, violations = judge(story.end())
+
+    assert [each.what for each in violations if each.rule == "every_dead_man_switch_fires_in_time"] == []
+
+
 def test_a_record_in_a_file_is_the_same_record(tmp_path: Any) -> None:
     record = whole_story()
 

@@ -246,6 +246,24 @@ def test_a_ramp_that_nobody_confirms_is_rolled_back():
     assert deciding(rollout, Progress(), now_ms=NOW - 1).action is Action.WAIT
 
 
+def test_while_outcomes_can_t_be_read_the_plan_waits_and_says_why():
+    held = at(500), holding(NOW - HOUR_MS), enough(500)
+    assert deciding(*held).action is Action.STEP
+
+    decision = deciding(*held, counters_problem="Redis can't be reached.")
+    assert decision.action is Action.WAIT
+    assert decision.reason == "The outcomes of B can't be read now, so the plan waits. Redis can't be reached."
+
+
+def test_while_outcomes_can_t_be_read_what_lowers_exposure_goes_on():
+    automation = replace(PLAN, checks=(CHECK,))
+    broken = CheckReading("errors", failures=3, value=2.0)
+    unconfirmed = at(1000, confirm_deadline_ms=NOW)
+    for rollout, checks in ((unconfirmed, ()), (at(500, automation), (broken,))):
+        decision = deciding(rollout, holding(), checks=checks, counters_problem="Redis can't be reached.")
+        assert decision.action is Action.ROLLBACK
+
+
 def test_the_plan_never_confirms_a_ramp_for_a_person():
     rollout = at(500, confirm_deadline_ms=NOW + 1)
 

@@ -71,20 +71,22 @@ def test_a_header_gives_each_key_its_name_and_its_type(name: str):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_header_names_the_codes_that_the_body_returns(name: str):
     header, body = parts(name)
-    prelude = COMMENT.sub("", (FOLDER / "prelude.lua").read_text("utf-8"))
 
-    answered = set(re.findall(r"\breturn \{([A-Z_]+)", body)) | ({"DONE"} if "  DONE," in body else set())
-    if "refuse_types(" in body:
-        answered.add("WRONG_TYPE")
-    if "refuse_schema(" in body:
-        answered.add("NEWER_SCHEMA")
-    if re.search(r"\brefuse(?:_store)?\(", body):
-        answered |= set(re.findall(r"\breturn \{([A-Z_]+)", prelude))
-    if "refuse(" in body:
-        answered |= {"REPLAYED", "REUSED"}
     returns = header.partition("Returns:")[2].partition("Why atomic")[0]
-    assert set(re.findall(r"\{([A-Z_]+)", returns)) == answered
-    assert answered <= set(Code.__members__)
+    assert set(re.findall(r"\{([A-Z_]+)", returns)) == codes_of(body)
+
+
+def codes_of(body: str) -> set[str]:
+    """The codes that a script may return, also from functions of the prelude."""
+    prelude = COMMENT.sub("", (FOLDER / "prelude.lua").read_text("utf-8"))
+    functions = dict(re.findall(r"^local function (\w+)\([^\n]*\n(.*?)^end$", prelude, re.MULTILINE | re.DOTALL))
+    found: set[str] = set()
+    for first in re.findall(r"(?:\breturn|=) \{([^,}]*)", body):
+        found |= set(Code.__members__) & set(re.findall(r"\w+", first))
+    for name, inner in functions.items():
+        if re.search(rf"\b{name}\(", body):
+            found |= codes_of(inner)
+    return found
 
 
 @pytest.mark.parametrize("name", NAMES)

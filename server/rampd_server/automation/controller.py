@@ -16,6 +16,7 @@ import structlog
 
 from rampd._decision.resolution import ComponentSnapshot, RolloutState
 from rampd._decision.staleness import is_stale
+from rampd._evidence.counters import TrialCounters
 from rampd_server.automation.release_spans import release_span
 from rampd_server.automation.turns import Turns
 from rampd_server.domain.automation import clock as clocks
@@ -23,7 +24,7 @@ from rampd_server.domain.automation import next_look
 from rampd_server.domain.automation.clock import Clock, Deadline, Look
 from rampd_server.domain.automation.decision import Action, Decision, Observed, decide
 from rampd_server.domain.automation.guards import CheckReading
-from rampd_server.domain.errors import RampdError
+from rampd_server.domain.errors import RampdError, StoreCorruptError, StoreUnavailableError
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.model import Rollout
 from rampd_server.domain.rollout.progress import Cause
@@ -186,12 +187,12 @@ class Controller:
         decision = decide(observed)
         if decision.action is Action.WAIT:
             self._waiting.add(component)
-            return _delay_s(observed)
+            return next_look.RETRY_S if observed.counters_problem else _delay_s(observed)
         await self._commit(observed, decision)
         return next_look.RETRY_S
 
     async def _observe(self, rollout: Rollout) -> Observed:
-        counters = await self._outcomes.counters(rollout.component, rollout.next or 0, rollout.trial)
+        counters, problem = await self._read_counters(rollout)
         readings = await self._checks.readings(rollout) if rollout.policy.automation.checks else ()
         clock = self._read_clock()
         return Observed(
@@ -200,9 +201,22 @@ class Controller:
             clock,
             readings,
             self._replica.namespace.freeze,
+            counters_problem=problem,
             confirm_by_ms=self._confirm_by_ms(rollout, clock),
             moved_seen_ms=self._moved_seen_ms(rollout, clock),
         )
+
+    async def _read_counters(self, rollout: Rollout) -> tuple[TrialCounters, str]:
+        """Returns the counters of the trial. If they can't be read, those of the last look, and why: a Ramp that nobody confirms goes
+        back all the same.
+        """
+        try:
+            return await self._outcomes.counters(rollout.component, rollout.next or 0, rollout.trial), ""
+        except (StoreUnavailableError, StoreCorruptError) as error:
+            last = self.looks.get(rollout.component)
+            if last is None or (last.rollout.next, last.rollout.trial) != (rollout.next, rollout.trial):
+                return TrialCounters(), error.message
+            return last.counters, error.message
 
     def _read_clock(self) -> Clock:
         look = self._replica.look

@@ -18,13 +18,11 @@ from rampd_server.process.config import Command, Config
 from rampd_server.process.startup import StartupError
 from rampd_server.storage.followers import count_servers
 from rampd_server.storage.importing import Import, NotEmptyError
-from rampd_server.storage.link import Link
+from rampd_server.storage.link import COMMAND_DEADLINE_S, Link
 from rampd_server.storage.server_check import UnsuitableStoreError, check_server
 from rampd_server.storage.store import RedisStore
 from rampd_server.storage.together import together
 
-_DEADLINE_S: Final = 10.0
-"""How long a call of Redis may take: longer than a server's, because no caller waits, and a merge is one call."""
 _TRIES: Final = 10
 """How often a merge is planned again because the namespace has changed meanwhile."""
 
@@ -53,7 +51,7 @@ async def _link(settings: Config, redis_url: str) -> AsyncGenerator[Link]:
         redis_url,
         namespace=settings.namespace,
         adopt_command=adopt_command(settings, redis_url),
-        deadline_s=_DEADLINE_S,
+        deadline_s=COMMAND_DEADLINE_S,
     )
     try:
         await check_server(link)

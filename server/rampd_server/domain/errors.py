@@ -118,6 +118,10 @@ class StoreMisconfiguredError(StoreUnavailableError):
     """Raised when the store can't be used until somebody changes the store or rampd's settings for it. Waiting does not help."""
 
 
+class ShardUnavailableError(StoreUnavailableError):
+    """Raised when the shard of a cluster that has the outcomes of a component does not answer. All else may be well."""
+
+
 class StoreResetError(RampdError):
     """Raised when the store is not the one that this server knows: it was emptied or replaced."""
 

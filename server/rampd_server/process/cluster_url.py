@@ -3,15 +3,9 @@
 from dataclasses import dataclass
 from typing import Final, Self
 
-from rampd_server.process.hosts import read_hosts, split
+from rampd_server.process.hosts import Kind
 
-SCHEMES: Final = ("redis+cluster", "rediss+cluster")
-_PORT: Final = 6379
-
-
-def is_cluster_url(text: str) -> bool:
-    """Whether a URL names nodes of a cluster."""
-    return text.partition("://")[0].lower() in SCHEMES
+CLUSTER: Final = Kind("+cluster", "node of the cluster", port=6379)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +23,10 @@ class ClusterUrl:
         """Raises ValueError, with a sentence, if the hosts or the path are wrong. User and options are those of each node, and
         are not checked here.
         """
-        scheme, authority, path, query, _ = split(text)
-        credentials, at, names = authority.rpartition("@")
-        hosts = read_hosts(
-            names, port=_PORT, what="node of the cluster", example=f"{scheme}://user:password@host:6379,host:6379"
-        )
+        scheme, base, login, hosts, path, query = CLUSTER.read(text)
         if path not in {"", "/", "/0"}:
             raise ValueError("a cluster has database 0 only, so nothing else may come after its nodes.")
-        base = scheme.removesuffix("+cluster")
-        return cls(scheme, hosts, f"{base}://{credentials}{at}", f"?{query}" if query else "")
+        return cls(scheme, hosts, f"{base}://{login}", f"?{query}" if query else "")
 
     def at(self, place: str) -> str:
         """Returns the URL of the node at `host:port`, as redis-py takes it."""

@@ -14,13 +14,13 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pydantic import Secret
 
-from rampd_server.process import cluster_url, sentinel_url
+from rampd_server.process import sentinel_url
 from rampd_server.process.address import masked
-from rampd_server.process.cluster_url import ClusterUrl, is_cluster_url
+from rampd_server.process.cluster_url import CLUSTER, ClusterUrl
 from rampd_server.process.hosts import split
-from rampd_server.process.sentinel_url import SentinelUrl, is_sentinel_url
+from rampd_server.process.sentinel_url import SENTINELS, SentinelUrl
 
-_SCHEMES: Final = ("redis", "rediss", "unix", *sentinel_url.SCHEMES, *cluster_url.SCHEMES)
+_SCHEMES: Final = ("redis", "rediss", "unix", *SENTINELS.schemes, *CLUSTER.schemes)
 _PORT: Final = 6379
 _TLS_FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _TLS_WORDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
@@ -73,9 +73,9 @@ def place_of(url: str) -> str:
     """Returns the store and the database that a URL names, without its user, its password and its other options. Sentinels are
     not in it, and neither are nodes of a cluster: with one more of them the store is the same.
     """
-    if is_cluster_url(url):
+    if CLUSTER.fits(url):
         return "cluster"
-    if is_sentinel_url(url):
+    if SENTINELS.fits(url):
         known = SentinelUrl.parse(url)
         return f"sentinel:{known.service}/{place_of(known.primary).rpartition('/')[2]}"
     parts = urlsplit(url)
@@ -86,9 +86,9 @@ def place_of(url: str) -> str:
 
 
 def _check(text: str) -> None:
-    if is_sentinel_url(text):
+    if SENTINELS.fits(text):
         _check_sentinels(text)
-    elif is_cluster_url(text):
+    elif CLUSTER.fits(text):
         _check_cluster(text)
     else:
         _check_one(text, text.partition("://")[0].lower())

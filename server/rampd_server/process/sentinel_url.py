@@ -8,17 +8,11 @@ from dataclasses import dataclass
 from typing import Final, Self
 from urllib.parse import parse_qsl, quote, urlencode
 
-from rampd_server.process.hosts import read_hosts, split
+from rampd_server.process.hosts import Kind
 
-SCHEMES: Final = ("redis+sentinel", "rediss+sentinel")
+SENTINELS: Final = Kind("+sentinel", "Sentinel", port=26379, path="/service/0")
 OPTIONS: Final = ("sentinel_username", "sentinel_password")
-_PORT: Final = 26379
 _PATH: Final = re.compile(r"/([A-Za-z0-9._-]+)(?:/[0-9]*)?", re.ASCII)
-
-
-def is_sentinel_url(text: str) -> bool:
-    """Whether a URL names Sentinels."""
-    return text.partition("://")[0].lower() in SCHEMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +34,16 @@ class SentinelUrl:
         """Raises ValueError, with a sentence, if the hosts or the service are wrong. User, database and options are those of
         `primary`, and are not checked here.
         """
-        scheme, authority, path, query, _ = split(text)
-        credentials, at, names = authority.rpartition("@")
-        hosts = read_hosts(names, port=_PORT, what="Sentinel", example=_example(scheme))
+        scheme, base, login, hosts, path, query = SENTINELS.read(text)
         found = _PATH.fullmatch(path)
         if found is None:
             raise ValueError(
                 f"after the Sentinels must come the name of the service that they watch, and may come the number of a database: "
-                f"{_example(scheme)}. The name is that of `sentinel monitor` in sentinel.conf."
+                f"{SENTINELS.example(scheme)}. The name is that of `sentinel monitor` in sentinel.conf."
             )
         options = parse_qsl(query, keep_blank_values=True, errors="surrogateescape")
         own = {name: quote(value, safe="", errors="surrogateescape") for name, value in options if name in OPTIONS}
         user, password = (own.get(name, "") for name in OPTIONS)
-        base = scheme.removesuffix("+sentinel")
         shared = urlencode([each for each in options if each[0].startswith("ssl_")])
         introduced = f"{user}:{password}@" if password else ""
         return cls(
@@ -60,12 +51,8 @@ class SentinelUrl:
             hosts,
             tuple(f"{base}://{introduced}{host}/0?{shared}" for host in hosts),
             found[1],
-            f"{base}://{credentials}{at}primary{path.removeprefix(f'/{found[1]}')}{_without_own(query)}",
+            f"{base}://{login}primary{path.removeprefix(f'/{found[1]}')}{_without_own(query)}",
         )
-
-
-def _example(scheme: str) -> str:
-    return f"{scheme}://user:password@host:26379,host:26379/service/0"
 
 
 def _without_own(query: str) -> str:

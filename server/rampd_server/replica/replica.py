@@ -53,6 +53,7 @@ from rampd_server.replica.older_copy import MAX_LOSS_S, OlderCopy
 from rampd_server.replica.projection import choice_of, snapshot_of
 from rampd_server.replica.reading import Reading, log_stray, unlike, with_overrides
 from rampd_server.replica.state import Component, State, apply
+from rampd_server.replica.store_clock import StoreClock
 
 _LOST_AFTER_S = 1.5
 """The copy counts as not confirmed after every look at the store has failed for this time. It is longer than a look
@@ -113,7 +114,7 @@ class Replica:
         self._wall_clock = wall_clock
         self._state = State()
         self._confirmed_s: float | None = None
-        self._store_ahead_ms: float | None = None
+        self._clock = StoreClock()
         self._recalled_ahead_ms: float | None = None
         self._waiters: set[asyncio.Future[None]] = set()
         self._listeners: list[Listener] = []
@@ -232,9 +233,10 @@ class Replica:
         """The store's clock, continued by the monotonic clock since it was last read. Raises NoSnapshotError before
         that.
         """
-        if self._store_ahead_ms is None:
+        ahead_ms = self._clock.ahead_ms
+        if ahead_ms is None:
             raise self._no_state_yet()
-        return int(self._monotonic() * 1000 + self._store_ahead_ms)
+        return int(self._monotonic() * 1000 + ahead_ms)
 
     def store_time_ms(self, monotonic_s: float) -> int:
         """The store's clock at a time of the monotonic clock. Raises NoSnapshotError as `now_ms`."""
@@ -242,17 +244,18 @@ class Replica:
 
     def likely_ms(self) -> int:
         """`now_ms`. Before the store's clock is read, its likely time, for answers that are marked as stale."""
-        if self._store_ahead_ms is None and self._recalled_ahead_ms is not None:
+        if self._clock.ahead_ms is None and self._recalled_ahead_ms is not None:
             return int(self._monotonic() * 1000 + self._recalled_ahead_ms)
         return self.now_ms()
 
     @property
     def look(self) -> Look:
         """Both clocks at the moment when the store last confirmed the state. Raises NoSnapshotError."""
-        if self._confirmed_s is None or self._store_ahead_ms is None or not self.loaded.is_set():
+        ahead_ms = self._clock.ahead_ms
+        if self._confirmed_s is None or ahead_ms is None or not self.loaded.is_set():
             raise self._no_state_yet()
         monotonic_ms = self._confirmed_s * 1000
-        return Look(round(monotonic_ms + self._store_ahead_ms), round(monotonic_ms))
+        return Look(round(monotonic_ms + ahead_ms), round(monotonic_ms))
 
     @property
     def epoch(self) -> str:
@@ -684,11 +687,12 @@ class Replica:
 
     async def _read_head(self) -> Head:
         """Reads the head, and takes the store's time right after the answer, so that it is correct."""
+        asked_s = self._monotonic()
         head = await self._store.head()
         self.require_known(head)
         if head is None:
             raise StoreResetError(f"The store has no epoch: it was emptied. {ways_on(self._store.adopt_command)}")
-        self._store_ahead_ms = head.time_ms - self._monotonic() * 1000
+        self._clock.take(head.time_ms, asked_s, self._monotonic())
         return head
 
     def _may_follow(self, head: Head) -> bool:

@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from rampd import v1
 from rampd._contract.grammar import EVENT_ID
 from rampd_server.access.rpc_roles import REQUEST_FLAGS
-from rampd_server.domain.errors import StoreCorruptError
+from rampd_server.domain.errors import StoreCorruptError, StoreUnavailableError
 from rampd_server.domain.evidence.admission import trial_of
 from rampd_server.domain.rollout import commands
 from rampd_server.ports import Event, OutcomeStore, Override, Store
@@ -196,8 +196,10 @@ class RolloutServicer:
         rollout, namespace, now_ms = await self._service.read(request.component)
         message = convert.rollout_message(rollout, namespace, now_ms)
         trial = trial_of(rollout)
-        show_outcomes(message, rollout, await self._outcomes.counters(rollout.component, trial.release, trial.number))
-        show_current_outcomes(message, rollout, await self._outcomes.release_counters(rollout.component), now_ms)
+        with suppress(StoreUnavailableError):  # they may be on a shard that is away
+            counters = await self._outcomes.counters(rollout.component, trial.release, trial.number)
+            show_outcomes(message, rollout, counters)
+            show_current_outcomes(message, rollout, await self._outcomes.release_counters(rollout.component), now_ms)
         return v1.GetRolloutResponse(rollout=with_damage(message, self._replica))
 
     async def list_rollouts(self, request: v1.ListRolloutsRequest, call: Call) -> v1.ListRolloutsResponse:

@@ -11,7 +11,7 @@ from contextlib import aclosing
 from typing import Final
 
 from rampd import v1
-from rampd_server.domain.errors import StoreCorruptError
+from rampd_server.domain.errors import StoreCorruptError, StoreUnavailableError
 from rampd_server.domain.rollout.model import Absent, Rollout
 from rampd_server.ports import OutcomeStore, Store, Stored
 from rampd_server.replica.damage import damage_of
@@ -100,13 +100,17 @@ class RolloutList:
             await asyncio.gather(*(self._add_current_outcomes(*each) for each in found[first : first + _AT_ONCE]))
 
     async def _add_current_outcomes(self, message: v1.Rollout | None, state: Stored | Exception) -> None:
-        """Adds how current's jobs went. Damaged counts are the damage of the component: they hide neither it nor the others."""
+        """Adds how current's jobs went. Counts that are damaged, which is damage of the component, or on a shard that is away hide
+        neither it nor the others.
+        """
         if message is None or isinstance(state, Exception) or not isinstance(state.rollout, Rollout):
             return
         try:
             counters = await self._outcomes.release_counters(state.rollout.component)
         except StoreCorruptError as error:
             message.damage.CopyFrom(convert.damage_message(error))
+        except StoreUnavailableError:
+            return
         else:
             show_current_outcomes(message, state.rollout, counters, state.time_ms)
 

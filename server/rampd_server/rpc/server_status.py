@@ -115,7 +115,7 @@ class ServerStatus:
         except TimeoutError:
             return None, "The store did not answer in time. Look at Redis, and try again with more time."
         trouble = self._replica.trouble
-        return status, "" if trouble is None else trouble.message
+        return status, status.trouble if trouble is None else trouble.message
 
 
 def _listener(opened: OpenAddress) -> v1.Listener:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Final
 
 from rampd._decision.resolution import ComponentSnapshot
-from rampd_server.domain.errors import RampdError, StoreResetError, StoreUnavailableError
+from rampd_server.domain.errors import RampdError, ShardUnavailableError, StoreResetError, StoreUnavailableError
 from rampd_server.domain.repo_sample import RepoSample
 from rampd_server.ports import FeedEntry, SeenStore
 from rampd_server.process.outage import Outages
@@ -122,6 +122,8 @@ class SeenRepos:
             return
         try:
             await self._store.add(component, repos, known.depth)
+        except ShardUnavailableError:
+            return  # the log names the node that is away
         except (StoreUnavailableError, StoreResetError):
             raise
         except RampdError as error:

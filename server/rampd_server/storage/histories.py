@@ -45,7 +45,7 @@ async def read_events_of_many(link: Link, asked: Sequence[AskedEvents], *, after
         if damage:
             await link.look_at_schema()
         for error in damage:
-            link.count_error(error)
+            link.counts.note_error(error)
         return pieces
 
 

@@ -30,6 +30,8 @@ _TEMPORARY = {
     "ASK": "a slot is being moved to another node: wait until the move is done",
     "TRYAGAIN": "a slot is being moved to another node: wait until the move is done",
 }
+NOT_OF_CLUSTER = f"Redis is a cluster, whose data are on several nodes: begin {URL} with redis+cluster://, or rediss+cluster:// with TLS"
+"""What to do if the URL is not that of a cluster, and the store is one."""
 # Faults that stay until somebody changes the configuration of rampd or of Redis.
 _PERMANENT = {
     "NOAUTH": f"Redis wants a password, and {URL} has none: put it in, as in redis://:PASSWORD@host:6379/0",
@@ -41,7 +43,7 @@ _PERMANENT = {
     f"{URL}",
     "NODB": f"Redis does not have the database that {URL} names: correct the number at the end of the URL, or raise "
     "`databases` in redis.conf (16 by default)",
-    "MOVED": f"Redis is a cluster, whose data are on several nodes: begin {URL} with redis+cluster://, or rediss+cluster:// with TLS",
+    "MOVED": NOT_OF_CLUSTER,
     "CLUSTERDB": f"Redis is a cluster, which has database 0 only: take the number off the end of {URL}",
 }
 _CODE = re.compile(rf"\b({'|'.join({*_TEMPORARY, *_PERMANENT})})\b")

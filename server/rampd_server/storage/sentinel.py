@@ -8,11 +8,10 @@ in use on the old primary.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple, Protocol
 
-import structlog
 from redis import exceptions
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -20,12 +19,11 @@ from redis.backoff import NoBackoff
 
 from rampd_server.domain.errors import StoreMisconfiguredError, StoreUnavailableError
 from rampd_server.domain.wording import ended
-from rampd_server.metrics.counting import Count
 from rampd_server.process.outage import Outages
 from rampd_server.process.sentinel_url import SentinelUrl
 from rampd_server.storage.doubts import ASK_SHARE, Doubts
 from rampd_server.storage.exchange import exchange
-from rampd_server.storage.finding import LastFailover, Node
+from rampd_server.storage.finding import Leave, Node, Primary, no_answer
 from rampd_server.storage.redis_errors import BROKEN_LINK, URL, code_of, explained
 
 _REFUSALS: Final = {
@@ -36,8 +34,6 @@ _REFUSALS: Final = {
     "No such master": f"watches no service of the name that {URL} has: correct the name. SENTINEL MASTERS lists the names",
     "unknown command": f"is a Redis and no Sentinel: name the Sentinels in {URL}, or write redis:// in place of redis+sentinel://",
 }
-
-log = structlog.get_logger()
 
 
 class Decision(NamedTuple):
@@ -60,17 +56,15 @@ class Sentinel(Protocol):
 
 
 class SentinelFinder:
-    """A `Finder` of the primary that Sentinels name."""
+    """A `PrimaryFinder` of the primary that Sentinels name."""
 
     def __init__(self, sentinels: Sequence[Sentinel], *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self.changes = Count()
+        self.primary = Primary("the Sentinels name another primary", "there was a failover", monotonic)
         self._sentinels = sentinels
         self._doubts = Doubts(self._look, monotonic)
         self._decision: Decision | None = None
-        self._last = LastFailover(monotonic)
         self._trouble = StoreUnavailableError("No Sentinel was asked yet. Try again.")
         """Why the primary is not known."""
-        self._listeners: list[Callable[[], Awaitable[None]]] = []
         self._outages = Outages("sentinel_lost", "sentinel_found", ("sentinel",))
 
     @classmethod
@@ -82,26 +76,18 @@ class SentinelFinder:
 
     async def address(self) -> Node:
         await self._doubts.settle()
-        if self.known is None:
+        if self.primary.node is None:
             raise self._trouble
-        return self.known
-
-    @property
-    def known(self) -> Node | None:
-        return self._decision and self._decision.node
-
-    @property
-    def failover(self) -> str:
-        return self._last.name
+        return self.primary.node
 
     def doubt(self, why: str) -> None:
         self._doubts.note(why)
 
+    def subscribe(self, leave: Leave) -> None:
+        self.primary.subscribe(leave)
+
     async def follow(self) -> None:
         await self._doubts.follow()
-
-    def subscribe(self, leave: Callable[[], Awaitable[None]]) -> None:
-        self._listeners.append(leave)
 
     async def close(self) -> None:
         for sentinel in self._sentinels:
@@ -112,27 +98,12 @@ class SentinelFinder:
         answers = await asyncio.gather(*map(self._ask, self._sentinels))
         decisions = [each for each in answers if isinstance(each, Decision)]
         if not decisions:
-            self._trouble = _none_answers([each for each in answers if isinstance(each, StoreUnavailableError)])
+            errors = [each for each in answers if isinstance(each, StoreUnavailableError)]
+            self._trouble = no_answer("Nobody tells rampd which Redis is the primary.", errors)
             return self._decision is not None
-        before, self._decision = self._decision, chosen(decisions, self._decision, len(self._sentinels))
-        if before is not None and before.node != self._decision.node:
-            await self._change(before.node, self._decision.node, why)
+        self._decision = chosen(decisions, self._decision, len(self._sentinels))
+        await self.primary.found(self._decision.node, why)
         return True
-
-    async def _change(self, before: Node, after: Node, why: str) -> None:
-        self.changes.add()
-        self._last.note(before, after)
-        log.warning(
-            "store_primary_changed",
-            before=str(before),
-            after=str(after),
-            why=why or "the Sentinels name another primary",
-            what_it_means="there was a failover. What the old primary had not sent to its replicas yet is lost",
-            what_to_do="look at the lines writes_lost and freeze_lost, here or in another server's log. If there are none, "
-            "nothing was lost",
-        )
-        for leave in self._listeners:
-            await leave()
 
     async def _ask(self, sentinel: Sentinel) -> Decision | StoreUnavailableError:
         try:
@@ -156,14 +127,6 @@ def chosen(decisions: Sequence[Decision], known: Decision | None, number: int) -
     if known is not None and best.number < known.number and votes[best] * 2 <= number:
         return known
     return best
-
-
-def _none_answers(errors: Sequence[StoreUnavailableError]) -> StoreUnavailableError:
-    if all(isinstance(error, StoreMisconfiguredError) for error in errors):
-        return errors[0]
-    return StoreUnavailableError(
-        f"Nobody tells rampd which Redis is the primary. {' '.join(error.message for error in errors)}"
-    )
 
 
 class RedisSentinel:

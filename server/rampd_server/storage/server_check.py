@@ -9,8 +9,11 @@ from typing import Any, Final
 
 from redis import exceptions
 
+from rampd_server.domain.errors import StoreMisconfiguredError, StoreUnavailableError
+from rampd_server.ports import Topology
+from rampd_server.storage.clients import place_of
 from rampd_server.storage.link import Link
-from rampd_server.storage.redis_errors import URL, redis_errors
+from rampd_server.storage.redis_errors import NOT_OF_CLUSTER, URL, redis_errors
 from rampd_server.storage.schema import SCHEMA
 from rampd_server.storage.scripts import script
 
@@ -30,23 +33,29 @@ class UnsuitableStoreError(Exception):
 
 
 async def check_server(link: Link) -> str:
-    """Refuses a Redis that is too old, is a replica, evicts keys, denies commands that rampd needs, or has data of a newer schema.
-    Of a cluster, every primary is checked.
+    """Refuses a Redis that is too old, is a replica or a node of a cluster that the URL does not name, evicts keys, denies commands that
+    rampd needs, or has data of a newer schema. Of a cluster, every primary is checked.
 
-    A managed service may deny INFO. Then the version, the role and the eviction policy are not checked. The returned text says
-    so, for the log; it is empty if all was checked. Raises UnsuitableStoreError, or StoreUnavailableError if Redis does not
-    answer.
+    A managed service may deny INFO. Then the version, the role and the eviction policy are not checked. Neither is a primary of a
+    cluster that is away, if it has only outcomes. The returned text says so, for the log; it is empty if all was checked. Raises
+    UnsuitableStoreError, or StoreUnavailableError if Redis does not answer.
     """
-    not_checked = ""
     with redis_errors(link.keys.meta):
         async with asyncio.timeout(2 * link.deadline_s):
             _check_schema(await link.client.hget(link.keys.meta, "schema"))
-            if link.wait_replicas:
+            if link.wait.replicas:
                 # Raises an error if the user may not ask.
                 await link.client.wait(0, 1)
-    for client in await link.every_client():
-        not_checked = await _check_one(link, client) or not_checked
-    return not_checked
+    main, *others = await link.clients.every()
+    not_checked = [await _check_one(link, main)]
+    for client in others:
+        try:
+            not_checked.append(await _check_one(link, client))
+        except StoreMisconfiguredError:
+            raise
+        except StoreUnavailableError as error:
+            not_checked.append(f"the node {place_of(client)} of the cluster does not answer: {error.message}")
+    return "; ".join(dict.fromkeys(filter(None, not_checked)))
 
 
 async def _check_one(link: Link, client: Any) -> str:  # noqa: ANN401 - as redis-py has it
@@ -59,6 +68,7 @@ async def _check_one(link: Link, client: Any) -> str:  # noqa: ANN401 - as redis
                 not_checked = f"Redis denies INFO: {error}"
                 info = {}
     _check_version(info)
+    _check_mode(info, link)
     _check_role(info)
     _check_policy(info)
     await _check_permissions(link, client)
@@ -87,6 +97,12 @@ def _check_version(info: Mapping[str, object]) -> None:
     if numbers < MIN_VERSION:
         wanted = ".".join(map(str, MIN_VERSION))
         raise UnsuitableStoreError(f"The store is Redis {version}: rampd needs {wanted} or later, or Valkey.")
+
+
+def _check_mode(info: Mapping[str, object], link: Link) -> None:
+    # A node of a cluster that has the keys of the namespace refuses nothing at the start, and later those of outcomes.
+    if info.get("cluster_enabled") and link.clients.topology is not Topology.CLUSTER:
+        raise UnsuitableStoreError(f"{NOT_OF_CLUSTER}.")
 
 
 def _check_role(info: Mapping[str, object]) -> None:

@@ -6,8 +6,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from rampd_server.domain.errors import RampdError
-from rampd_server.storage.cluster import Cluster, MemberFinder, slot_of
+from rampd_server.storage.cluster import Cluster
+from rampd_server.storage.cluster_finders import MemberFinder
 from rampd_server.storage.finding import Finder, Node
+from rampd_server.storage.slots import slot_of
 
 Connect = Callable[[Node, Finder], Any]
 """Returns a client of redis-py for a node. It is typed as Any, because redis-py types each command for two kinds of clients."""
@@ -28,9 +30,9 @@ class Shards:
         """Returns the client of the node that has a key. Raises StoreUnavailableError if no node has it."""
         return self._client(await self._cluster.primary_of(slot_of(key)))
 
-    async def every_client(self) -> list[Any]:
-        """Returns a client for each primary. Raises StoreUnavailableError if no node has ever answered."""
-        return [self._client(node) for node in await self._cluster.all_primaries()]
+    async def every_client(self, *, but: Node) -> list[Any]:
+        """Returns a client for each primary but one. Raises StoreUnavailableError if no node has ever answered."""
+        return [self._client(node) for node in await self._cluster.all_primaries() if node != but]
 
     async def spread(self, calls: Sequence[Call], send: Callable[[Sequence[Call]], Awaitable[list[Any]]]) -> list[Any]:
         """Has calls sent to the nodes of their keys, to all nodes at once. Returns an answer for each call. If a node can't be asked,

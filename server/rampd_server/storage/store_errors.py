@@ -4,6 +4,7 @@ from typing import Any
 
 from rampd_server.domain.errors import (
     RampdError,
+    ShardUnavailableError,
     StoreCorruptError,
     StoreResetError,
     StoreUnavailableError,
@@ -42,6 +43,14 @@ def newer_schema(found: str) -> StoreUnavailableError:
         f"Nothing was written. Update this server.",
         found=found,
         known=SCHEMA,
+    )
+
+
+def shard_unavailable(error: StoreUnavailableError) -> ShardUnavailableError:
+    """`error` is that of the call of the shard."""
+    return ShardUnavailableError(
+        f"The shard of the Redis Cluster that has these outcomes can't be used. {error.message}",
+        code=error.metadata.get("code"),
     )
 
 

@@ -1,11 +1,14 @@
 """Asks a Redis, or all primaries of a cluster, how they are set up and how they are: version, clock, memory, how data are kept."""
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
+from rampd_server.domain.errors import StoreUnavailableError
 from rampd_server.ports import StoreStatus
+from rampd_server.storage.clients import place_of
 from rampd_server.storage.link import Link
 
 T = TypeVar("T")
@@ -23,7 +26,24 @@ class RedisStatus:
         self._clock = clock
 
     async def status(self) -> StoreStatus:
-        return worst([await self._status_of(client) for client in await self._link.every_client()])
+        main, *others = await self._link.clients.every()
+        found = [await self._status_of(main)]
+        troubles = []
+        for client, each in zip(others, await asyncio.gather(*map(self._try, others)), strict=True):
+            if isinstance(each, StoreStatus):
+                found.append(each)
+            else:
+                troubles.append(
+                    f"The node {place_of(client)} of the Redis Cluster does not answer, so outcomes that it has are neither counted "
+                    f"nor shown: {each.message}"
+                )
+        return replace(worst(found), trouble=" ".join(troubles))
+
+    async def _try(self, client: Any) -> StoreStatus | StoreUnavailableError:  # noqa: ANN401 - as redis-py has it
+        try:
+            return await self._status_of(client)
+        except StoreUnavailableError as error:
+            return error
 
     async def _status_of(self, client: Any) -> StoreStatus:  # noqa: ANN401 - as redis-py has it
         began_s = self._clock()
@@ -36,8 +56,8 @@ class RedisStatus:
             else None,
             version=_text(info, "valkey_version") or _text(info, "redis_version"),
             is_embedded=self._is_embedded,
-            topology=self._link.topology,
-            primary=self._link.primary,
+            topology=self._link.clients.topology,
+            primary=self._link.clients.primary,
             ahead_ms=int(seconds) * 1000 + int(microseconds) / 1000 - here_ms,
             append_only=_flag(info, "aof_enabled", {"0": False, "1": True})
             if "aof_enabled" in info

@@ -104,7 +104,7 @@ class _Kept(Link):
     """Keeps the calls of scripts, in place of making them."""
 
     def __init__(self, link: Link) -> None:
-        super().__init__(link.client, link.feed_client)
+        super().__init__(link.clients)
         self.keys, self.epoch, self.schema = link.keys, link.epoch, link.schema
         self.calls: list[tuple[Script, list[Any]]] = []
 

@@ -141,9 +141,8 @@ def _is_unchanged(case: Case, call: Call, asked: Asked, head: Node) -> bool:
 
 
 def outcomes_at(case: Case, call: Call, asked: Asked, head: Node) -> Iterator[Effect | RampdError]:
-    """What a command does in a state, at the begin and at the end of its call by the store's clock."""
-    for at_s in (call.began_s, call.ended_s):
-        now_ms = int(case.histories.store_ms(at_s))
+    """What a command does in a state, at the times of its call that a server may take for the store's."""
+    for now_ms in case.histories.times_of_server(call.began_s, call.ended_s):
         note = getattr(call.request, "note", "")
         context = Context(now_ms, call.who, note, asked.expected_revision, head.freeze)
         yield outcome_of(head.state(asked.component), asked, context)

@@ -74,8 +74,7 @@ def _is_answer_of(case: Case, call: Call, head: Node, age_s: float) -> bool:
     for repo, override in head.overrides(call.component).items():
         overrides.set(repo, choice_of(override))
     request: v1.ResolveRequest = call.request  # type: ignore[assignment]
-    for at_s in (call.began_s, call.ended_s):
-        now_ms = int(case.histories.store_ms(at_s))
+    for now_ms in case.histories.times_of_server(call.began_s, call.ended_s):
         found = resolve(snapshot_of(state), overrides, request.repo, request.job_id, lambda now=now_ms: now, age_s)
         channel = f"CHANNEL_{found.channel}" if found.channel else "CHANNEL_UNSPECIFIED"
         expected = (found.tag, found.release, v1.Channel.Value(channel), found.stale)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from rampd_server.domain.errors import InvalidRequestError, RampdError, RefusedError
 from rampd_server.domain.rollout.model import Rollout
-from tests.chaos.histories import Node
+from tests.chaos.histories import CLOCK_S, Node
 from tests.chaos.judging import Case, Violation
 from tests.chaos.record import Call
 from tests.chaos.requests import Asked
@@ -80,7 +80,7 @@ def _is_of_reason(found: object, reason: str) -> bool:
 
 
 def _refuses_overrides(case: Case, call: Call, asked: Asked, head: Node) -> bool:
-    state, now_ms = head.state(asked.component), case.histories.store_ms(call.ended_s)
+    state, now_ms = head.state(asked.component), case.histories.store_ms(call.ended_s + CLOCK_S)
     assert asked.overrides is not None
     match call.reason:
         case "COMPONENT_NOT_FOUND":
@@ -105,6 +105,6 @@ def _is_past(case: Case, call: Call, at_ms: int | None) -> bool:
     """Whether a time was past for the server, whose clock may be that of before or after a step of the store's clock."""
     if at_ms is None:
         return False
-    if at_ms <= case.histories.store_ms(call.ended_s):
+    if at_ms <= case.histories.store_ms(call.ended_s + CLOCK_S):
         return True
     return bool(case.faults(call.began_s - 10, call.ended_s, "clock"))

@@ -397,7 +397,7 @@ def loaded(overrides: Overrides | None = None) -> Replica:
         known = replica.get("restyler")
         assert known is not None
         known.overrides = overrides
-    replica._store_ahead_ms = 0.0
+    replica._clock.ahead_ms = 0.0
     replica._is_in_doubt = False
     replica.loaded.set()
     return replica

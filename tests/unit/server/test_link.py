@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from rampd_server.domain.errors import Reason, StoreCorruptError, StoreResetError, StoreUnavailableError
+from rampd_server.storage.clients import Clients
 from rampd_server.storage.link import Link
 from rampd_server.storage.scripts import Code
 
@@ -20,12 +21,12 @@ class FakeClient:
 
 @pytest.fixture
 def link() -> Link:
-    return Link(FakeClient(), FakeClient())
+    return Link(Clients(FakeClient(), FakeClient()))
 
 
 def counted(link: Link) -> dict[str, int]:
     """The errors that were counted."""
-    return {reason: number for (reason,), number in link.errors.items()}
+    return {reason: number for (reason,), number in link.counts.errors.items()}
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_a_schema_that_this_server_does_not_know_counts(link: Link) -> None:
 
 async def failing(link: Link, error: Exception) -> None:
     """A call of Redis that fails."""
-    with link.counted("get"):
+    with link.counts.counted("get"):
         raise error
 
 
@@ -74,7 +75,7 @@ async def test_damage_counts_once_on_its_way_to_the_caller(link: Link) -> None:
     with pytest.raises(StoreCorruptError):
         async with link.of_known_schema():
             await failing(link, error)
-    link.count_error(error)
+    link.counts.note_error(error)
     assert counted(link) == {**NOTHING, Reason.STORE_CORRUPT: 1}
     with pytest.raises(StoreCorruptError):
         async with link.of_known_schema():

@@ -264,6 +264,29 @@ async def test_a_server_without_a_state_says_why_it_has_none(store: ScriptedStor
         await running
 
 
+async def test_the_first_state_may_come_while_a_caller_catches_up(store: ScriptedStore):
+    """Given a list that is asked for during the start, expect that it takes the state that comes meanwhile."""
+    replica, head = Replica(as_store(store)), store.head
+    running: asyncio.Task[None] | None = None
+
+    async def read_head() -> Head:
+        nonlocal running
+        found = await head()
+        if running is None:
+            running = asyncio.create_task(replica.run())
+            await replica.loaded.wait()
+        return found
+
+    store.head = read_head  # type: ignore[method-assign]
+
+    assert await replica.catch_up(is_exact=True)
+
+    assert running is not None
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
 class Clock:
     now_s = 100.0
 
@@ -368,13 +391,17 @@ class SlowStore(ScriptedStore):
         super().__init__()
         self._clock = clock
         self.left: list[FeedEntry] = []
+        self.answer_s = 0.0
+        """How long the answer of a head is under way."""
 
     @property
     def time_ms(self) -> int:
         return self.FIRST_MS + round(self._clock.now_s * 1000)
 
     async def head(self) -> Head:
-        return Head("epoch", self.newest, self.time_ms, Namespace())
+        time_ms = self.time_ms
+        self._clock.now_s += self.answer_s
+        return Head("epoch", self.newest, time_ms, Namespace())
 
     async def read(self, component: str) -> Stored:
         self._clock.now_s += 40
@@ -405,6 +432,19 @@ async def test_a_long_reload_does_not_set_the_clock_back_and_does_not_count_as_a
     assert replica.now_ms() == store.time_ms
     seen = clocks.read(clocks.read(None, None, after_reload), after_reload, replica.look)
     assert seen.jump_ms is None
+
+
+async def test_a_late_answer_does_not_make_the_clock_of_the_store_wrong():
+    clock = Clock()
+    store = SlowStore(clock)
+    replica = Replica(as_store(store), monotonic=clock)
+    await replica._read_head()
+    store.answer_s = 0.8
+
+    clock.now_s += 1
+    await replica._read_head()
+
+    assert store.time_ms - replica.now_ms() <= 2
 
 
 async def test_a_copy_that_catches_up_slowly_has_the_age_of_the_look_that_confirms_it():

@@ -96,11 +96,11 @@ async def test_a_change_is_counted_logged_and_told_and_the_first_look_is_none() 
     three = Three()
     with structlog.testing.capture_logs() as lines:
         assert await three.address() == A
-        assert (three.finder.changes.value, three.left, lines) == (0, 0, [])
+        assert (three.finder.primary.changes.value, three.left, lines) == (0, 0, [])
 
         three.answer([Decision(0, A), Decision(1, B), Decision(0, A)])
         assert await three.address() == B
-    assert (three.finder.changes.value, three.left) == (1, 1)
+    assert (three.finder.primary.changes.value, three.left) == (1, 1)
     [line] = lines
     assert (line["event"], line["before"], line["after"], line["why"]) == (
         "store_primary_changed",
@@ -113,15 +113,18 @@ async def test_a_change_is_counted_logged_and_told_and_the_first_look_is_none() 
 async def test_a_failover_is_named_for_a_minute() -> None:
     """A change that is missing later was lost in another way."""
     three = Three()
-    assert three.finder.known is None
+    assert three.finder.primary.node is None
     await three.address()
-    assert (three.finder.known, three.finder.failover) == (A, "")
+    assert (three.finder.primary.node, three.finder.primary.failover) == (A, "")
     three.answer([Decision(1, B)] * 3)
     await three.address()
     three.now_s += 58
-    assert (three.finder.known, three.finder.failover) == (B, "the failover from 10.0.0.1:1 to 10.0.0.1:2")
+    assert (three.finder.primary.node, three.finder.primary.failover) == (
+        B,
+        "the failover from 10.0.0.1:1 to 10.0.0.1:2",
+    )
     three.now_s += 2
-    assert three.finder.failover == ""
+    assert three.finder.primary.failover == ""
 
 
 async def test_a_later_decision_for_the_same_primary_is_no_change() -> None:
@@ -129,7 +132,7 @@ async def test_a_later_decision_for_the_same_primary_is_no_change() -> None:
     await three.address()
     three.answer([Decision(1, A)] * 3)
     assert await three.address() == A
-    assert (three.finder.changes.value, three.left) == (0, 0)
+    assert (three.finder.primary.changes.value, three.left) == (0, 0)
 
 
 async def test_if_no_sentinel_answers_the_known_primary_stays_and_the_log_names_each_sentinel() -> None:

@@ -65,6 +65,8 @@ class Observed:
     clock: Clock
     checks: Sequence[CheckReading] = ()
     freeze_all: Freeze | None = None
+    counters_problem: str = ""
+    """Why the counters can't be read now, as sentences; empty if they are of this moment."""
     confirm_by_ms: int | None = None
     """When the time to confirm is over by this server's own clock, as a time of the store's clock; None if not known."""
     moved_seen_ms: int | None = None
@@ -207,6 +209,8 @@ def _blocked(observed: Observed, release: Release) -> str:
         return f"{release.tag} was ramped by hand. Resume gives it back to the plan."
     if driver is Driver.NOBODY and not automation.auto_start:
         return f"{release.tag} waits at 0 %. Resume starts the plan. Ramp raises it by hand."
+    if observed.counters_problem:
+        return f"The outcomes of {release.tag} can't be read now, so the plan waits. {observed.counters_problem}"
     return ""
 
 

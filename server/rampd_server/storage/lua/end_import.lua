@@ -27,8 +27,9 @@ end
 if redis.call('HGET', meta, 'epoch') == epoch then
   return {DONE}
 end
-if not is_importing(meta, mark) then
-  return {NOT_IMPORTING}
+local other = refuse_import(meta, mark)
+if other then
+  return other
 end
 
 local now = now_ms()

@@ -27,12 +27,9 @@ local refusal = refuse_types(
   meta, 'hash', components, 'zset', deleted, 'zset', rollout, 'hash', queue, 'list', releases, 'hash',
   attributes, 'hash', quarantine, 'hash', timeline, 'hash', overrides, 'hash', overrides_index, 'zset',
   overrides_expiry, 'zset', overrides_origin, 'hash'
-)
+) or refuse_import(meta, mark)
 if refusal then
   return refusal
-end
-if not is_importing(meta, mark) then
-  return {NOT_IMPORTING}
 end
 
 local hashes = {

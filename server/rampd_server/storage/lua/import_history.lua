@@ -10,12 +10,9 @@
 --
 -- Why atomic: nothing is written for an import that another one has taken over. A piece may be written twice.
 
-local refusal = refuse_types(meta, 'hash', history, 'stream')
+local refusal = refuse_types(meta, 'hash', history, 'stream') or refuse_import(meta, mark)
 if refusal then
   return refusal
-end
-if not is_importing(meta, mark) then
-  return {NOT_IMPORTING}
 end
 
 local function numbers(id)

@@ -56,10 +56,12 @@ local function refuse(meta, epoch, request, digest)
   end
 end
 
--- Whether the import with this mark is the one under way. An adopt by an earlier rampd ends an import.
-local function is_importing(meta, mark)
+-- Returns the answer for a write of an import that is not the one under way, or nil. An adopt by an earlier rampd ends an import.
+local function refuse_import(meta, mark)
   local mark_found, epoch_found = unpack(redis.call('HMGET', meta, 'import', 'epoch'))
-  return mark_found == mark and not epoch_found
+  if mark_found ~= mark or epoch_found then
+    return {NOT_IMPORTING}
+  end
 end
 
 -- Returns milliseconds since 1970, as text.

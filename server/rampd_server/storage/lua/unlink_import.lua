@@ -9,12 +9,9 @@
 --
 -- Why atomic: nothing is removed for an import that another one has taken over, because the other one may have written it.
 
-local refusal = refuse_types(meta, 'hash')
+local refusal = refuse_types(meta, 'hash') or refuse_import(meta, mark)
 if refusal then
   return refusal
-end
-if not is_importing(meta, mark) then
-  return {NOT_IMPORTING}
 end
 redis.call('UNLINK', unpack(names))
 return {DONE}
