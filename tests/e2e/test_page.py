@@ -1,22 +1,15 @@
 """The page of a server as processes: several workers, and the end."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
 
 from tests.browsing import Browser
 from tests.rpc.access_table import Tokens
-from tests.servers import ServerProcess, rampd_server, stubs
+from tests.servers import rampd_server, stubs
 from tests.waiting import eventually
 
 C = "restyler"
-_COUNTS_AT_ITS_END = """
-import atexit, gc, runpy
-atexit.register(lambda: print("spared", gc.get_freeze_count(), flush=True))
-runpy.run_module("rampd_server", run_name="__main__", alter_sys=True)
-"""
 HTTP = ("--http", "127.0.0.1:0")
 
 
@@ -63,14 +56,13 @@ def test_a_server_that_stops_ends_the_streams_of_tabs(directory: Path) -> None:
         assert server.process.wait(60) == 0
 
 
-def test_garbage_collection_spares_what_stays_as_long_as_the_server(directory: Path) -> None:
-    """Given a server that has started, expect that a page with many components does not make it look through all of its memory."""
-    words = [sys.executable, "-c", _COUNTS_AT_ITS_END, "--listen", "127.0.0.1:0", "--data-dir", str(directory)]
-    with subprocess.Popen([*words, "--log-format", "json"], stdout=subprocess.PIPE, text=True) as process:
-        server = ServerProcess(process, directory)
-        server.follow()
-        server.event("serving")
-        eventually(lambda: any("Ctrl-C" in line for line in server.said))
-        assert server.stop() == 0
-        [line] = [line for line in server.said if line.startswith("spared ")]
-        assert int(line.removeprefix("spared ")) > 50_000
+def test_while_the_store_is_away_the_page_says_so(directory: Path) -> None:
+    with rampd_server(directory, *HTTP, "--redis-url", f"unix://{directory}/none.sock") as server:
+        server.event("waiting_for_store")
+        looking = browser(f"http://{server.event('listening_http')['address']}")
+        page = looking.page("/", 503)
+        assert "STORE_UNAVAILABLE" in page.text or "NO_SNAPSHOT" in page.text
+        assert "/" in page.links
+        with looking.stream("/live") as stream:
+            assert [name for name, _ in stream][-1] == "refused"
+        looking.client.close()

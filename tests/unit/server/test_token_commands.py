@@ -313,6 +313,56 @@ def test_a_check_says_that_a_file_can_be_used_and_what_is_too_wide(typed: Typed)
     assert told.startswith("rampd-server: warning: grant all: everybody who reaches the server has the role viewer")
 
 
+PEOPLE = """
+# Where people have accounts.
+[sign_in]
+issuer = "https://accounts.example.com"
+client_id = "rampd-page"
+client_secret_file = "{secret}"
+
+[[grant]]
+name = "ada"
+role = "operator"
+
+[[grant.oidc]]
+issuer = "https://accounts.example.com"
+audience = "rampd-page"
+claims = {{ sub = "1" }}
+"""
+
+
+def test_a_check_says_why_nobody_can_sign_in_with_an_account_and_who_reads_the_secret(typed: Typed) -> None:
+    secret = typed.path.with_name("secret")
+    typed.write(PEOPLE.format(secret=secret))
+
+    def told() -> str:
+        code, _, said = typed("access", "check", str(typed.path), file=False)
+        assert code == 0
+        return said.removeprefix("rampd-server: warning: sign_in: client_secret_file: ")
+
+    assert told() == f"{secret} can't be used: No such file or directory. So nobody can sign in with this issuer.\n"
+    secret.write_text("a b")
+    assert told().startswith(f"{secret} can't be used: it has to have one word")
+    secret.write_text("abc\n")
+    secret.chmod(0o644)
+    assert told() == f"every user of this machine may read {secret}. Type chmod o-r {secret}\n"
+    secret.chmod(0o640)
+    assert told() == ""
+
+
+def test_the_issuer_of_people_stays_in_the_file_while_tokens_come_and_go(typed: Typed) -> None:
+    typed.write(PEOPLE.format(secret="/etc/rampd/secret"))
+    before = typed.path.read_text()
+    typed.create("ci", "--role", "ci")
+    typed.create("ada")
+    assert access_file.read(typed.path, names=NAMES).sign_in is not None
+    for name in ("ci", "ada"):
+        typed("token", "revoke", name)
+    assert list(typed.grants) == ["ada"]
+    assert typed.path.read_text().startswith(before.partition("[[grant.oidc]]")[0].rstrip())
+    assert access_file.read(typed.path, names=NAMES).sign_in is not None
+
+
 def test_a_check_names_every_mistake(typed: Typed) -> None:
     typed.write('[[grant]]\nname = ""\nrole = "root"\n')
     told = typed.refused("access", "check", str(typed.path), file=False)

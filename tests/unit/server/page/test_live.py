@@ -252,8 +252,10 @@ async def test_tabs_over_the_limit_are_refused_and_a_tab_that_closes_makes_room(
     monkeypatch.setattr(TABS, "MOST", 1, raising=False)
     async with aclosing(events_of(opened(person, drawing))) as first:
         await until_seen(first)
-        [refused] = [each async for each in events_of(opened(FakePerson(), Drawing()))]
-        assert refused.name == "refused"
+        async with aclosing(events_of(opened(FakePerson(), Drawing()))) as second:
+            refused = await anext(second)
+            assert refused.name == "refused"
+            assert [each async for each in second] == []
         assert "Load the page again" in refused.data
     async with aclosing(events_of(opened(FakePerson(), Drawing()))) as second:
         assert [each.name for each in await until_seen(second)] == ["seen"]
