@@ -14,8 +14,9 @@ from tests.servers import rampd_server, require
 WAITS_MS = 60_000
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """While it is there, Playwright's event loop runs in this thread: it ends before tests that have a loop of their own."""
     chromium = require("chromium")
     with sync_playwright() as playwright:
         # A container has no user namespaces for Chromium's own walls, and little of /dev/shm.
