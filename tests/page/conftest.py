@@ -1,5 +1,6 @@
 """Fixtures of the tests in a browser: Debian's Chromium, without a window, driven by Playwright."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from tests.servers import rampd_server, require
 
 # What a test of this folder waits for takes longer on a busy machine.
 WAITS_MS = 60_000
+# A container has no user namespaces for Chromium's own walls, and little of /dev/shm.
+FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
 
 
 @pytest.fixture(scope="module")
@@ -19,20 +22,25 @@ def browser() -> Iterator[Browser]:
     """While it is there, Playwright's event loop runs in this thread: it ends before tests that have a loop of their own."""
     chromium = require("chromium")
     with sync_playwright() as playwright:
-        # A container has no user namespaces for Chromium's own walls, and little of /dev/shm.
-        flags = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
-        started = playwright.chromium.launch(executable_path=chromium, args=flags)
+        started = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         yield started
         started.close()
+
+
+@contextlib.contextmanager
+def site_of(directory: Path, *flags: str, http: str = "127.0.0.1:0") -> Iterator[Site]:
+    """Starts a server with a page. Its admin comes over the socket, which asks for no credential."""
+    with rampd_server(directory, "--http", http, *flags) as server:
+        server.event("serving")
+        with Admin(f"unix:{server.socket}") as admin:
+            yield Site(f"http://{server.event('listening_http')['address']}", admin, server)
 
 
 @pytest.fixture
 def site(directory: Path) -> Iterator[Site]:
     """A server whose page is open to everybody on this machine."""
-    with rampd_server(directory, "--insecure-admin", "--http", "127.0.0.1:0") as server:
-        server.event("serving")
-        with Admin(server.target) as admin:
-            yield Site(f"http://{server.event('listening_http')['address']}", admin, server)
+    with site_of(directory, "--insecure-admin") as made:
+        yield made
 
 
 Open = Callable[..., Page]

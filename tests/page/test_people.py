@@ -1,0 +1,104 @@
+"""Who may what, in a browser: people sign in with a token, and see what they may do."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.page.conftest import Open, site_of
+from tests.page.looking import Site, overflows, row, serious_findings, shows
+from tests.rpc.access_table import Tokens
+
+C = "restyler"
+
+
+@pytest.fixture
+def tokens(directory: Path) -> Tokens:
+    made = Tokens(directory / "access.toml")
+    for role in ("viewer", "operator", "admin"):
+        made.grant(role, role)
+    return made
+
+
+@pytest.fixture
+def site(directory: Path, tokens: Tokens) -> Iterator[Site]:
+    """A server that asks who comes, and v2 as next at 20 %."""
+    with site_of(directory, "--access-file", str(tokens.path)) as made:
+        made.admin.release(C, "v1")
+        made.admin.release(C, "v2")
+        made.admin.ramp(C, 20)
+        yield made
+
+
+def sign_in(page: Page, token: str) -> None:
+    page.get_by_label("Token").fill(token)
+    page.get_by_role("button", name="Sign in", exact=True).click()
+
+
+def test_a_viewer_reads_everything_and_sees_no_verb(site: Site, tokens: Tokens, open_page: Open) -> None:
+    page = open_page(f"{site.address}/components/{C}")
+    expect(page.get_by_text("20 %")).to_have_count(0)
+    sign_in(page, tokens.of["viewer"])
+    shows(page.locator("#head"), "20 %")
+    assert page.url == f"{site.address}/components/{C}"
+    expect(page.locator("a.act")).to_have_count(0)
+    site.admin.ramp(C, 40)
+    shows(page.locator("#head"), "40 %")
+    page.goto(site.address)
+    shows(row(page, C), "40 %")
+    expect(page.locator("a.act")).to_have_count(0)
+
+
+def test_an_operator_acts_in_their_own_name(site: Site, tokens: Tokens, open_page: Open) -> None:
+    page = open_page(site.address)
+    sign_in(page, tokens.of["operator"])
+    shows(row(page, C), "20 %")
+    expect(page.get_by_role("link", name="Freeze everything")).to_have_count(0)
+    page.get_by_role("link", name="Roll back").click()
+    page.get_by_role("dialog").get_by_role("button", name="Roll back").click()
+    shows(page.get_by_role("status"), "Everybody gets v1")
+    page.goto(f"{site.address}/components/{C}")
+    shows(page.locator("#history"), "Rollback by operator")
+
+
+def test_a_wrong_token_is_refused_in_words(site: Site, open_page: Open) -> None:
+    page = open_page(site.address)
+    sign_in(page, "rampd_" + "a" * 49)
+    shows(page.get_by_role("alert"), "token")
+    expect(row(page, C)).to_have_count(0)
+    assert serious_findings(page) == []
+
+
+def test_who_signs_out_in_one_tab_does_nothing_more_in_another(site: Site, tokens: Tokens, open_page: Open) -> None:
+    page = open_page(site.address)
+    sign_in(page, tokens.of["operator"])
+    page.get_by_role("link", name="Roll back").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("button", name="Roll back")).to_be_enabled()
+    other = page.context.new_page()
+    other.goto(site.address)
+    other.get_by_role("button", name="Sign out").click()
+    expect(other.get_by_label("Token")).to_be_visible()
+
+    dialog.get_by_role("button", name="Roll back").click()
+
+    expect(page.get_by_label("Token")).to_be_visible(timeout=60_000)
+    assert site.admin.get_rollout(C).next_percent == 20
+
+
+def test_an_open_page_says_that_a_credential_has_ended(site: Site, tokens: Tokens, open_page: Open) -> None:
+    page = open_page(site.address)
+    sign_in(page, tokens.of["viewer"])
+    shows(row(page, C), "20 %")
+    tokens.revoke("viewer")
+    # An open stream is checked again every 20 s.
+    expect(page.get_by_role("link", name="Sign in again")).to_be_visible(timeout=100_000)
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_everybody_can_sign_in(site: Site, open_page: Open, dark: bool) -> None:
+    page = open_page(site.address, width=360, height=740, dark=dark)
+    expect(page.get_by_label("Token")).to_be_visible()
+    assert serious_findings(page) == []
+    assert not overflows(page)
