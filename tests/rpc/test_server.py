@@ -7,6 +7,7 @@ import os
 import socket
 import stat
 import struct
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -380,6 +381,20 @@ async def test_three_thousand_calls_at_once_are_all_answered(make_server):
         resolve = channel.unary_unary("/rampd.v1.ResolverService/Resolve")
         calls = [resolve(b"", timeout=60) for _ in range(3000)]
         codes = {await call.code() for call in calls}
+    assert codes == {grpc.StatusCode.OK}
+
+
+async def test_calls_that_wait_for_longer_than_half_a_minute_are_answered(make_server):
+    """Given a server that is busy for as long as gRPC by itself lets a call wait, expect an answer to callers who have more time."""
+    server = make_server()
+    target = str(server.listen(ANY_PORT))
+    await server.start()
+    with grpc.insecure_channel(target) as channel:
+        resolve = channel.unary_unary("/rampd.v1.ResolverService/Resolve")
+        await asyncio.to_thread(resolve, b"", timeout=60)
+        calls = [resolve.future(b"", timeout=100) for _ in range(20)]
+        time.sleep(32)  # noqa: ASYNC251 - the event loop is busy
+        codes = await asyncio.to_thread(lambda: {call.code() for call in calls})
     assert codes == {grpc.StatusCode.OK}
 
 

@@ -30,6 +30,8 @@ MAX_CALLS_OF_A_CONNECTION = 4_000
 """The number of calls that one connection has at once. Further calls wait at the client."""
 MAX_WAITING_CALLS = 100_000
 """The number of calls that may wait until the server takes them up."""
+MAX_WAIT_S = 3600
+"""How long a call may wait until the server takes it up. A caller gives up earlier, and its call is dropped then."""
 
 MAX_HEALTH_STREAMS = 1_000
 """The number of streams of health's Watch. Nobody has to prove anything for them, so they have places of their own."""
@@ -54,6 +56,8 @@ _OPTIONS = (
     # waiting call costs a few KiB. A call that its caller has given up is dropped before it is taken up.
     ("grpc.server.max_pending_requests", MAX_WAITING_CALLS),
     ("grpc.server.max_pending_requests_hard_limit", MAX_WAITING_CALLS),
+    # By default gRPC ends calls with CANCELLED that have waited for 30 s, also if their callers have more time.
+    ("grpc.server_max_unrequested_time_in_server", MAX_WAIT_S),
     # More than a fleet behind one proxy needs. Without a limit, one connection could take the time of all others.
     ("grpc.max_concurrent_streams", MAX_CALLS_OF_A_CONNECTION),
     # Each connection is an open file, and their number is limited. A connection without a handshake is ended soon, a
