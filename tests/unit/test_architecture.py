@@ -67,7 +67,7 @@ PAGE_VIEWS = (
     "rampd_server.page.front",
     *(
         f"rampd_server.page.component.{view}"
-        for view in ("asked", "blast", "entries", "figure", "known", "settings", "view")
+        for view in ("asked", "blast", "entries", "figure", "known", "lists", "settings", "view")
     ),
 )
 

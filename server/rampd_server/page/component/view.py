@@ -1,6 +1,6 @@
 """One component, as its page shows it. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -27,6 +27,15 @@ from rampd_server.page.component.blast import Blast, blast
 from rampd_server.page.component.entries import Entry, entry
 from rampd_server.page.component.figure import Figure
 from rampd_server.page.component.known import Explained, Known
+from rampd_server.page.component.lists import (
+    Listing,
+    OverrideRow,
+    QuarantineRow,
+    Waiting,
+    override_row,
+    quarantined,
+    waiting,
+)
 from rampd_server.page.component.settings import Setting, settings
 from rampd_server.page.verbs import Button, May, entry_button, verbs_for
 
@@ -104,62 +113,11 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """A release in the queue, or one that was current before."""
-
-    number: int
-    tag: str
-    actor: str
-    at: datetime
-    button: Button | None
-    """Takes it out of the queue. None: this person may not, or it does not wait."""
-
-
-@dataclass(frozen=True, slots=True)
-class OverrideRow:
-    """An override."""
-
-    repo: str
-    to: str
-    ends: datetime | None
-    actor: str
-    note: str
-    at: datetime | None
-    button: Button | None
-    """Deletes it. None: this person may not."""
-
-
-@dataclass(frozen=True, slots=True)
-class QuarantineRow:
-    """A tag in quarantine."""
-
-    tag: str
-    role: str
-    """`current` or `next`. Empty: neither."""
-    actor: str
-    note: str
-    at: datetime
-    button: Button | None
-    """Takes it out of quarantine. None: this person may not."""
-
-
-@dataclass(frozen=True, slots=True)
 class Answer:
     """The rule and the version of a repo."""
 
     sentences: tuple[str, ...]
     refusal: str
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """What stands beneath a list."""
-
-    refusal: str
-    more: str
-    """The address of what follows. Empty: nothing does."""
-    newest: str
-    """The address of the beginning. Empty: this is it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,13 +160,13 @@ def view(known: Known, charts: Figure | None, asked: Asked, clock: Clock, may: M
         evidence=_evidence(rollout),
         plan=_plan(rollout),
         queue=tuple(
-            _waiting(each, entry_button("CancelRelease", rollout, may, release=str(each.number)))
+            waiting(each, entry_button("CancelRelease", rollout, may, release=str(each.number)))
             for each in rollout.queue
         ),
-        previous=tuple(_waiting(each) for each in rollout.previous),
+        previous=tuple(waiting(each) for each in rollout.previous),
         answer=None if lasting.explained is None else _answer(lasting.explained, clock),
         overrides=tuple(
-            _override(each, entry_button("DeleteOverride", rollout, may, repo=each.repo))
+            override_row(each, entry_button("DeleteOverride", rollout, may, repo=each.repo))
             for each in lasting.overrides.overrides
         ),
         overrides_end=Listing(
@@ -216,7 +174,7 @@ def view(known: Known, charts: Figure | None, asked: Asked, clock: Clock, may: M
             _link(asked, "overrides", lasting.overrides.token, "overrides"),
             f"{asked.link(overrides='')}#overrides" if asked.overrides else "",
         ),
-        quarantine=tuple(_quarantined(rollout, lasting.quarantined, may)),
+        quarantine=tuple(quarantined(rollout, lasting.quarantined, may)),
         policy=tuple(settings(lasting.policy, rollout.policy)) if is_readable else (),
         history=tuple(map(entry, lasting.history.events)),
         history_end=Listing(
@@ -317,33 +275,6 @@ def _plan(rollout: v1.Rollout) -> Plan | None:
     if not steps:
         return None
     return Plan(tuple(steps), "current" if rollout.policy.auto_finalize else "current, when somebody finalizes it")
-
-
-def _waiting(release: v1.Release, button: Button | None = None) -> Waiting:
-    return Waiting(release.number, release.tag, release.actor, as_datetime(release.update_time), button)
-
-
-def _override(override: v1.Override, button: Button | None) -> OverrideRow:
-    channel = "next" if override.channel == v1.CHANNEL_NEXT else "current"
-    return OverrideRow(
-        repo=override.repo,
-        to=f"the tag {override.tag}" if override.tag else channel,
-        ends=as_datetime(override.expire_time) if override.HasField("expire_time") else None,
-        actor=override.actor + (" (claimed)" if override.actor_claimed else ""),
-        note=override.note,
-        at=as_datetime(override.create_time) if override.HasField("create_time") else None,
-        button=button,
-    )
-
-
-def _quarantined(rollout: v1.Rollout, tags: Sequence[v1.QuarantinedTag], may: May) -> Iterator[QuarantineRow]:
-    """Those of current and next first."""
-    roles = {rollout.next.tag: "next", rollout.current.tag: "current"}
-    for each in sorted(tags, key=lambda each: each.tag not in roles):
-        button = entry_button("Unquarantine", rollout, may, tag=each.tag)
-        yield QuarantineRow(
-            each.tag, roles.get(each.tag, ""), each.actor, each.note, as_datetime(each.create_time), button
-        )
 
 
 def _answer(explained: Explained, clock: Clock) -> Answer:
