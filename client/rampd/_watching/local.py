@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from rampd import v1
 from rampd._contract.wording import counted
@@ -62,6 +63,16 @@ class WatchStatus:
     """
 
 
+class _Stream(NamedTuple):
+    """What is known of the stream. It is replaced as a whole, so that other threads see no half of a change."""
+
+    source: str = "none"
+    """Where the state is from, as in `WatchStatus`."""
+    connected: bool = False
+    error: str = ""
+    """Why the last stream has ended. Empty while there is one."""
+
+
 class Local:
     """A feed, its snapshot file and its callbacks."""
 
@@ -69,9 +80,7 @@ class Local:
         self.settings = settings
         self.feed = Feed(settings.components, keep_deleted_s=settings.next_max_stale_s)
         self.callbacks: list[Callback] = []
-        self._source = "none"
-        self._connected = False
-        self._error = ""
+        self._stream = _Stream()
         self._file_error = ""
         self._saved_version = 0
         self._saved_s = -math.inf
@@ -101,16 +110,14 @@ class Local:
         age_s = saved.age_s(time.time())
         resumes = saved.selection == self.feed.selection
         self.feed.restore(components, saved.cursor, age_s, time.time() - saved.told_s, resumes=resumes)
-        self._source = "file"
+        self._stream = self._stream._replace(source="file")
         log.info("%s has %s, %.0f s old", path, counted(len(components), "component"), age_s)
 
     def take(self, message: v1.WatchResponse) -> None:
         """Takes in a message and calls the callbacks with its changes. Raises MalformedStateError."""
         changes = self.feed.take(message)
-        if not self._connected and self.feed.is_live and message.HasField("heartbeat"):
-            self._connected = True
-            self._source = "server"
-            self._error = ""
+        if not self._stream.connected and self.feed.is_live and message.HasField("heartbeat"):
+            self._stream = _Stream("server", connected=True)
             log.info("watching %s: %s", self.settings.target, counted(len(self.feed.components), "component"))
         for callback in tuple(self.callbacks) if changes else ():
             for change in changes:
@@ -119,9 +126,9 @@ class Local:
     def lost(self, error: RampdError | None) -> float:
         """Notes the end of the stream and returns the seconds to wait before the next one."""
         pause_s = self.feed.lost(error)
-        was_connected, self._connected = self._connected, False
         text = "the server has ended the watch (it stops or restarts)" if error is None else error.message
-        if was_connected or text != self._error:
+        before, self._stream = self._stream, self._stream._replace(connected=False, error=text)
+        if before.connected or text != before.error:
             level = logging.INFO if error is None else logging.WARNING
             log.log(
                 level,
@@ -130,13 +137,16 @@ class Local:
                 text if text.endswith((".", "!", "?")) else f"{text}.",
                 pause_s,
             )
-        self._error = text
         return pause_s
 
     def disconnect(self, why: str = "") -> None:
         """Notes that there is no stream, and none was lost: in a forked child, before the first, after the last."""
-        self._connected = False
-        self._error = why or self._error
+        self._stream = self._stream._replace(connected=False, error=why or self._stream.error)
+
+    @property
+    def silence(self) -> str:
+        """Says that the stream is dead, although nobody has ended it."""
+        return f"Nothing was heard from {self.settings.target} for some seconds."
 
     @property
     def is_withheld(self) -> bool:
@@ -147,21 +157,21 @@ class Local:
         """Stops giving next to anybody, because this process can no longer learn of a rollback. Logs that once."""
         if not self.is_withheld:
             self._next_max_stale_s = -math.inf
-            self._connected, self._error = False, why
+            self._stream = self._stream._replace(connected=False, error=why)
             log.warning("nobody gets next any more: %s", why)
 
     def is_ready(self) -> bool:
         """Whether there is a state to answer from, and no better one is expected soon. A forked child goes on with the state
         of its parent. The state of a file is used only if no server answers.
         """
-        if self._connected:
+        if self._stream.connected:
             return True
         is_fresh = self.feed.is_live and not is_stale(time.monotonic() - self.feed.confirmed_s)
         return self.has_state() and (is_fresh or self.feed.failures > 0)
 
     def has_state(self) -> bool:
         """Whether there is a state to answer from."""
-        return self.feed.is_live or self._source != "none"
+        return self.feed.is_live or self._stream.source != "none"
 
     def save(self, *, is_last: bool = False) -> Callable[[], None] | None:
         """Returns a function that writes the snapshot file, which may block. None if it is not time to write."""
@@ -250,8 +260,10 @@ class Local:
         """Returns what is known, and where that is from."""
         feed = self.feed
         age_s = time.monotonic() - feed.confirmed_s
-        connected, error = self._connected and not feed.is_silent(), self._error
-        if connected and not error and is_stale(age_s):
+        source, connected, error = self._stream
+        if connected and feed.is_silent():
+            connected, error = False, self.silence
+        elif connected and is_stale(age_s):
             error = (
                 f"the server at {self.settings.target} answers, but its store does not confirm the state: the store does not "
                 "answer, or was emptied or replaced; the server's log says which"
@@ -259,7 +271,7 @@ class Local:
         return WatchStatus(
             mode="local",
             target=self.settings.target,
-            source=self._source,
+            source=source,
             connected=connected,
             components=len(feed.components) + sum(last is not None for last in list(feed.damaged.values())),
             deleted=tuple(sorted(name for name in list(feed.deleted) if feed.find_deleted(name) is not None)),
@@ -272,7 +284,7 @@ class Local:
         )
 
     def _reason(self, component: str) -> str:
-        if not self._connected:
+        if not self._stream.connected:
             return ""
         return "STORE_CORRUPT" if component in self.feed.damaged else "COMPONENT_NOT_FOUND"
 
@@ -282,13 +294,13 @@ class Local:
             tried = f"this resolver watches only {', '.join(self.settings.components)}"
         elif component in self.feed.damaged:
             tried = f"its data in the store is damaged, and the server at {target} can't read it: ListRollouts says what is wrong"
-        elif self._source == "server":
+        elif self._stream.source == "server":
             tried = f"the server at {target} had no such component {max(age_s, 0):.1f} s ago"
         else:
-            tried = f"the server at {target} has sent no state ({self._error or 'it has not answered yet'})"
-        if self._source == "file":
+            tried = f"the server at {target} has sent no state ({self._stream.error or 'it has not answered yet'})"
+        if self._stream.source == "file":
             tried += f"; {path} does not have it"
-        elif self._source == "none":
+        elif self._stream.source == "none":
             tried += f"; {self._file_error or f'there is no {path}'}" if path else "; there is no snapshot_file"
         return f"No version of {component} is known: {tried}; no fallback was given."
 

@@ -204,7 +204,7 @@ class Watching:
             self._follow(self._open(), metadata)
         except grpc.RpcError as error:
             if self._is_silent:
-                return UnavailableError(f"Nothing was heard from {target} for some seconds.")
+                return UnavailableError(self.local.silence)
             lost = error_of_call(error, method="Watch", target=target, timeout_s=None)
             if isinstance(lost, UnauthenticatedError):
                 self.local.settings.endpoint.forget_token()

@@ -1,6 +1,8 @@
 """The answers of a resolver from a feed, without any network."""
 
 import json
+import logging
+import math
 import time
 from pathlib import Path
 
@@ -9,7 +11,9 @@ import pytest
 from rampd import Resolver
 from rampd._contract.component_state import Component
 from rampd._decision.resolution import ComponentSnapshot, Overrides, RolloutState, SnapshotRelease, Unit
+from rampd._runtime.log import log
 from rampd._watching.at_once import answer_at_once, check_question
+from rampd.errors import UnavailableError
 
 VECTORS = json.loads((Path(__file__).parents[3] / "proto/rampd/v1/bucketing_vectors.json").read_text())
 
@@ -54,3 +58,32 @@ def test_a_resolver_draws_the_published_buckets(resolver: Resolver, vector: dict
 def test_the_status_says_who_ended_a_watch_that_ended_normally(resolver: Resolver) -> None:
     resolver._watching.local.lost(None)
     assert resolver.status().error == "the server has ended the watch (it stops or restarts)"
+
+
+def test_who_looks_while_a_stream_ends_sees_the_end_with_its_reason(resolver: Resolver) -> None:
+    """Expect that no other thread sees that the stream has ended and not yet why: a line of the log looks here, in between."""
+    seen: list[tuple[bool, str]] = []
+
+    class Looking(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            status = resolver.status()
+            seen.append((status.connected, status.error))
+
+    handler = Looking()
+    log.addHandler(handler)
+    try:
+        resolver._watching.local.lost(UnavailableError("The server is away."))
+        resolver._watching.local.withhold("No thread can be started.")
+    finally:
+        log.removeHandler(handler)
+    assert seen == [(False, "The server is away."), (False, "No thread can be started.")]
+
+
+def test_a_stream_that_says_nothing_counts_as_lost_and_says_so(
+    resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local = resolver._watching.local
+    monkeypatch.setattr(local, "_stream", local._stream._replace(connected=True))
+    monkeypatch.setattr(local.feed, "_heard_s", -math.inf)
+    status = resolver.status()
+    assert (status.connected, status.error) == (False, "Nothing was heard from 127.0.0.1:1 for some seconds.")
