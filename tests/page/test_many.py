@@ -52,11 +52,13 @@ def used(session: CDPSession) -> dict[str, float]:
 def test_a_change_draws_the_row_of_its_component_and_no_other(site: Site, open_page: Open) -> None:
     page = open_page(site.address)
     expect(page.locator(".row")).to_have_count(COMPONENTS)
-    page.evaluate("document.querySelectorAll('.row').forEach((each) => (each.dataset.mine = 'yes'))")
     site.admin.pause(name(500))
+    # The rows with jobs have been drawn once by now.
     shows(row(page, name(500)), "paused")
-    assert page.locator(".row:not([data-mine])").count() == 1
+    page.evaluate("document.querySelectorAll('.row').forEach((each) => (each.dataset.mine = 'yes'))")
     site.admin.resume(name(500))
+    shows(row(page, name(500)), "rolling out")
+    assert page.locator(".row:not([data-mine])").count() == 1
 
 
 def test_typing_filters_at_once(site: Site, open_page: Open) -> None:

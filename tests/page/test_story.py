@@ -40,7 +40,7 @@ def test_a_failing_release_is_rolled_back_before_the_eyes_of_a_person_and_the_qu
     shows(one.locator("#now"), "v2 fails more often than v1")
     shows(one.locator("#history"), "Rollback by rampd")
     shows(one.locator("#channels"), "100 %")
-    shows(one.locator("#blast"), "jobs")
+    shows(one.locator("#blast"), "Jobs that ran v2")
     expect(one.locator("svg.chart rect.band.held")).to_have_count(1, timeout=60_000)
     one.get_by_text("The jobs as a table").click()
     expect(one.locator("#jobs-table").get_by_role("row").nth(1)).to_be_visible()
