@@ -119,11 +119,6 @@ def data_of_servers(environment: Mapping[str, str]) -> list[Path]:
     return [socket.parent for socket in _sockets(environment) if os.path.lexists(socket.parent)]
 
 
-def data_of_servers(environment: Mapping[str, str]) -> list[Path]:
-    """Returns the folders of this machine that servers have made for their data and their socket."""
-    return [socket.parent for socket in _sockets(environment) if os.path.lexists(socket.parent)]
-
-
 def _is_trusted(path: Path) -> bool:
     """Whether a file is a socket that only this user or root could have made. The system's server has a user of its own: only
     root could have given it its folder.

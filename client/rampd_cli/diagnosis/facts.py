@@ -95,8 +95,6 @@ class Facts:
     """Whether nobody has named a server."""
     data: tuple[str, ...] = ()
     """The folders with data of servers of this machine, if nobody has named a server."""
-    data: tuple[str, ...] = ()
-    """The folders with data of servers of this machine, if nobody has named a server."""
     wrong: "RampdError | None" = None
     """Why the client refuses to connect."""
     knock: Knock = Knock.NOT_TRIED
