@@ -22,7 +22,7 @@ from tests.page.looking import Site
 from tests.servers import short_directory
 
 IMAGES: Final = Path(__file__).parents[2] / "docs" / "images"
-WIDE, PHONE = (1280, 800), (360, 740)
+WIDE, TALL, PHONE = (1280, 800), (1280, 1500), (360, 740)
 OTHERS: Final = ("billing", "indexer", "mailer", "scheduler", "thumbnails", "search", "webhooks", "export")
 
 
@@ -98,9 +98,9 @@ def tab(browser: Browser, address: str, size: tuple[int, int] = WIDE, *, dark: b
     context.close()
 
 
-def take(page: Page, name: str, *, whole: bool = False) -> None:
+def take(page: Page, name: str) -> None:
     IMAGES.mkdir(exist_ok=True)
-    page.screenshot(path=IMAGES / f"page-{name}.png", full_page=whole)
+    page.screenshot(path=IMAGES / f"page-{name}.png")
 
 
 def refusal(browser: Browser, site: Site) -> None:
@@ -128,10 +128,10 @@ def main() -> None:
         with ThreadPoolExecutor() as threads, Fleet(target) as one, Fleet(target) as other:
             for each in (threads.submit(good_rollout, site.admin, one), threads.submit(bad_rollout, site.admin, other)):
                 each.result()
-        with tab(browser, site.address) as page:
+        with tab(browser, site.address, (1280, 1100)) as page:
             take(page, "ten")
-        with tab(browser, f"{site.address}/components/restyler") as page:
-            take(page, "ramping", whole=True)
+        with tab(browser, f"{site.address}/components/restyler", TALL) as page:
+            take(page, "ramping")
         with tab(browser, f"{site.address}/components/converter", dark=True) as page:
             take(page, "rolled-back")
         with tab(browser, site.address, PHONE) as page:
