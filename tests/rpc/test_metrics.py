@@ -301,7 +301,7 @@ def test_flags_that_have_not_changed_count_as_a_call(server: Server) -> None:
 
 def test_what_is_no_call_does_not_count(server: Server) -> None:
     before = ended(server.at)
-    for path in ("/", "/favicon.ico", "/healthz", "/rampd.v1", "/openapi.json"):
+    for path in ("/nothing", "/favicon.ico", "/healthz", "/rampd.v1", "/openapi.json"):
         httpx.get(f"http://{server.at.http}{path}")
     assert ended(server.at) == before
 
