@@ -15,6 +15,7 @@ from google.protobuf.duration_pb2 import Duration
 from rampd import v1
 from rampd._decision.bucketing import bucket
 from tests.bench.writers import writing
+from tests.clustered import failed
 from tests.proxy import proxy_to_unix
 from tests.servers import Stubs, rampd_server, short_directory, stubs
 from tests.stores import REDIS, store_server
@@ -97,18 +98,7 @@ def test_beside_writers_of_overrides_a_rollback_and_the_dead_man_switch_are_comm
 def test_beside_writers_of_overrides_a_guard_rolls_back_soon(call: Stubs, targets: list[str], writers: int) -> None:
     revision = call("Ramp", component=C, percent=50).revision
     of_next = (f"acme/r{n}" for n in itertools.count() if bucket(C, 2, f"acme/r{n}") < 5000)
-    failures = [
-        v1.Outcome(
-            component=C,
-            release=2,
-            revision=revision,
-            channel=v1.CHANNEL_NEXT,
-            reason=v1.RESOLVE_REASON_WEIGHT,
-            repo=repo,
-            result=v1.OUTCOME_RESULT_FAILED,
-        )
-        for repo in itertools.islice(of_next, FAILURES)
-    ]
+    failures = [failed(C, revision, repo) for repo in itertools.islice(of_next, FAILURES)]
     with writing("overrides", writers, C, *targets):
         writers_are_busy(call)
         answer = call("ReportOutcomes", client_id="w1", sequence=1, outcomes=failures)
