@@ -27,7 +27,9 @@ FAKEREDIS, VALKEY, REDIS = "fakeredis", "valkey", "redis"
 ALL = (FAKEREDIS, VALKEY, REDIS)
 CLUSTER = "cluster"
 """A Redis Cluster, which tests/clusters.py starts."""
-_READY_S = 20
+PATIENCE_S = 60.0
+"""How long a call of a store may take: the machine of a test may be busy, and few tests are about a slow store."""
+_READY_S = 60
 _STOP_S = 10
 
 
@@ -51,17 +53,17 @@ class StoreServer:
         if self.process is not None and self.process.poll() is not None:
             pytest.fail(f"{self.kind} ended with {self.process.returncode}: {self.log.read_text()[-4000:]}")
 
-    def store(self, namespace: str = "default", *, timeout_s: float = 10.0, **options: int) -> RedisStore:
+    def store(self, namespace: str = "default", *, timeout_s: float = PATIENCE_S, **options: int) -> RedisStore:
         """Makes a store on this server. The caller closes it."""
         return RedisStore(self.link(namespace, timeout_s=timeout_s), **options)
 
-    def link(self, namespace: str = "default", *, timeout_s: float = 10.0) -> Link:
+    def link(self, namespace: str = "default", *, timeout_s: float = PATIENCE_S) -> Link:
         """Makes the link that a store on this server uses. The caller closes it."""
         if self.kind == CLUSTER:
             return Link.connect(self.url, namespace=namespace, deadline_s=timeout_s)
         return Link(Clients(self.client(timeout_s), self.client(timeout_s + 2)), namespace, deadline_s=timeout_s)
 
-    def client(self, timeout_s: float = 10.0) -> Any:
+    def client(self, timeout_s: float = PATIENCE_S) -> Any:
         """Makes a client of redis-py with the store's own settings. The caller closes it."""
         options: dict[str, Any] = {"decode_responses": True, "encoding_errors": "surrogateescape", "protocol": 2}
         if self.fake is not None:

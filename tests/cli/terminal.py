@@ -101,11 +101,21 @@ def _started(
         os.close(master)
 
 
-_TAKE_TERMINAL = """
-import fcntl, sys, termios
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+_PATIENT = """
+import sys
+from rampd import Admin
 from rampd_cli.__main__ import main
+from rampd_cli.status import reading
+from rampd_cli.waiting import run
+
+Admin.__init__.__kwdefaults__["timeout"] = reading._SAYS_S = run._FIND_S = 60.0
 sys.exit(main())
+"""
+"""`rampd`, with more time for an answer than a person waits: the machine may be busy."""
+_TAKE_TERMINAL = f"""
+import fcntl, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+{_PATIENT}
 """
 _BECOME = """
 import fcntl, os, sys, termios
@@ -154,7 +164,7 @@ def in_pipe(*words: str, environment: Mapping[str, str] | None = None, errors: P
     """Starts `rampd` in a pipe. Its errors go to the file `errors`."""
     with contextlib.ExitStack() as stack:
         process = subprocess.Popen(
-            [sys.executable, "-m", "rampd_cli", *words],
+            [sys.executable, "-c", _PATIENT, *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=stack.enter_context(errors.open("w")) if errors else subprocess.DEVNULL,

@@ -203,6 +203,8 @@ def complete(settings: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     """Asks for the candidates of a line, as the script of fish does."""
     from rampd_cli import app
 
+    monkeypatch.setattr(completing, "WITHIN_S", 60.0)
+
     def ask(line: str) -> list[str]:
         capsys.readouterr()
         with monkeypatch.context() as patch:
@@ -259,6 +261,7 @@ def test_there_are_at_most_200_candidates(
 def test_without_an_answer_there_are_no_names_no_error_and_no_long_wait(
     complete: Complete, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, how: str
 ) -> None:
+    monkeypatch.setattr(completing, "WITHIN_S", 0.6)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         monkeypatch.setenv("RAMPD_SERVER", "127.0.0.1:1" if how == "no server" else address)
@@ -272,7 +275,8 @@ def test_without_an_answer_there_are_no_names_no_error_and_no_long_wait(
         took = time.monotonic() - began
 
     assert names == []
-    assert took < 6
+    # As long as a call usually takes, it would be 60 s.
+    assert took < 30
 
 
 def test_profiles_are_completed(complete: Complete, run: Run) -> None:

@@ -22,7 +22,7 @@ from rampd.testing import RampdServer
 from rampd_server import testing
 from rampd_server.listeners import Listening
 from tests.authority import Authority
-from tests.cli.conftest import Ran, Run
+from tests.cli.conftest import Ran, Run, be_impatient
 from tests.rpc.access_table import Tokens
 from tests.servers import short_directory
 from tests.stores import REDIS, VALKEY, store_server
@@ -174,7 +174,10 @@ class TestNobodyThere:
         said = doctor(run, f"unix:{tmp_path}/file")
         assert (said.ran.code, said["reach"][0]) == (3, "problem")
 
-    def test_a_program_that_takes_connections_and_never_answers(self, run: Run) -> None:
+    def test_a_program_that_takes_connections_and_never_answers(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        be_impatient(monkeypatch)
         with socket.create_server(("127.0.0.1", 0)) as silent:
             said = doctor(run, f"127.0.0.1:{silent.getsockname()[1]}")
         assert (said.ran.code, said.bad()) == (3, {"reach": "problem"})

@@ -21,6 +21,7 @@ from rampd_server import testing
 from tests.cli.conftest import Run
 from tests.cli.golden import assert_golden, printed
 from tests.cli.terminal import in_pipe
+from tests.ports import free_port
 from tests.rpc.scripted_server import scripted_server
 from tests.waiting import WITHIN_S, eventually
 
@@ -137,10 +138,9 @@ def test_what_is_no_time_is_a_mistake_of_usage(run: Run, text: str) -> None:
 
 def test_a_time_of_day_is_the_last_one() -> None:
     two_hours_ago = PAST.convert("2h", None, None)
-    now = datetime.now(UTC)
     for text in (f"{hour:02}:30" for hour in range(24)):
         found = PAST.convert(text, None, None)
-        assert timedelta() <= now - found <= timedelta(days=1, hours=1)
+        assert timedelta() <= datetime.now(UTC) - found <= timedelta(days=1, hours=1)
     assert timedelta(hours=2) <= datetime.now(UTC) - two_hours_ago < timedelta(hours=2, minutes=5)
 
 
@@ -150,9 +150,9 @@ def test_no_server_at_the_start_ends_it(run: Run) -> None:
 
 def test_following_goes_on_over_a_restart_of_the_server(directory: Path, tmp_path: Path) -> None:
     """Given events before and after the server was gone, expect each of them once and in order, until Ctrl-C."""
-    errors = tmp_path / "errors"
+    errors, address = tmp_path / "errors", f"127.0.0.1:{free_port()}"
     with contextlib.ExitStack() as stack:
-        with testing.run(directory) as target, Admin(target) as admin:
+        with testing.run(directory, listen=address) as target, Admin(target) as admin:
             admin.release("restyler", "1.0")
             words = ("--server", target, "history", "--follow")
             follows = stack.enter_context(in_pipe(*words, errors=errors))

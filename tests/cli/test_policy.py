@@ -489,7 +489,7 @@ def test_no_editor_loses_the_text(
         env={**os.environ, "RAMPD_SERVER": rampd_server.target, "TMPDIR": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
         start_new_session=True,
     )
@@ -638,7 +638,7 @@ def killed_at(asked: int, words: Sequence[str], target: str) -> "subprocess.Comp
         [sys.executable, "-c", _KILLED_AT, str(asked), *words],
         env={**os.environ, "RAMPD_SERVER": target},
         capture_output=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
 

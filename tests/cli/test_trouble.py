@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 from rampd import Admin, v1
-from tests.cli.conftest import RAMPD, AtTerminal, Run
+from tests.cli.conftest import RAMPD, AtTerminal, Run, be_impatient
 from tests.rpc.scripted_server import ScriptedServer, scripted_server, status
 from tests.servers import rampd_server, short_directory
 from tests.waiting import eventually
@@ -179,11 +179,13 @@ def test_a_change_is_made_once_if_a_server_that_did_not_answer_is_asked_again(
         for tag in ("1.0", "2.0"):
             run("release", "restyler", tag)
 
-        os.kill(server.process.pid, signal.SIGSTOP)
-        try:
-            stuck = run("ramp", "restyler", "10")
-        finally:
-            os.kill(server.process.pid, signal.SIGCONT)
+        with monkeypatch.context() as patch:
+            be_impatient(patch)
+            os.kill(server.process.pid, signal.SIGSTOP)
+            try:
+                stuck = run("ramp", "restyler", "10")
+            finally:
+                os.kill(server.process.pid, signal.SIGCONT)
         again = re.search(r"--request-id (\w+)", stuck.err)
         assert again is not None
         repeated = run("ramp", "restyler", "10", "--request-id", again[1])

@@ -20,10 +20,11 @@ from rampd.testing._server import running_server
 from rampd_cli.waiting.goal import Goal
 from rampd_cli.waiting.progress import lines
 from rampd_server import testing
-from tests.cli.conftest import Ran, Run
+from tests.cli.conftest import PATIENCE_S, Ran, Run
 from tests.cli.golden import assert_golden, printed
 from tests.cli.terminal import ALTERNATE_SCREEN, CURSOR, in_pipe, on_terminal
 from tests.cli.test_verdict import SEEN
+from tests.ports import free_port
 from tests.waiting import eventually
 
 
@@ -49,7 +50,15 @@ def admin(server: RampdServer, component: str) -> Admin:
 
 
 @pytest.fixture
-def wait(run: Run, server: RampdServer, component: str) -> Run:
+def wait(run: Run, server: RampdServer, component: str, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs `rampd wait`. To find the release may take longer than `--timeout`, because the machine may be busy."""
+    find = Admin.list_releases
+
+    def patient(admin: Admin, name: str, *, timeout: float) -> Iterator[v1.Release]:
+        return find(admin, name, timeout=max(timeout, PATIENCE_S))
+
+    monkeypatch.setattr(Admin, "list_releases", patient)
+
     def wait(*words: str) -> Ran:
         return run("wait", component, *words, "--server", server.target)
 
@@ -234,8 +243,12 @@ def test_a_component_that_is_deleted_ends_it(server: RampdServer, admin: Admin, 
 
 
 def test_the_end_of_the_time_has_the_code_124(wait: Run, admin: Admin) -> None:
-    ran = wait("t3", "--timeout", "0.3s")
-    assert ran.code == 124
+    # A busy machine may need more time for the first answer than the first tries give.
+    for limit in ("0.3s", "3s", "30s"):
+        ran = wait("t3", "--timeout", limit)
+        assert ran.code == 124
+        if "t3 waits" in ran.err:
+            break
     assert ran.err.startswith("rampd: The time is over, and t3 (release 3 of c")
     assert "is not current. t3 waits at position 1" in ran.err
     assert json.loads(wait("t3", "--timeout", "0.3s", "-o", "json").err)["reason"] == "TIMED_OUT"
@@ -284,9 +297,9 @@ def test_a_held_release_is_waited_for_if_somebody_asks_so(server: RampdServer, a
 
 
 def test_a_restart_of_the_server_is_survived(directory: Path, tmp_path: Path) -> None:
-    errors = tmp_path / "errors"
+    errors, address = tmp_path / "errors", f"127.0.0.1:{free_port()}"
     with contextlib.ExitStack() as stack:
-        with testing.run(directory) as target, Admin(target) as admin:
+        with testing.run(directory, listen=address) as target, Admin(target) as admin:
             admin.release("restyler", "t1")
             admin.release("restyler", "t2")
             words = ("--server", target, "wait", "restyler", "--until", "percent=50")
@@ -302,17 +315,25 @@ def test_a_restart_of_the_server_is_survived(directory: Path, tmp_path: Path) ->
 
 
 def test_a_server_that_does_not_come_back_is_said_at_the_end_of_the_time(directory: Path, tmp_path: Path) -> None:
-    errors = tmp_path / "errors"
+    # A busy machine may need more time to stop the server than the first try gives.
+    for limit in ("15s", "100s"):
+        told = told_without_server(directory, tmp_path / "errors", limit)
+        if "no server answers" in told:
+            break
+    assert told.startswith("rampd: The time is over, and no server answers, so nobody knows whether t2 (release 2 of")
+
+
+def told_without_server(directory: Path, errors: Path, limit: str) -> str:
+    """What is said at the end of a time in which the server was stopped."""
     with contextlib.ExitStack() as stack:
         with testing.run(directory) as target, Admin(target) as admin:
             admin.release("restyler", "t1")
             admin.release("restyler", "t2")
-            words = ("--server", target, "wait", "restyler", "--timeout", "15s")
+            words = ("--server", target, "wait", "restyler", "--timeout", limit)
             waits = stack.enter_context(in_pipe(*words, errors=errors))
             waits.has(1)
         assert waits.ends() == 124
-    told = errors.read_text().splitlines()[-1]
-    assert told.startswith("rampd: The time is over, and no server answers, so nobody knows whether t2 (release 2 of")
+    return errors.read_text().splitlines()[-1]
 
 
 def test_a_terminal_has_a_live_view_that_stays_at_the_end(server: RampdServer, admin: Admin, component: str) -> None:

@@ -1,5 +1,7 @@
 """One suite for several stores. Each test has its own namespace; a server lives as long as the session."""
 
+import contextlib
+import signal
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -13,7 +15,7 @@ from rampd_server.storage.store import RedisStore
 from tests.clusters import Cluster, cluster
 from tests.contract.driving import do
 from tests.servers import short_directory
-from tests.stores import ALL, CLUSTER, FAKEREDIS, REDIS, VALKEY, StoreServer, store_server
+from tests.stores import ALL, CLUSTER, FAKEREDIS, PATIENCE_S, REDIS, VALKEY, StoreServer, store_server
 
 
 @pytest.fixture(scope="session")
@@ -65,6 +67,12 @@ real_server = server_of(VALKEY, REDIS)
 """Those that are processes."""
 
 
+@pytest.fixture(autouse=True)
+def _patient_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write without a deadline waits for others for longer than in production, because the machine may be busy."""
+    monkeypatch.setattr("rampd_server.service.service._TIMEOUT_S", PATIENCE_S)
+
+
 @pytest.fixture
 def namespace() -> str:
     return f"t{uuid.uuid4().hex[:12]}"
@@ -73,7 +81,7 @@ def namespace() -> str:
 @pytest.fixture
 async def store(server: StoreServer, namespace: str) -> AsyncIterator[RedisStore]:
     """A store with its first epoch."""
-    store = server.store(namespace, timeout_s=10.0)
+    store = server.store(namespace)
     store.set_epoch(await store.begin_epoch(adopted=False))
     yield store
     await store.close()
@@ -94,16 +102,22 @@ async def client(server: StoreServer) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture
-def own_deadline_s() -> float:
-    """How long `own_store` waits for a call. A test about a store that does not answer overrides it."""
-    return 10.0
-
-
-@pytest.fixture
-async def own_store(own_server: StoreServer, own_deadline_s: float) -> AsyncIterator[RedisStore]:
+async def own_store(own_server: StoreServer) -> AsyncIterator[RedisStore]:
     """A store with a rollout, on the test's own server (`own_server` of its file)."""
-    store = own_server.store(timeout_s=own_deadline_s)
+    store = own_server.store()
     store.set_epoch(await store.begin_epoch(adopted=False))
     await do(store, commands.Release("a"), commands.Release("b"))
     yield store
     await store.close()
+
+
+@contextlib.contextmanager
+def silent(server: StoreServer, store: RedisStore) -> Iterator[None]:
+    """While the block runs, a real server does not answer, and a call of the store waits for it only a second."""
+    patient_s, store.link.deadline_s = store.link.deadline_s, 1.0
+    server.signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        server.signal(signal.SIGCONT)
+        store.link.deadline_s = patient_s

@@ -8,12 +8,32 @@ from rampd_server.domain.rollout.model import Absent, Freeze, QueueMode, Rollout
 from rampd_server.domain.rollout.moves import Context
 from rampd_server.domain.rollout.transition import transition
 from rampd_server.ports import Author, FeedEntry, Namespace, Override, Result
+from rampd_server.replica.replica import Replica
 from rampd_server.storage.store import RedisStore
 from tests.rollouts import NOW
+from tests.stores import PATIENCE_S
 
 COMPONENT = "restyler"
 TAGS = [f"t{n}" for n in range(6)]
 ADA = Author("ada", "Ramp", "a note", is_claimed=False)
+
+
+class PatientReplica(Replica):
+    """A copy that waits longer than in production for what the store has, because the machine of a test may be busy."""
+
+    async def wait_for(self, component: str, revision: int, *, timeout_s: float = PATIENCE_S) -> bool:
+        return await super().wait_for(component, revision, timeout_s=timeout_s)
+
+    async def wait_for_entry(self, entry_id: str, *, timeout_s: float = PATIENCE_S) -> bool:
+        return await super().wait_for_entry(entry_id, timeout_s=timeout_s)
+
+    async def wait_for_change(
+        self, entry_id: str, component: str = "", revision: int = 0, *, timeout_s: float = PATIENCE_S
+    ) -> bool:
+        return await super().wait_for_change(entry_id, component, revision, timeout_s=timeout_s)
+
+    async def catch_up(self, *, timeout_s: float = PATIENCE_S, is_exact: bool = False) -> bool:
+        return await super().catch_up(timeout_s=timeout_s, is_exact=is_exact)
 
 
 def decide(before: Rollout | Absent, command: commands.Command, freeze: Freeze | None = None) -> Rollout | Absent:

@@ -16,8 +16,10 @@ from rampd_server.replica.replica import Replica
 from rampd_server.service.service import Service
 from rampd_server.storage.limits import SWEEP_AFTER_MS
 from rampd_server.storage.store import RedisStore
+from tests.automation import World, servers
 from tests.contract.driving import ADA, COMPONENT
 from tests.contract.test_freezes import following
+from tests.stores import StoreServer
 
 
 class Forgetful:
@@ -86,24 +88,23 @@ async def test_components_at_rest_cost_no_command(store: RedisStore):
         assert (caretaker._unsettled, caretaker._untidy, caretaker._old) == (set(), {}, set())
 
 
-async def test_the_head_of_the_queue_starts_when_the_freeze_of_its_component_ends(store: RedisStore):
-    """Expect it also if the freeze was made longer, or the clock was set back, since somebody first looked."""
-    async with following(store) as replica:
-        caretaker, service, _ = made(store, replica)
-        await do(service, commands.Release("a"))
-        await do(service, commands.Freeze(replica.now_ms() + 2_000), commands.Release("b"))
+async def test_the_head_of_the_queue_starts_when_the_freeze_of_its_component_ends(server: StoreServer, namespace: str):
+    """Expect it also if the freeze was made longer since somebody first looked."""
+    world = World()
+    async with servers(server, namespace, world) as [one]:
+        caretaker = Caretaker(one.service, one.replica, one.store, Forgetful())
+        first_ms, end_ms = world.store_ms + 20_000, world.store_ms + 30_000
+        await one.do(commands.Release("a"), commands.Freeze(first_ms), commands.Release("b"))
         await caretaker._look(is_sweep=False)
-        await do(service, commands.Freeze(replica.now_ms() + 3_000))
+        await one.do(commands.Freeze(end_ms))
         await caretaker._look(is_sweep=False)
-        while replica.now_ms() <= caretaker._freezes[0][0]:  # noqa: ASYNC110 - there is no event for it
-            await asyncio.sleep(0.005)
-        await caretaker._look(is_sweep=False)
-        async with asyncio.timeout(30):
-            while replica.get(COMPONENT).rollout.freeze is not None:
-                await caretaker._look(is_sweep=False)
-                await asyncio.sleep(0.02)
+        for passes_ms, is_frozen in ((25_000, True), (4_000, True), (2_000, False)):
+            world.pass_ms(passes_ms)
+            await one.refresh()
+            await caretaker._look(is_sweep=False)
+            assert (one.rollout().freeze is not None) is is_frozen
 
-        stored = (await store.read(COMPONENT)).rollout
+        stored = (await one.store.read(COMPONENT)).rollout
         assert isinstance(stored, Rollout)
         assert (stored.state, stored.freeze) == (RolloutState.ROLLING_OUT, None)
         assert caretaker._freezes == []
@@ -214,7 +215,7 @@ async def test_only_a_component_with_an_expired_override_is_swept(store: RedisSt
             await store.commit_overrides(name, {repo: Override(channel="CURRENT", expire_ms=now_ms + by_ms)}, ADA)
         past = Override(channel="CURRENT", expire_ms=now_ms - SWEEP_AFTER_MS - 1)
         await store.commit_overrides("prefix", {"a/*": past}, ADA)
-        assert await replica.catch_up(timeout_s=10.0)
+        assert await replica.catch_up()
 
         await caretaker._look(is_sweep=True)
 

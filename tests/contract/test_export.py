@@ -102,7 +102,19 @@ async def test_an_export_during_writes_is_the_replay_of_the_history_at_its_last_
         await write(3)
         return await write_histories(store, *arguments)
 
+    components = store.components
+
+    async def is_unchanged() -> bool:
+        return first is not None and (found := await store.head()) is not None and found.entry_id == first.entry_id
+
+    async def after_a_change(**options: Any) -> list[str]:
+        # However slow the writers are, something changes while everything is read.
+        while not all(writer.done() for writer in writers) and await is_unchanged():
+            pass
+        return await components(**options)
+
     monkeypatch.setattr(exporting, "_write_histories", after_more)
+    monkeypatch.setattr(store, "components", after_a_change)
     writers = [asyncio.create_task(write(number)) for number in range(3)]
     content, done = await exported(store)
     head = await store.head()

@@ -5,7 +5,7 @@ Then a revision does not identify a state, because two histories use the same nu
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,14 +34,15 @@ from rampd_server.rpc.resolver import ResolverServicer
 from rampd_server.service.line import Line
 from rampd_server.service.outcome_intake import Outcomes, Report
 from rampd_server.service.service import Answer, Service
+from rampd_server.storage import limits, scripts
 from rampd_server.storage.last_state import LastStateFile
 from rampd_server.storage.outcomes import RedisOutcomes
 from rampd_server.storage.store import RedisStore
 from tests import rollouts
-from tests.contract.driving import COMPONENT, commit, decide, do
+from tests.contract.driving import COMPONENT, PatientReplica, commit, decide, do
 from tests.contract.going_back import GoBack, copied
 from tests.contract.test_freezes import following
-from tests.stores import StoreServer
+from tests.stores import PATIENCE_S, StoreServer
 
 ADA, BOB = Author("ada", "Ramp"), Author("bob", "Ramp")
 
@@ -80,7 +81,8 @@ async def go_back(real_server: StoreServer, store: RedisStore, base: Rollout) ->
 @pytest.fixture
 async def replica(store: RedisStore, go_back: GoBack) -> Replica:
     """The copy of a server that looks at the store only when a test calls it."""
-    replica = Replica(store)
+    # Its clock stands still, so that it is confirmed however long a test takes.
+    replica = PatientReplica(store, monotonic=lambda: 1_000.0)
     await replica.read_again()
     return replica
 
@@ -150,8 +152,8 @@ async def test_the_history_says_once_what_was_lost(
     async with following(elsewhere) as other:
         await run(service, commands.Ramp(3000), commands.Ramp(4000))
         assert await other.wait_for(COMPONENT, 5)
-        await go_back()
         with capture_logs() as lines:
+            await go_back()
             await asyncio.gather(replica.read_again(), other.read_again())
             await replica.read_again()
 
@@ -506,7 +508,7 @@ async def reading_another_epoch(
 
     monkeypatch.setattr(store, "components", wait_and_list)
     reading = asyncio.create_task(replica.read_again())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while replica._writable.is_set():  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.001)
     yield
@@ -591,7 +593,7 @@ async def test_a_server_settles_a_loss_in_its_own_regular_look_too(
         assert await other.wait_for(COMPONENT, 4)
         await go_back()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 while not present(other).lost:  # noqa: ASYNC110 - there is no event
                     await asyncio.sleep(0.01)
 
@@ -626,6 +628,16 @@ async def test_a_decision_to_roll_back_is_void_only_if_a_fact_that_it_depends_on
         assert (await decided).result.changed
 
 
+@pytest.fixture
+def _long_moment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The moment for which others wait is not over before a test has looked."""
+    monkeypatch.setattr(limits, "YIELD_MS", 600_000)
+    scripts.script.cache_clear()
+    yield
+    scripts.script.cache_clear()
+
+
+@pytest.mark.usefixtures("_long_moment")
 async def test_other_writers_wait_a_moment_for_a_change_that_lowers_exposure_and_came_second(
     service: Service, elsewhere: RedisStore, replica: Replica, store: RedisStore
 ):
@@ -1198,7 +1210,7 @@ async def test_a_change_of_this_server_that_a_reading_has_brought_is_no_loss(
         await replica.read_again()
         replica.offer(entry, after)
 
-        assert await replica.wait_for_change(entry.id, COMPONENT, entry.revision, timeout_s=10)
+        assert await replica.wait_for_change(entry.id, COMPONENT, entry.revision)
         assert present(replica).lost == ()
 
 
@@ -1206,7 +1218,7 @@ async def look_until(replica: Replica, is_so: Callable[[], bool]) -> None:
     """Has a copy follow its store until something is so."""
     running = asyncio.create_task(replica.run())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while not is_so():  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.01)
     finally:

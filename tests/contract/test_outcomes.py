@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from rampd._evidence.counters import Split, Tally, TrialCounters
-from rampd._evidence.release_counters import INTERVAL_MS, INTERVALS, Interval, JobCount, ReleaseCounters
+from rampd._evidence.release_counters import INTERVALS, Interval, JobCount, ReleaseCounters
 from rampd._evidence.reporter_cap import counted_failures
 from rampd_server.domain.errors import StoreCorruptError, StoreResetError, StoreUnavailableError
 from rampd_server.domain.evidence.admission import Counted, Trial
@@ -27,6 +27,13 @@ server = server_of(*ALL, CLUSTER)
 TRIAL = Trial(2, 1, 5)
 DIGEST = "abc123"
 HOUR_MS = 3_600_000
+LONG_INTERVAL_MS = 10**11
+
+
+@pytest.fixture
+def _long_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No interval ends during a test."""
+    monkeypatch.setattr("rampd_server.storage.outcomes.INTERVAL_MS", LONG_INTERVAL_MS)
 
 
 def ran(
@@ -434,6 +441,7 @@ async def test_a_new_current_begins_at_zero_and_a_server_that_does_not_know_it_a
     assert (found.current_revision, found.current) == (12, JobCount(1, 0))
 
 
+@pytest.mark.usefixtures("_long_intervals")
 async def test_jobs_of_current_are_also_counted_by_interval_and_a_new_interval_takes_the_place_of_the_oldest(
     store: RedisStore, counted: RedisOutcomes, client: Redis
 ):
@@ -445,11 +453,11 @@ async def test_jobs_of_current_are_also_counted_by_interval_and_a_new_interval_t
     await counted.count_outcomes(ended(3, 4, current=JobCount()))
     first, *others = await intervals()
     assert (first, others) == (Interval(first.start_ms, 4, JobCount(2, 0)), [])
-    assert (first.start_ms % INTERVAL_MS, await age_ms(store, first) // INTERVAL_MS) == (0, 0)
+    assert (first.start_ms % LONG_INTERVAL_MS, await age_ms(store, first) // LONG_INTERVAL_MS) == (0, 0)
 
     key = store.keys.outcomes(COMPONENT).release_outcomes
-    place = f"recent {first.start_ms // INTERVAL_MS % INTERVALS}"
-    await client.hset(key, f"{place} start_ms", first.start_ms - INTERVALS * INTERVAL_MS)
+    place = f"recent {first.start_ms // LONG_INTERVAL_MS % INTERVALS}"
+    await client.hset(key, f"{place} start_ms", first.start_ms - INTERVALS * LONG_INTERVAL_MS)
     await counted.count_outcomes(ended(4, 4, current=JobCount(7, 3)))
     assert await intervals() == [Interval(first.start_ms, 4, JobCount(7, 3))]
 
@@ -458,6 +466,7 @@ async def test_jobs_of_current_are_also_counted_by_interval_and_a_new_interval_t
         await counted.count_outcomes(ended(5, 4))
 
 
+@pytest.mark.usefixtures("_long_intervals")
 async def test_an_interval_of_a_new_current_begins_at_zero_and_a_server_that_does_not_know_it_adds_nothing(
     counted: RedisOutcomes,
 ):

@@ -27,6 +27,7 @@ from tests.contract.driving import ADA, commit, do, random_command, random_overr
 from tests.contract.test_freezes import following
 from tests.damaging import damage
 from tests.rollouts import NOW
+from tests.stores import PATIENCE_S
 
 NAMES = ("a", "b", "c")
 REPO = "acme/app"
@@ -297,7 +298,7 @@ async def test_a_reading_that_keeps_equals_a_reading_of_everything(store: RedisS
     for _ in range(8):
         await changes(chance.randrange(6))
         await asyncio.gather(replica.read_again(), changes(chance.randrange(3)))
-        assert await replica.catch_up()
+        assert await replica.catch_up(timeout_s=PATIENCE_S)
         fresh = Replica(store)
         await fresh.read_again()
         assert copy_of(replica) == copy_of(fresh)
@@ -346,7 +347,7 @@ async def test_a_server_that_starts_finds_what_was_changed_without_an_entry(
             assert known is not None
             return "b" in started.damaged if how != "by hand" else known.rollout.update_ms == 5
 
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while not is_found():  # noqa: ASYNC110 - the replica has no event for damage
                 await asyncio.sleep(0.02)
         assert set(started.damaged) <= {"b"}

@@ -19,7 +19,7 @@ from rampd_server.storage.store import RedisStore
 from rampd_server.storage.store_status import RedisStatus, worst
 from tests.clusters import Cluster, slot_of
 from tests.contract.conftest import server_of
-from tests.stores import CLUSTER
+from tests.stores import CLUSTER, PATIENCE_S
 
 TRIAL = Trial(2, 1, 5)
 
@@ -75,7 +75,7 @@ async def test_batches_for_all_shards_are_counted_in_one_go_also_where_a_node_ha
 async def test_a_namespace_of_which_only_another_node_has_something_is_not_empty(
     nodes: Cluster, namespace: str, names: list[str]
 ) -> None:
-    other = Link.connect(nodes.url, namespace=f"{namespace}-other", deadline_s=10.0)
+    other = Link.connect(nodes.url, namespace=f"{namespace}-other", deadline_s=PATIENCE_S)
     assert await RedisStore(other).is_empty()
     for name in names:
         key = other.keys.outcomes(name).clients

@@ -23,7 +23,7 @@ from rampd_server.storage.store import RedisStore
 from rampd_server.storage.together import Change, together
 from tests.contract.driving import ADA, COMPONENT, commit, contents, decide, do
 from tests.rollouts import NOW
-from tests.stores import StoreServer
+from tests.stores import PATIENCE_S, StoreServer
 
 EARLIER = str(SCHEMA - 1)
 
@@ -141,7 +141,7 @@ async def _connected(server: StoreServer, namespace: str, *names: str) -> AsyncI
     """Servers that are connected under these names."""
     async with contextlib.AsyncExitStack() as stack:
         for name in names:
-            each = RedisStore(Link.connect(server.url, namespace=namespace, name=name, deadline_s=10.0))
+            each = RedisStore(Link.connect(server.url, namespace=namespace, name=name, deadline_s=PATIENCE_S))
             stack.push_async_callback(each.close)
             await each.head()
         yield

@@ -10,12 +10,11 @@ from rampd_server.domain.errors import StoreCorruptError, StoreResetError, Store
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.model import Absent, Freeze
 from rampd_server.ports import AskedEvents, Author, Event, EventsPiece, Namespace, Override, entry_order
-from rampd_server.replica.replica import Replica
 from rampd_server.service.whole_history import MAX_DAMAGE, WholeHistory
 from rampd_server.storage import limits, scripts
 from rampd_server.storage.schema import SCHEMA
 from rampd_server.storage.store import RedisStore
-from tests.contract.driving import ADA, commit, decide, do
+from tests.contract.driving import ADA, PatientReplica, commit, decide, do
 from tests.rollouts import NOW
 
 NAMES = tuple(f"c{number}" for number in range(6))
@@ -26,7 +25,7 @@ class Whole:
 
     def __init__(self, store: RedisStore) -> None:
         self.store = store
-        self.replica = Replica(store)
+        self.replica = PatientReplica(store)
         self.history = WholeHistory(store, self.replica)
         self.damage: list[StoreCorruptError] = []
 

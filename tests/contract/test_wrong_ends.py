@@ -12,21 +12,22 @@ import redis
 
 from rampd_server.domain.errors import StoreMisconfiguredError, StoreUnavailableError
 from rampd_server.ports import Override
+from rampd_server.storage import other_protocol
 from rampd_server.storage.link import Link
 from rampd_server.storage.store import RedisStore
 from tests.certificates import make_certificate
 from tests.contract.driving import ADA, COMPONENT
+from tests.ports import free_ports
 from tests.stores import REDIS, VALKEY, StoreServer, store_server
 
 UNKNOWN = "is not known"
 """What may be said only of a change that may have been made."""
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+@pytest.fixture(autouse=True)
+def _patient_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may need longer than in production to show which protocol a port speaks."""
+    monkeypatch.setattr(other_protocol, "_TIMEOUT_S", 1.0)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ class Ports:
 
     def __init__(self, certificates: Path) -> None:
         self.certificates = certificates
-        self.plain, self.tls, self.tls_with_client = free_port(), free_port(), free_port()
+        self.plain, self.tls, self.tls_with_client = free_ports(3)
 
     def options(self, tls: int, auth_clients: str) -> dict[str, str]:
         certificate, key = self.certificates / "localhost.pem", self.certificates / "localhost.key"
@@ -67,7 +68,7 @@ def ports(certificates: Path) -> Iterator[Ports]:
 @contextlib.asynccontextmanager
 async def store_at(url: str) -> AsyncIterator[RedisStore]:
     # Some of these ends never answer, and each test waits for that.
-    store = RedisStore(Link.connect(url, deadline_s=3.0))
+    store = RedisStore(Link.connect(url, deadline_s=6.0))
     store.set_epoch("e")
     yield store
     await store.close()

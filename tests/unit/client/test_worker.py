@@ -7,7 +7,7 @@ import pytest
 from rampd._runtime import daemon_thread as module
 from rampd._runtime.daemon_thread import Worker
 
-PATIENCE_S = 20
+PATIENCE_S = 60
 
 
 @pytest.mark.parametrize("raised", [RuntimeError, SystemExit, KeyboardInterrupt, MemoryError, GeneratorExit])

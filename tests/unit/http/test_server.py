@@ -126,6 +126,8 @@ def test_a_handshake_is_waited_for_only_so_long(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
     monkeypatch.setattr(server, "HANDSHAKE_MS", 300)
+    # Without this limit, the next one would end the connection only after two minutes.
+    monkeypatch.setattr(server, "HEAD_S", 120)
     own, trusting = tls_of(tmp_path)
 
     async def main() -> None:
@@ -141,7 +143,8 @@ def test_a_handshake_is_waited_for_only_so_long(
     run(main())
 
 
-def test_who_speaks_no_tls_leaves_its_place_at_once(run: Run, tmp_path: Path) -> None:
+def test_who_speaks_no_tls_leaves_its_place_at_once(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "HANDSHAKE_MS", 120_000)
     own, trusting = tls_of(tmp_path)
 
     async def main() -> None:
@@ -231,28 +234,39 @@ def test_a_caller_that_goes_ends_its_call(run: Run, way: str, is_aborted: bool) 
                     writer.transport.abort()
                 else:
                     writer.close()
-                await eventually_async(lambda number=number: len(calls.ended) == number, 20)
+                await eventually_async(lambda number=number: len(calls.ended) == number)
             expected = "before its body was whole" if "body" in way else "The caller has gone."
             assert calls.ended == [expected] * 3
 
     run(main())
 
 
-def test_a_caller_may_send_only_so_much_ahead(run: Run) -> None:
+def test_a_caller_may_send_only_so_much_ahead(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Given a caller that sends requests without an end while its first one is not answered, expect the server to stop reading."""
-    sent = 0
+    sent, protocols = 0, list[server._Protocol]()
+    connection_made = server._Protocol.connection_made
+
+    def noted(self: server._Protocol, transport: asyncio.Transport) -> None:
+        connection_made(self, transport)
+        protocols.append(self)
+
+    monkeypatch.setattr(server._Protocol, "connection_made", noted)
+
+    def reads_no_more() -> bool:
+        return protocols[0].flow.read_paused and not protocols[0]._waiting
 
     async def main() -> None:
         nonlocal sent
         async with serving(Calls(nothing)) as address:
             _, writer = await opened(address)
             writer.write(WHOLE)
-            with contextlib.suppress(TimeoutError):
-                while sent < 1 << 26:
-                    writer.write(WHOLE * 5_000)
-                    sent += len(WHOLE) * 5_000
-                    async with asyncio.timeout(1):
-                        await writer.drain()
+            await eventually_async(lambda: bool(protocols))
+            async with asyncio.timeout(100):
+                while sent < 1 << 26 and not reads_no_more():
+                    if writer.transport.get_write_buffer_size() < 1 << 20:
+                        writer.write(WHOLE * 5_000)
+                        sent += len(WHOLE) * 5_000
+                    await asyncio.sleep(0)
             writer.transport.abort()
 
     run(main())

@@ -184,7 +184,7 @@ async def test_a_file_is_read_as_soon_as_its_mode_is_mended(world: World, what: 
     await asyncio.sleep(0.1)
     assert len(world.events("access_file_refused")) == 1
     mended.chmod(mode & 0o700)
-    await eventually_async(lambda: bool(world.events("access_file_read")), within_s=10)
+    await eventually_async(lambda: bool(world.events("access_file_read")))
     assert await world.is_proven(SECOND)
     assert not await world.is_proven(FIRST)
 

@@ -40,11 +40,11 @@ def test_a_flag_for_the_whole_namespace_needs_every_component() -> None:
 
 
 def test_a_glob_with_many_stars_is_compared_quickly() -> None:
-    """A slow algorithm would try 10^9 ways to compare 63 dashes with 8 stars."""
+    """A slow algorithm would try 10^9 ways to compare 63 dashes with 8 stars. Measured by the CPU time of the thread."""
     grant = Grant("a", Role.VIEWER, components=("*-" * 8 + "x",))
-    begin_s = time.monotonic()
+    begin_s = time.thread_time()
     assert not grant.sees("-" * 63)
-    assert time.monotonic() - begin_s < 1
+    assert time.thread_time() - begin_s < 1
 
 
 @pytest.mark.parametrize(

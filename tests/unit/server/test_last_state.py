@@ -5,6 +5,7 @@ import asyncio
 import errno
 import hashlib
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -243,25 +244,22 @@ while True:
 
 def test_a_kill_during_a_write_leaves_a_whole_file_and_its_remains_are_soon_deleted(file: LastStateFile) -> None:
     folder = file.path.parent
-    left: set[Path] = set()
-    for _ in range(20):
-        writer = subprocess.Popen(
-            [sys.executable, "-c", WRITES_FOR_EVER, str(folder)],
-            stdout=subprocess.PIPE,
-            cwd=Path(__file__).parents[3],
-        )
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITES_FOR_EVER, str(folder)], stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]
+    ) as writer:
         assert writer.stdout is not None
-        writer.stdout.readline()
-        while len(set(folder.iterdir()) - left) < 2:
-            pass
-        writer.send_signal(signal.SIGKILL)
-        writer.wait()
-        writer.stdout.close()
-        left = set(folder.iterdir()) - {file.path}
-        assert file.read() is not None
-        if left:
-            break
-    assert left
+        assert writer.stdout.readline() == b"writing\n"
+        # It is stopped again and again, until that was in the middle of a write.
+        while True:
+            writer.send_signal(signal.SIGSTOP)
+            os.waitpid(writer.pid, os.WUNTRACED)
+            if set(folder.iterdir()) > {file.path}:
+                break
+            writer.send_signal(signal.SIGCONT)
+            time.sleep(random.uniform(0, 0.01))
+        writer.kill()
+    assert set(folder.iterdir()) > {file.path}
+    assert file.read() is not None
     file.clean()
     assert list(folder.iterdir()) == [file.path]
 

@@ -7,6 +7,7 @@ import pytest
 from rampd_server.process.address import Address
 from rampd_server.process.port import check_free, held
 from rampd_server.process.startup import StartupError
+from tests.ports import free_port
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
@@ -22,7 +23,7 @@ def test_a_held_port_is_chosen_once_and_can_be_joined(host):
 
 
 def test_a_held_port_is_busy_for_others_and_free_afterwards():
-    with held(Address("127.0.0.1", 0)) as address:
+    with held(Address("127.0.0.1", free_port())) as address:
         for take in (lambda: check_free(address), lambda: held(address).__enter__()):
             with pytest.raises(StartupError, match=f"Can't listen on {address}: "):
                 take()

@@ -163,6 +163,7 @@ async def test_the_number_of_held_refusals_is_limited_and_a_caller_who_leaves_ma
 ) -> None:
     monkeypatch.setattr(refused_calls, "_at_once", Rate(0.001, 1))
     monkeypatch.setattr(refused_calls, "_MOST_HELD", 3)
+    monkeypatch.setattr(refused_calls, "_HELD_S", dict.fromkeys(refused_calls._HELD_S, 600.0))
     monkeypatch.setattr(refused_calls, "_flooded_until_s", 0.0)
     await hold(BAD)
     held = [asyncio.create_task(hold(BAD)) for _ in range(5)]

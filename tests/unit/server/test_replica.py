@@ -18,6 +18,7 @@ from rampd_server.replica.replica import Replica
 from tests.rollouts import rolling_out
 
 BEFORE = rolling_out()
+PATIENCE_S = 60.0
 
 
 class ScriptedStore:
@@ -111,7 +112,7 @@ async def test_an_offered_result_is_not_computed_again(replica: Replica, store: 
 
     store.tell(entry(1))
     store.tell(entry(2))
-    assert await replica.wait_for_entry(entry(2).id)
+    assert await replica.wait_for_entry(entry(2).id, timeout_s=PATIENCE_S)
     assert store.applied == [entry(2).id]
 
 
@@ -121,7 +122,7 @@ async def test_an_offer_that_does_not_follow_the_last_entry_waits_for_the_feed(r
 
     store.tell(entry(1))
     store.tell(entry(2))
-    assert await replica.wait_for_entry(entry(2).id)
+    assert await replica.wait_for_entry(entry(2).id, timeout_s=PATIENCE_S)
     assert store.applied == [entry(1).id, entry(2).id]
 
 
@@ -131,7 +132,7 @@ async def test_an_offer_that_comes_after_its_entry_and_the_next_one_is_there_alr
     """Given that the feed was faster than the answer of the store, expect that nothing is read again, and that no caller waits."""
     store.tell(entry(1))
     store.tell(entry(2))
-    assert await replica.wait_for_entry(entry(2).id)
+    assert await replica.wait_for_entry(entry(2).id, timeout_s=PATIENCE_S)
 
     replica.offer(entry(1), replace(BEFORE, revision=BEFORE.revision + 1))
 
@@ -152,9 +153,9 @@ async def test_the_replica_does_not_read_the_feed_while_its_own_change_is_being_
     assert revision(replica) == BEFORE.revision
 
     # A caller that waits for an entry gets it at once.
-    assert await replica.wait_for_entry(entry(1).id)
+    assert await replica.wait_for_entry(entry(1).id, timeout_s=PATIENCE_S)
     store.tell(entry(2))
-    assert await replica.wait_for(BEFORE.component, BEFORE.revision + 2)
+    assert await replica.wait_for(BEFORE.component, BEFORE.revision + 2, timeout_s=PATIENCE_S)
 
 
 async def test_an_entry_that_the_feed_does_not_deliver_is_fetched_in_order(replica: Replica, store: ScriptedStore):
@@ -165,7 +166,7 @@ async def test_an_entry_that_the_feed_does_not_deliver_is_fetched_in_order(repli
         return [entry(number) for number in (1, 2) if entry(number).previous_id == after]
 
     store.feed = feed  # type: ignore[method-assign]
-    assert await replica.wait_for_entry(entry(2).id)
+    assert await replica.wait_for_entry(entry(2).id, timeout_s=PATIENCE_S)
     assert store.applied == [entry(1).id, entry(2).id]
     assert revision(replica) == BEFORE.revision + 2
 
@@ -279,7 +280,7 @@ async def test_the_first_state_may_come_while_a_caller_catches_up(store: Scripte
 
     store.head = read_head  # type: ignore[method-assign]
 
-    assert await replica.catch_up(is_exact=True)
+    assert await replica.catch_up(is_exact=True, timeout_s=PATIENCE_S)
 
     assert running is not None
     running.cancel()

@@ -213,7 +213,7 @@ async def answering(master: bytes, address: bytes) -> AsyncIterator[RedisSentine
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        sentinel = RedisSentinel("s1", f"redis://127.0.0.1:{port}/0", "main", timeout_s=10.0)
+        sentinel = RedisSentinel("s1", f"redis://127.0.0.1:{port}/0", "main", timeout_s=60.0)
         yield sentinel
         await sentinel.close()
 

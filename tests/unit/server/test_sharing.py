@@ -8,6 +8,7 @@ import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -16,6 +17,15 @@ from rampd_server.metrics import sharing
 from rampd_server.metrics.merging import Scrape
 from rampd_server.metrics.sharing import SharedScrape, answering, merging
 from tests.waiting import eventually_async
+
+PATIENCE_S = 60.0
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is left out because the machine stands still."""
+    monkeypatch.setattr(sharing, "_WORKER_SILENT_S", PATIENCE_S)
+    monkeypatch.setattr(sharing, "_PARENT_SILENT_S", PATIENCE_S)
 
 
 class FakeCollector:
@@ -49,17 +59,26 @@ async def watchers(shared: SharedScrape, *globs: str) -> float:
     return Scrape.read(0, "", text.decode()).samples["rampd_watchers"]
 
 
-async def test_scrapes_that_come_while_one_is_under_way_share_it(directory: Path) -> None:
+async def test_scrapes_that_come_while_one_is_under_way_share_it(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Given scrapes of two workers at once, expect each worker to be asked once for all of them, and again afterwards."""
+    get, gets = sharing._Shared.get, []
+
+    async def noted(shared: Any, globs: Any) -> Any:
+        gets.append(shared)
+        return await get(shared, globs)
+
+    monkeypatch.setattr(sharing._Shared, "get", noted)
     async with two_workers(directory) as collectors:
         for each in collectors:
             each.may_answer.clear()
         scrapes = [SharedScrape(directory) for _ in range(2)]
         asking = [asyncio.create_task(watchers(scrape)) for scrape in scrapes * 4]
-        await eventually_async(lambda: all(each.asked for each in collectors))
+        # Eight ask here, and two of these the parent.
+        await eventually_async(lambda: len(gets) >= 10 and all(each.asked for each in collectors))
         # One of those that wait has gone.
         asking.pop(0).cancel()
-        await asyncio.sleep(0.05)
         for each in collectors:
             each.may_answer.set()
         assert await asyncio.gather(*asking) == [2] * 7
@@ -78,10 +97,16 @@ async def test_who_sees_other_components_gets_a_scrape_of_its_own(directory: Pat
 async def test_a_worker_that_is_left_out_is_in_the_log_once_and_so_is_its_return(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    ask = sharing._ask
+
+    async def with_patience_for_the_first(path: Path, question: bytes, *, silent_s: float) -> bytes:
+        return await ask(path, question, silent_s=PATIENCE_S if path == directory / "worker-0" else silent_s)
+
     async with two_workers(directory) as collectors:
         shared = SharedScrape(directory)
         with monkeypatch.context() as patch, capture_logs() as lines:
             patch.setattr(sharing, "_WORKER_SILENT_S", 0.2)
+            patch.setattr(sharing, "_ask", with_patience_for_the_first)
             collectors[1].may_answer.clear()
             assert [await watchers(shared) for _ in range(3)] == [1, 1, 1]
         assert [(line["event"], line["worker"], line["error"]) for line in lines] == [
@@ -108,23 +133,30 @@ async def test_a_scrape_that_no_worker_has_answered_is_refused(directory: Path) 
 async def test_a_worker_is_not_left_out_because_its_text_is_long_to_read(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Given texts whose reading takes longer than a worker may be silent, expect both of them, and no loop that stands still."""
-    readers = []
-    read = Scrape.read
+    """Expect that texts are read after the time of their workers, and that the loop does not stand still meanwhile."""
+    readers, asking = [], []
+    ask, read = sharing._ask, Scrape.read
 
-    def read_slowly(*given: object) -> Scrape:
-        readers.append(threading.current_thread())
-        threading.Event().wait(0.3)
+    async def noted(path: Path, question: bytes, *, silent_s: float) -> bytes:
+        asking.append(path)
+        try:
+            return await ask(path, question, silent_s=silent_s)
+        finally:
+            asking.remove(path)
+
+    def read_elsewhere(*given: object) -> Scrape:
+        readers.append((threading.current_thread(), list(asking)))
         return read(*given)
 
     async with two_workers(directory):
         with monkeypatch.context() as patch:
-            patch.setattr(sharing, "_WORKER_SILENT_S", 0.2)
-            patch.setattr(sharing.Scrape, "read", read_slowly)
+            patch.setattr(sharing, "_ask", noted)
+            patch.setattr(sharing.Scrape, "read", read_elsewhere)
             text = b"".join([piece async for piece in SharedScrape(directory).text()])
     assert b"rampd_watchers 2\n" in text
-    assert len(readers) == 2
-    assert threading.main_thread() not in readers
+    # Only the parent is still being asked.
+    assert [under_way for _, under_way in readers] == [[directory / "parent"]] * 2
+    assert threading.main_thread() not in {thread for thread, _ in readers}
 
 
 @contextlib.contextmanager

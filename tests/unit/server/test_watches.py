@@ -103,6 +103,13 @@ def replica() -> FakeReplica:
     return FakeReplica()
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the machine stands still, no state is dropped, and no heartbeat comes before what a test waits for."""
+    monkeypatch.setattr(whole_states, "_IDLE_S", 600.0)
+    monkeypatch.setattr(watch, "pause_s", lambda _watchers: 600.0)
+
+
 @pytest.fixture
 def watches(replica: FakeReplica) -> Watches:
     made = Watches(cast("Replica", replica))
@@ -122,7 +129,7 @@ class Stream:
         self.messages = messages
 
     async def next(self) -> v1.WatchResponse:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             return v1.WatchResponse.FromString(await anext(self.messages))
 
     async def whole(self) -> str:
@@ -429,6 +436,7 @@ async def test_more_watchers_get_heartbeats_less_often_but_still_in_time(
     replica: FakeReplica, watches: Watches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(heartbeat, "_HEARTBEATS_PER_S", 2)
+    monkeypatch.setattr(watch, "pause_s", heartbeat.pause_s)
     replica.reload("1-0")
     async with contextlib.AsyncExitStack() as stack:
         paces = [watches._pause_s()]
