@@ -5,12 +5,38 @@ from collections.abc import Iterator
 
 import pytest
 
+from rampd import Admin, AsyncAdmin
+from rampd._calls.timeout import RESOLVE_TIMEOUT_S
+from rampd._reporting import report_thread
 from rampd_server import testing
 from rampd_server.listeners import Listening
 from tests.servers import Stubs, short_directory, stubs
 from tests.stores import VALKEY, StoreServer, store_server
 
 _namespaces = itertools.count(1)
+PATIENT_S = 60.0
+
+
+@pytest.fixture(autouse=True)
+def _patient_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client whose test says nothing of its time-out waits for a busy machine. `monkeypatch.undo()` gives the defaults back."""
+    for mode in RESOLVE_TIMEOUT_S:
+        monkeypatch.setitem(RESOLVE_TIMEOUT_S, mode, PATIENT_S)  # type: ignore[arg-type]  # it is a dict
+    for face in (Admin, AsyncAdmin):
+        monkeypatch.setitem(face.__init__.__kwdefaults__, "timeout", PATIENT_S)
+    monkeypatch.setattr(report_thread, "_CALL_S", PATIENT_S)
+
+
+def catch_up_within(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Lets clients and servers wait so long for a `min_revision`."""
+    for module in ("rampd.resolver", "rampd.aio", "rampd_server.rpc.resolver"):
+        monkeypatch.setattr(f"{module}.CATCH_UP_S", seconds)
+
+
+@pytest.fixture
+def catches_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `min_revision` that comes is waited for, also on a busy machine."""
+    catch_up_within(monkeypatch, PATIENT_S)
 
 
 @pytest.fixture(scope="session")

@@ -30,6 +30,7 @@ from rampd.v1 import resolver_service_pb2_grpc
 from rampd_server import listeners, testing
 from rampd_server.rpc.streams import Streams
 from tests.proxy import proxy_to
+from tests.rpc.conftest import catch_up_within
 from tests.servers import Stubs, short_directory, stubs
 from tests.stores import StoreServer
 
@@ -49,19 +50,12 @@ class Face:
     made: list[Any] = field(default_factory=list)
 
     def __call__(self, target: str, **options: Any) -> Any:
-        self.made.append(self.kind(target, **{"timeout": 60} | options))
+        self.made.append(self.kind(target, **options))
         return self.made[-1]
 
 
-def catch_up_within(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    """Lets clients and servers wait so long for a `min_revision`."""
-    for module in ("rampd.resolver", "rampd.aio", "rampd_server.rpc.resolver"):
-        monkeypatch.setattr(f"{module}.CATCH_UP_S", seconds)
-
-
 @pytest.fixture(params=[Resolver, AsyncResolver], ids=["blocking", "asyncio"])
-async def face(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Face]:
-    catch_up_within(monkeypatch, 60)
+async def face(request: pytest.FixtureRequest, catches_up: None) -> AsyncIterator[Face]:
     made = Face(request.param)
     yield made
     for resolver in made.made:
@@ -697,7 +691,7 @@ async def test_a_closed_resolver_says_so(target: str, call: Stubs, face: Face) -
 async def test_the_thread_of_a_garbage_collected_resolver_ends(target: str, call: Stubs, face: Face) -> None:
     before = watching_threads()
     call("Release", component=C, tag="t1")
-    resolver = face.kind(target, timeout=60)
+    resolver = face.kind(target)
     assert await tag(resolver) == "t1"
     own = watching_threads() - before
     assert own
@@ -739,12 +733,10 @@ async def test_many_threads_resolve_from_one_state_while_it_changes(target: str,
     assert await tag(resolver, min_revision=revision.revision) == "x99"
 
 
-def test_an_asyncio_resolver_goes_on_in_another_event_loop(
-    target: str, call: Stubs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    catch_up_within(monkeypatch, 60)
+@pytest.mark.usefixtures("catches_up")
+def test_an_asyncio_resolver_goes_on_in_another_event_loop(target: str, call: Stubs) -> None:
     call("Release", component=C, tag="t1")
-    resolver = AsyncResolver(target, timeout=60)
+    resolver = AsyncResolver(target)
     for n in range(3):
         assert asyncio.run(tag(resolver)) == ("t1" if not n else f"x{n - 1}")
         revision = call("SetOverride", component=C, repo="acme/app", tag=f"x{n}").revision
@@ -754,7 +746,7 @@ def test_an_asyncio_resolver_goes_on_in_another_event_loop(
 
 def test_callbacks_of_closed_event_loops_are_not_kept(target: str, call: Stubs) -> None:
     call("Release", component=C, tag="t1")
-    resolver = AsyncResolver(target, timeout=60)
+    resolver = AsyncResolver(target)
     changes: list[Change] = []
 
     async def listen() -> None:
@@ -818,7 +810,7 @@ async def test_a_first_resolve_during_a_close_leaves_nothing_open(target: str, c
     before = watching_threads()
     call("Release", component=C, tag="t1")
     for _ in range(50):
-        resolver = face.kind(target, timeout=60)
+        resolver = face.kind(target)
         begin = threading.Barrier(2)
         outcomes: list[object] = []
 
