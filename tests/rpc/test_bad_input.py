@@ -49,7 +49,7 @@ def call(request: pytest.FixtureRequest, store_process: StoreServer) -> Iterator
 
 
 def send(
-    call: Stubs, method: MethodDescriptor, data: bytes, *, stream_s: float = 10
+    call: Stubs, method: MethodDescriptor, data: bytes, *, stream_s: float = 60
 ) -> tuple[grpc.StatusCode, grpc.RpcError | None]:
     path = f"/{method.containing_service.full_name}/{method.name}"
     try:
@@ -58,7 +58,7 @@ def send(
             next(iter(stream), None)
             stream.cancel()
         else:
-            call.channel.unary_unary(path)(data, timeout=10)
+            call.channel.unary_unary(path)(data, timeout=60)
     except grpc.RpcError as error:
         return error.code(), error
     return grpc.StatusCode.OK, None

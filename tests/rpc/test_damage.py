@@ -29,7 +29,7 @@ async def store(store_process: StoreServer, namespace: str) -> AsyncIterator[Red
     await made.close()
 
 
-async def until(condition: Callable[[], Any], within_s: float = 20) -> None:
+async def until(condition: Callable[[], Any], within_s: float = 60) -> None:
     end = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < end
@@ -111,7 +111,7 @@ async def test_health_shows_that_a_component_is_damaged_without_its_name(call: S
     stub = health_pb2_grpc.HealthStub(call.channel)
 
     def not_serving() -> list[str]:
-        statuses = stub.List(health_pb2.HealthListRequest(), timeout=10).statuses
+        statuses = stub.List(health_pb2.HealthListRequest(), timeout=60).statuses
         return [name for name, each in statuses.items() if each.status != health_pb2.HealthCheckResponse.SERVING]
 
     call("Release", component=C, tag="t1")

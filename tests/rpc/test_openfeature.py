@@ -52,7 +52,7 @@ class Events:
         for event in ProviderEvent:
             client.add_handler(event, lambda details, event=event: self.seen.append((event, details)))
 
-    def wait_for(self, event: ProviderEvent, within_s: float = 20) -> EventDetails:
+    def wait_for(self, event: ProviderEvent, within_s: float = 60) -> EventDetails:
         end = time.monotonic() + within_s
         while time.monotonic() < end:
             for seen, details in list(self.seen):

@@ -365,7 +365,7 @@ def test_counts_of_a_rollout_are_deleted_with_it(call: Stubs, store_process: Sto
     assert memory(store_process, namespace, COMPONENT) < 500
 
 
-def wait_until(holds: Callable[[], bool], within_s: float = 10) -> None:
+def wait_until(holds: Callable[[], bool], within_s: float = 60) -> None:
     end = time.monotonic() + within_s
     while not holds():
         assert time.monotonic() < end
