@@ -29,7 +29,8 @@ def _patient_clients(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def catch_up_within(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """Lets clients and servers wait so long for a `min_revision`."""
-    for module in ("rampd.resolver", "rampd.aio", "rampd_server.rpc.resolver"):
+    of_servers = ("rampd_server.rpc.resolver", "rampd_server.service.outcome_intake")
+    for module in ("rampd.resolver", "rampd.aio", *of_servers):
         monkeypatch.setattr(f"{module}.CATCH_UP_S", seconds)
 
 

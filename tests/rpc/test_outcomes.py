@@ -128,6 +128,7 @@ def test_a_batch_with_a_used_sequence_is_ignored_completely(call: Stubs):
     assert sum(jobs for jobs, *_ in shown(call)) == 1
 
 
+@pytest.mark.usefixtures("catches_up")
 def test_a_repeated_batch_at_another_server_is_not_counted_again(
     call: Stubs, rollout: v1.Rollout, store_process: StoreServer, namespace: str
 ):
