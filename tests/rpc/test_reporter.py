@@ -445,13 +445,14 @@ FORKS = """
 """
 
 
+@pytest.mark.timeout(400)
 def test_a_hundred_children_report_while_the_parent_reports(server: ScriptedServer) -> None:
     done = subprocess.run(
         [sys.executable, *QUIET, "-c", textwrap.dedent(BEGIN) + textwrap.dedent(FORKS), server.target],
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=300,
     )
     assert (done.stdout, done.stderr) == ("[] 0\n", "")
     reported = [each.job_id for each in outcomes(server)]
