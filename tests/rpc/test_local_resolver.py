@@ -33,6 +33,7 @@ from tests.proxy import proxy_to
 from tests.rpc.conftest import catch_up_within
 from tests.servers import Stubs, short_directory, stubs
 from tests.stores import StoreServer
+from tests.waiting import eventually
 
 C = "restyler"
 NO_SERVER = "unix:/nowhere/rampd.sock"
@@ -842,7 +843,9 @@ def test_a_resolve_that_has_begun_does_not_use_a_resolver_that_was_closed_meanwh
 
     def closed_meanwhile() -> bool:
         closing.start()
-        closing.join(0.2)
+        # It would come to this at once, but waits for the end of `adopt`.
+        with contextlib.suppress(AssertionError):
+            eventually(lambda: watching._closed and watching.feed is NOTHING, 3)
         return has_state()
 
     watching.local.has_state = closed_meanwhile  # type: ignore[method-assign]

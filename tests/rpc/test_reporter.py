@@ -20,6 +20,7 @@ import rampd
 from rampd import AsyncResolver, Resolver, v1
 from rampd._calls.endpoint import Endpoint
 from rampd._reporting import outcome_buffer, report_thread
+from rampd._reporting.outcome_buffer import Outcome
 from rampd.testing import AsyncFixedResolver, FixedResolver
 from tests.rpc.scripted_server import ScriptedServer, scripted_server, status
 from tests.servers import Stubs
@@ -405,6 +406,27 @@ SIGNALS = """
     resolver.close()
     print("ended")
 """
+
+
+def test_an_outcome_that_comes_while_another_one_is_taken_in_is_taken_in_too() -> None:
+    """Given a signal handler that reports while its thread holds the lock, expect both outcomes. The clock is asked with the lock
+    held.
+    """
+    outcome = Outcome(C, "acme/app", "1", FixedResolver({C: "t1"}).resolve(C, repo="acme/app"), True, 0.1)
+    came: list[bool] = []
+
+    def clock() -> float:
+        if not came:
+            came.append(True)
+            buffer.add(outcome)
+        return 0.0
+
+    buffer = outcome_buffer.OutcomeBuffer(clock=clock)
+    thread = threading.Thread(target=buffer.add, args=(outcome,), daemon=True)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert buffer.status().buffered == 2
 
 
 def test_a_signal_handler_can_report_while_its_thread_is_reporting(server: ScriptedServer) -> None:
