@@ -80,7 +80,7 @@ class World:
             f"/{service}/{method}", response_deserializer=getattr(v1, f"{method}Response").FromString
         )
         request = getattr(v1, f"{method}Request")(**fields)
-        return call(request.SerializeToString(), metadata=self.tokens.metadata(who), timeout=100)
+        return call(request.SerializeToString(), metadata=self.tokens.metadata(who), timeout=60)
 
 
 @pytest.fixture

@@ -464,7 +464,7 @@ def test_a_connection_that_nobody_reads_is_closed(
             one = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
             last = one.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
             connection.sendall(one * (number - 1) + last)
-            assert is_lost.wait(60)
+            assert is_lost.wait(45)
             data = b""
             with contextlib.suppress(ConnectionResetError):
                 while part := connection.recv(1 << 20):
