@@ -39,6 +39,7 @@ from rampd import (
 from rampd._calls import held_token
 from rampd._contract.token import new_token
 from rampd._reporting import report_thread
+from rampd._runtime import fork_gate
 from rampd.credentials import Credentials
 from rampd.openfeature import RampdProvider
 from rampd_server import testing
@@ -472,10 +473,7 @@ def test_a_refused_watch_is_not_tried_again_in_a_tight_loop(server: ScriptedServ
         assert "The token was revoked." in resolver.status().error
 
 
-def test_a_refused_report_is_not_tried_again_in_a_tight_loop(
-    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(report_thread, "_CALL_S", 60)
+def test_a_refused_report_is_not_tried_again_in_a_tight_loop(server: ScriptedServer) -> None:
     server.answers["Resolve"] = [ANSWER]
     server.answers["ReportOutcomes"] = [REFUSED]
     with Resolver(server.target, mode="rpc", credentials=Token(new_token()), **PATIENT) as resolver:
@@ -702,6 +700,8 @@ def test_credentials_that_hang_delay_no_fork_and_no_job_that_has_a_state(
         assert resolver.resolve(C, repo="acme/app").tag == "t1"
         # Without this shortest time, the client gives up its first token as soon as a server refuses it.
         monkeypatch.setattr(held_token, "_LEAST_LIFE_S", 0.0)
+        # A fork that waited for the token would wait so long.
+        monkeypatch.setattr(fork_gate, "_PATIENCE_S", 80.0)
         hangs.set()
         place.tokens.revoke("worker")
         assert is_asked.wait(60)
