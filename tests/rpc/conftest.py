@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from rampd._calls.timeout import RESOLVE_TIMEOUT_S
 from rampd._reporting import report_thread
 from rampd_server import testing
 from rampd_server.listeners import Listening
+from rampd_server.replica.replica import Replica
 from tests.servers import Stubs, short_directory, stubs
 from tests.stores import VALKEY, StoreServer, store_server
 
@@ -20,23 +22,27 @@ PATIENT_S = 60.0
 @pytest.fixture(autouse=True)
 def _patient_clients(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client whose test says nothing of its time-out waits for a busy machine. `monkeypatch.undo()` gives the defaults back."""
-    for mode in RESOLVE_TIMEOUT_S:
-        monkeypatch.setitem(RESOLVE_TIMEOUT_S, mode, PATIENT_S)  # type: ignore[arg-type]  # it is a dict
-    for face in (Admin, AsyncAdmin):
-        monkeypatch.setitem(face.__init__.__kwdefaults__, "timeout", PATIENT_S)
+    of_resolvers: Any = RESOLVE_TIMEOUT_S
+    for mode in of_resolvers:
+        monkeypatch.setitem(of_resolvers, mode, PATIENT_S)
+    of_admins: tuple[Any, ...] = (Admin.__init__.__kwdefaults__, AsyncAdmin.__init__.__kwdefaults__)
+    for defaults in of_admins:
+        monkeypatch.setitem(defaults, "timeout", PATIENT_S)
     monkeypatch.setattr(report_thread, "_CALL_S", PATIENT_S)
 
 
 def catch_up_within(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    """Lets clients and servers wait so long for a `min_revision`."""
+    """Lets clients and servers wait so long for a revision that is not there yet."""
     of_servers = ("rampd_server.rpc.resolver", "rampd_server.service.outcome_intake")
     for module in ("rampd.resolver", "rampd.aio", *of_servers):
         monkeypatch.setattr(f"{module}.CATCH_UP_S", seconds)
+    defaults: Any = Replica.wait_for.__kwdefaults__
+    monkeypatch.setitem(defaults, "timeout_s", seconds)
 
 
 @pytest.fixture
 def catches_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A `min_revision` that comes is waited for, also on a busy machine."""
+    """A revision that comes is waited for, also on a busy machine."""
     catch_up_within(monkeypatch, PATIENT_S)
 
 

@@ -293,6 +293,7 @@ def test_deleting_the_component_ends_the_stream(call: Stubs) -> None:
     assert reason_of(second.error) == "COMPONENT_NOT_FOUND"
 
 
+@pytest.mark.usefixtures("catches_up")
 def test_another_server_knows_a_release_that_was_made_a_moment_ago(call: Stubs, second_target: str) -> None:
     with stubs(second_target) as other:
         for number in range(4, 24):
