@@ -10,8 +10,10 @@ from rampd import Admin, AsyncAdmin
 from rampd._calls.timeout import RESOLVE_TIMEOUT_S
 from rampd._reporting import report_thread
 from rampd_server import testing
+from rampd_server.access.quotas import Rate
 from rampd_server.listeners import Listening
 from rampd_server.replica.replica import Replica
+from rampd_server.rpc import refused_calls
 from tests.servers import Stubs, short_directory, stubs
 from tests.stores import VALKEY, StoreServer, store_server
 
@@ -29,6 +31,13 @@ def _patient_clients(monkeypatch: pytest.MonkeyPatch) -> None:
     for defaults in of_admins:
         monkeypatch.setitem(defaults, "timeout", PATIENT_S)
     monkeypatch.setattr(report_thread, "_CALL_S", PATIENT_S)
+
+
+@pytest.fixture(autouse=True)
+def _no_flood_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The calls that were refused in the tests before are no flood: it would change the next refusals of this process."""
+    monkeypatch.setattr(refused_calls, "_at_once", Rate(refused_calls._AT_ONCE_PER_S, refused_calls._AT_ONCE_BURST))
+    monkeypatch.setattr(refused_calls, "_flooded_until_s", 0.0)
 
 
 def catch_up_within(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
