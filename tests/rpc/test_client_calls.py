@@ -167,7 +167,7 @@ async def test_every_call_has_a_deadline(server: ScriptedServer, face: Face, mon
     await result(admin.get_rollout("a", timeout=300))
     for asked, limit_s in zip(server.asked, [100, 150, 250, 200, 300], strict=True):
         # gRPC rounds the remaining time up.
-        assert limit_s - 40 < asked.left_s < limit_s + 0.5
+        assert limit_s - 40 < asked.left_s < limit_s + 5
     await result(resolver.close())
     await result(admin.close())
 
