@@ -150,5 +150,5 @@ class HttpStream:
 
 @contextlib.contextmanager
 def stubs_over_http(url: str, kind: str = "json", **options: Any) -> Iterator[Stubs]:
-    with httpx.Client(base_url=url, timeout=30, trust_env=False, **options) as client:
+    with httpx.Client(base_url=url, timeout=60, trust_env=False, **options) as client:
         yield Stubs(HttpChannel(client, kind))

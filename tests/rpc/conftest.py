@@ -2,15 +2,57 @@
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from rampd import Admin, AsyncAdmin
+from rampd._calls.timeout import RESOLVE_TIMEOUT_S
+from rampd._reporting import report_thread
 from rampd_server import testing
+from rampd_server.access.quotas import Rate
 from rampd_server.listeners import Listening
+from rampd_server.replica.replica import Replica
+from rampd_server.rpc import refused_calls
 from tests.servers import Stubs, short_directory, stubs
 from tests.stores import VALKEY, StoreServer, store_server
 
 _namespaces = itertools.count(1)
+PATIENT_S = 60.0
+
+
+@pytest.fixture(autouse=True)
+def _patient_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client whose test says nothing of its time-out waits for a busy machine. `monkeypatch.undo()` gives the defaults back."""
+    of_resolvers: Any = RESOLVE_TIMEOUT_S
+    for mode in of_resolvers:
+        monkeypatch.setitem(of_resolvers, mode, PATIENT_S)
+    of_admins: tuple[Any, ...] = (Admin.__init__.__kwdefaults__, AsyncAdmin.__init__.__kwdefaults__)
+    for defaults in of_admins:
+        monkeypatch.setitem(defaults, "timeout", PATIENT_S)
+    monkeypatch.setattr(report_thread, "_CALL_S", PATIENT_S)
+
+
+@pytest.fixture(autouse=True)
+def _no_flood_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The calls that were refused in the tests before are no flood: it would change the next refusals of this process."""
+    monkeypatch.setattr(refused_calls, "_at_once", Rate(refused_calls._AT_ONCE_PER_S, refused_calls._AT_ONCE_BURST))
+    monkeypatch.setattr(refused_calls, "_flooded_until_s", 0.0)
+
+
+def catch_up_within(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Lets clients and servers wait so long for a revision that is not there yet."""
+    of_servers = ("rampd_server.rpc.resolver", "rampd_server.service.outcome_intake")
+    for module in ("rampd.resolver", "rampd.aio", *of_servers):
+        monkeypatch.setattr(f"{module}.CATCH_UP_S", seconds)
+    defaults: Any = Replica.wait_for.__kwdefaults__
+    monkeypatch.setitem(defaults, "timeout_s", seconds)
+
+
+@pytest.fixture
+def catches_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A revision that comes is waited for, also on a busy machine."""
+    catch_up_within(monkeypatch, PATIENT_S)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """A gRPC server that gives the answers of a test, and remembers its requests."""
 
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,8 @@ class Asked:
     request: Any
     metadata: dict[str, str]
     left_s: float
+    came_s: float
+    """When the request came, by the monotonic clock. Its answer is later."""
 
 
 @dataclass
@@ -45,10 +48,14 @@ class ScriptedServer:
     def requests(self, method: str) -> list[Any]:
         return [asked.request for asked in self.asked if asked.method == method]
 
+    def times_s(self, method: str) -> list[float]:
+        """When the requests of a method came, by the monotonic clock."""
+        return [asked.came_s for asked in self.asked if asked.method == method]
+
     def answer(self, name: str, request: Any, context: grpc.ServicerContext) -> Message:
         method = METHODS[name]
         metadata = {key: str(value) for key, value in context.invocation_metadata()}
-        self.asked.append(Asked(method.name, request, metadata, context.time_remaining()))
+        self.asked.append(Asked(method.name, request, metadata, context.time_remaining(), time.monotonic()))
         answers = self.answers[method.name]
         answer = (
             answers.pop(0) if len(answers) > 1 else answers[0] if answers else GetMessageClass(method.output_type)()

@@ -21,8 +21,8 @@ from grpc_status import rpc_status
 from rampd import v1
 from rampd._contract.token import digest_of, new_token
 from rampd_server import testing
-from rampd_server.access import following
-from rampd_server.access.oidc import LEEWAY_S
+from rampd_server.access import following, oidc
+from rampd_server.access.credentials import Credentials
 from rampd_server.access.quotas import Rate
 from rampd_server.process.address import Address
 from rampd_server.process.startup import StartupError
@@ -80,7 +80,7 @@ class World:
             f"/{service}/{method}", response_deserializer=getattr(v1, f"{method}Response").FromString
         )
         request = getattr(v1, f"{method}Request")(**fields)
-        return call(request.SerializeToString(), metadata=self.tokens.metadata(who), timeout=20)
+        return call(request.SerializeToString(), metadata=self.tokens.metadata(who), timeout=60)
 
 
 @pytest.fixture
@@ -89,8 +89,21 @@ def settings() -> dict[str, Any]:
 
 
 @pytest.fixture
+def ahead_s(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How far the clock by which servers judge credentials is ahead: one number, which a test may change."""
+    found = [0.0]
+    defaults: Any = Credentials.__init__.__kwdefaults__
+    monkeypatch.setitem(defaults, "clock", lambda: time.time() + found[0])
+    return found
+
+
+@pytest.fixture
 def world(
-    store_process: StoreServer, namespace: str, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
+    store_process: StoreServer,
+    namespace: str,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, Any],
+    ahead_s: list[float],
 ) -> Iterator[World]:
     monkeypatch.setattr(following, "_LOOK_S", 0.02)
     monkeypatch.setattr(door, "_CHECK_AGAIN_S", 0.05)
@@ -246,17 +259,19 @@ def test_pages_of_a_list_do_not_show_hidden_components_between_the_others(two: W
     assert (names, pages) == ([C, "restyler-2", "restyler-3"], 3)
 
 
-def test_a_batch_gives_the_same_result_for_a_hidden_component_as_for_an_absent_one(two: World) -> None:
+def test_a_batch_gives_the_same_result_for_a_hidden_component_as_for_an_absent_one(
+    two: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = [v1.ResolveRequest(component=name, repo="acme/app") for name in (C, OTHER, "absent-project")]
     seen, hidden, absent = two("launcher-of-one", "BatchResolve", requests=asked).results
     assert seen.response.tag
     assert hidden.status.message == absent.status.message.replace("absent-project", OTHER)
     assert hidden.SerializeToString() == absent.SerializeToString().replace(b"absent-project", OTHER.encode())
+    # A call that waited for a revision of a component that is not there would not end in its time.
+    monkeypatch.setattr("rampd_server.rpc.resolver.CATCH_UP_S", 600)
     waiting = v1.ResolveRequest(component=OTHER, repo="acme/app", min_revision=10**9)
-    begin_s = time.monotonic()
     [result] = two("launcher-of-one", "BatchResolve", requests=[waiting]).results
     assert result.status.code == grpc.StatusCode.NOT_FOUND.value[0]
-    assert time.monotonic() - begin_s < 0.9, "it waited for a revision of a component that is not there"
 
 
 @pytest.mark.parametrize("components", [[], [C, OTHER], [OTHER]])
@@ -278,7 +293,9 @@ def test_a_watch_does_not_show_hidden_components(two: World, components: list[st
     if components != [OTHER]:
         eventually(lambda: any(each.changes for each in told))
     else:
-        eventually(lambda: len(told) >= 3)
+        # Of two heartbeats from now on, the second one is later than the hidden changes.
+        count = len(told)
+        eventually(lambda: len(told) >= count + 2)
     stream.cancel()
     reader.join()
     text = str(told)
@@ -489,15 +506,16 @@ def test_a_stream_ends_when_its_credential_is_revoked(world: World, method: str,
     other.cancel()
 
 
-def test_a_stream_ends_when_its_credential_ends(world: World) -> None:
-    end = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 4))
+def test_a_stream_ends_when_its_credential_ends(world: World, ahead_s: list[float]) -> None:
+    end = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
     grant(world, "launcher", "launcher", f"expires = {end}")
-    begin_s = time.monotonic()
+    stream = world.stream("launcher")
+    assert next(stream)
+    ahead_s[0] = 7200
     with pytest.raises(grpc.RpcError) as caught:
-        list(world.stream("launcher"))
+        list(stream)
     assert reason_of(caught.value) == "BAD_CREDENTIALS"
     assert "ended at" in str(caught.value.details())
-    assert time.monotonic() - begin_s < 30
 
 
 def test_a_stream_whose_grant_has_changed_can_be_opened_again(world: World) -> None:
@@ -539,7 +557,7 @@ def test_a_stream_goes_on_while_tokens_are_replaced_and_ends_when_rights_change(
         checked, known = [], door.Door.known
         monkeypatch.setattr(door.Door, "known", lambda *given: (checked.append(given), known(*given))[1])
         # The first check that finds a reason ends the stream. So three checks mean that the first two found none.
-        eventually(lambda: len(checked) >= 3, 20)
+        eventually(lambda: len(checked) >= 3)
         assert stream.is_active()
         stream.cancel()
     else:
@@ -599,7 +617,7 @@ def test_a_stream_that_nobody_reads_ends_too(world: World) -> None:
         assert is_full()
         del world.tokens.of["launcher"]
         world.tokens.grant("launcher", "launcher", limits)
-        eventually(lambda: next(world.stream("launcher")), 20, suppressed=grpc.RpcError)
+        eventually(lambda: next(world.stream("launcher")), suppressed=grpc.RpcError)
         stream.cancel()
 
 
@@ -630,7 +648,7 @@ ENDS = {
 
 @pytest.mark.parametrize("end", ENDS)
 def test_a_stream_with_any_kind_of_proof_ends_when(
-    store_process: StoreServer, namespace: str, monkeypatch: pytest.MonkeyPatch, end: str
+    store_process: StoreServer, namespace: str, monkeypatch: pytest.MonkeyPatch, ahead_s: list[float], end: str
 ) -> None:
     monkeypatch.setattr(following, "_LOOK_S", 0.02)
     monkeypatch.setattr(door, "_CHECK_AGAIN_S", 0.05)
@@ -657,14 +675,16 @@ def test_a_stream_with_any_kind_of_proof_ends_when(
             "tls_client_ca": authority.write(directory),
         }
         with testing.run(directory, store_process.url, **settings) as target:
-            soon = timedelta(seconds=5)
+            soon = timedelta(hours=1)
             expires = (
                 f"expires = {(datetime.now(UTC) + soon).isoformat()}" if end == "the grant for everybody ends" else ""
             )
             tokens.grant("launcher", "launcher", expires, proof=proofs[kind])
             name = "spiffe://team/launcher" if kind == "certificate" else "spiffe://team/nobody"
             mine = authority.issue(name, life=soon if end == "its certificate ends" else timedelta(days=1))
-            life_s = 5 - LEEWAY_S if end == "the token of its issuer ends" else 600
+            # The check of a token asks the clock of the machine. So the token ends when the server forgives no time any more.
+            monkeypatch.setattr(oidc, "LEEWAY_S", 3600)
+            life_s = -1800 if end == "the token of its issuer ends" else 86_400
             token = issuer.token({**github_claims("rampd"), "exp": int(time.time()) + life_s})
             metadata = (("authorization", f"Bearer {token}"),) if kind == "issuer" else ()
             trust = grpc.ssl_channel_credentials(authority.certificate, mine.key, mine.certificate)
@@ -672,14 +692,17 @@ def test_a_stream_with_any_kind_of_proof_ends_when(
 
                 def opened() -> Any:
                     call = channel.unary_stream("/rampd.v1.ResolverService/Watch")
-                    stream = call(v1.WatchRequest().SerializeToString(), metadata=metadata, timeout=40)
+                    stream = call(v1.WatchRequest().SerializeToString(), metadata=metadata, timeout=60)
                     assert next(stream)
                     return stream
 
                 streams: list[Any] = []
-                eventually(lambda: streams.append(opened()) or True, 20, suppressed=grpc.RpcError)
+                eventually(lambda: streams.append(opened()) or True, suppressed=grpc.RpcError)
                 if "taken out" in end:
                     tokens.revoke("launcher")
+                else:
+                    monkeypatch.setattr(oidc, "LEEWAY_S", 0)
+                    ahead_s[0] = 7200
                 with pytest.raises(grpc.RpcError) as caught:
                     list(streams[0])
     reason = "BAD_CREDENTIALS" if ENDS[end] else "NO_CREDENTIALS"
@@ -704,7 +727,7 @@ def retry_after_s(error: grpc.RpcError) -> float:
 
 def test_an_identity_over_its_limit_of_calls_hears_when_to_try_again_and_others_go_on(world: World) -> None:
     world("admin", "Release", component=C, tag="t1")
-    grant(world, "eager", "launcher", "limits = { calls_per_s = 0.05, burst = 5 }")
+    grant(world, "eager", "launcher", "limits = { calls_per_s = 0.001, burst = 5 }")
     errors = []
     for _ in range(12):
         try:
@@ -718,7 +741,7 @@ def test_an_identity_over_its_limit_of_calls_hears_when_to_try_again_and_others_
         "LIMIT_EXCEEDED",
         {"limit": "calls_per_s"},
     )
-    assert 0 < retry_after_s(error) <= 20
+    assert 0 < retry_after_s(error) <= 1000
     for _ in range(12):
         assert world("admin", "Resolve", component=C, repo="acme/app").tag == "t1"
 
@@ -732,7 +755,7 @@ def test_open_streams_are_counted_until_they_are_closed(world: World) -> None:
     assert (reason_of(caught.value), metadata_of(caught.value)) == ("LIMIT_EXCEEDED", {"limit": "streams"})
     assert next(world.stream("admin"))
     streams[0].cancel()
-    eventually(lambda: next(world.stream("eager")), 20, suppressed=grpc.RpcError)
+    eventually(lambda: next(world.stream("eager")), suppressed=grpc.RpcError)
 
 
 def test_outcomes_a_second_are_counted_one_by_one(world: World) -> None:

@@ -11,7 +11,7 @@ from rampd import v1
 from tests.servers import Stubs, reason_of
 from tests.waiting import eventually
 
-C = "restyler"
+C, OTHER = "restyler", "builder"
 SECOND = Duration(seconds=1)
 
 
@@ -64,10 +64,11 @@ def test_the_second_release_follows_the_first(call: Stubs) -> None:
 
 def test_a_pause_stops_the_plan_and_resume_continues_it(call: Stubs) -> None:
     call("Release", component=C, tag="t1")
-    call("SetPolicy", component=C, policy=plan(5, 25))
+    call("SetPolicy", component=C, policy=plan(5, 25, hold=Duration(seconds=3600)))
     call("Release", component=C, tag="t2")
     eventually(lambda: rollout(call).next_percent == 5)
     call("Pause", component=C)
+    call("SetPolicy", component=C, policy=plan(5, 25))
     time.sleep(1.5)
     assert rollout(call).next_percent == 5
 
@@ -96,14 +97,17 @@ def test_an_unconfirmed_ramp_goes_back_by_itself_and_can_not_be_confirmed_any_mo
 
 
 def test_a_confirmed_ramp_stays(call: Stubs) -> None:
-    call("Release", component=C, tag="t1")
-    call("SetPolicy", component=C, policy=v1.Policy(confirm_within=SECOND))
-    call("Release", component=C, tag="t2")
+    """Given two ramps, of which only the first one is confirmed, expect that it stays when the time of both is over."""
+    for component in (C, OTHER):
+        call("Release", component=component, tag="t1")
+        call("SetPolicy", component=component, policy=v1.Policy(confirm_within=Duration(seconds=8)))
+        call("Release", component=component, tag="t2")
     call("Ramp", component=C, percent=50)
     confirmed = call("Confirm", component=C, tag="t2", note="looks good")
     assert (confirmed.changed, confirmed.message) == (True, "t2 stays at 50 %.")
     assert not confirmed.rollout.HasField("confirm_deadline")
-    time.sleep(1.5)
+    call("Ramp", component=OTHER, percent=50)
+    eventually(lambda: call("GetRollout", component=OTHER).rollout.state == v1.ROLLOUT_STATE_HELD)
 
     assert rollout(call).next_percent == 50
     with pytest.raises(grpc.RpcError) as caught:
@@ -119,7 +123,7 @@ def test_watch_release_shows_every_step(call: Stubs) -> None:
     number = call("Release", component=C, tag="t2").release
     stub = release_service_pb2_grpc.ReleaseServiceStub(call.channel)
 
-    seen = list(stub.WatchRelease(v1.WatchReleaseRequest(component=C, release=number), timeout=30))
+    seen = list(stub.WatchRelease(v1.WatchReleaseRequest(component=C, release=number), timeout=100))
 
     percents = [percent for percent, _ in itertools.groupby(response.rollout.next_percent for response in seen)]
     assert percents[-3:] == [5, 50, 0]

@@ -270,14 +270,14 @@ async def test_a_stream_that_the_caller_cancels_closes_its_generator(world, capl
     )
     assert await stream.read() == b""
     stream.cancel()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await world.resolver.closed.wait()
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 async def test_a_call_that_the_caller_cancels_is_cancelled_in_the_servicer(world):
     call = world.unix.unary_unary("/rampd.v1.RolloutService/Rollback")(b"")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await world.rollout.begun.wait()
         call.cancel()
         await world.rollout.cancelled.wait()

@@ -14,6 +14,7 @@ import pytest
 
 import rampd
 from rampd import Admin, AsyncAdmin, AsyncResolver, Channel, Job, Resolver, ResolveReason, v1
+from rampd._calls.timeout import RESOLVE_TIMEOUT_S
 from tests.rpc.scripted_server import ScriptedServer, scripted_server, status
 from tests.servers import short_directory
 
@@ -152,19 +153,29 @@ async def test_bad_input_never_leaves_the_process(server: ScriptedServer, face: 
     assert server.asked == []
 
 
-async def test_every_call_has_a_deadline(server: ScriptedServer, face: Face) -> None:
+async def test_every_call_has_a_deadline(server: ScriptedServer, face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given longer defaults, which a busy machine can keep, expect that each call has its time."""
+    monkeypatch.setitem(RESOLVE_TIMEOUT_S, "rpc", 100)  # type: ignore[arg-type]  # it is a dict
+    monkeypatch.setitem(face.admin.__init__.__kwdefaults__, "timeout", 200)
+    monkeypatch.setattr("rampd._calls.timeout.CATCH_UP_S", 50)
     server.answers["Resolve"] = [RESPONSE]
     resolver, admin = face.resolver(server.target, mode="rpc"), face.admin(server.target)
     await result(resolver.resolve("a", repo="b"))
     await result(resolver.resolve("a", repo="b", min_revision=3))
-    await result(resolver.resolve("a", repo="b", timeout=20))
+    await result(resolver.resolve("a", repo="b", timeout=250))
     await result(admin.ramp("a", 10))
-    await result(admin.get_rollout("a", timeout=30))
-    for asked, limit_s in zip(server.asked, [1, 2, 20, 5, 30], strict=True):
+    await result(admin.get_rollout("a", timeout=300))
+    for asked, limit_s in zip(server.asked, [100, 150, 250, 200, 300], strict=True):
         # gRPC rounds the remaining time up.
-        assert limit_s - 1 < asked.left_s < limit_s + 0.5
+        assert limit_s - 40 < asked.left_s < limit_s + 5
     await result(resolver.close())
     await result(admin.close())
+
+
+def test_the_default_time_outs_are_as_they_are_documented(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    assert RESOLVE_TIMEOUT_S == {"local": 5, "rpc": 1}
+    assert [face.__init__.__kwdefaults__["timeout"] for face in (Admin, AsyncAdmin)] == [5, 5]  # type: ignore[misc]
 
 
 async def test_a_server_that_does_not_answer_costs_no_more_than_the_deadline(
@@ -226,7 +237,7 @@ async def test_a_feed_that_the_server_cancels_is_opened_again(server: ScriptedSe
         await result(resolver.resolve("restyler", repo="a", timeout=0.1))
 
     def is_back() -> bool:
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while len(server.requests("Watch")) < 6 and time.monotonic() < end:
             time.sleep(0.01)
         return len(server.requests("Watch")) >= 6
@@ -261,7 +272,7 @@ async def test_contention_is_tried_again_with_the_same_request_id(server: Script
 
 async def test_contention_is_given_up_at_the_deadline(server: ScriptedServer, face: Face) -> None:
     server.answers["Finalize"] = [status(grpc.StatusCode.ABORTED, "CONTENTION", "too busy")]
-    admin = face.admin(server.target, timeout=2)
+    admin = face.admin(server.target, timeout=5)
     error = await error_of(lambda: admin.finalize("restyler"))
     assert (error.reason, error.retryable) in {("CONTENTION", True), ("DEADLINE_EXCEEDED", True)}
     assert len(server.requests("Finalize")) > 1
@@ -421,7 +432,7 @@ async def test_a_cancelled_task_ends_at_once_and_closing_ends_its_call(server: S
 
 
 async def until(condition: Any) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end
         await asyncio.sleep(0.005)

@@ -13,13 +13,14 @@ import pytest
 from rampd import v1
 from tests.rpc.scripted_server import ScriptedServer, scripted_server
 
+pytestmark = pytest.mark.timeout(400)
 CHILDREN = 100
 
 BLOCKING = """
     import os, sys, threading
     from rampd import Resolver
 
-    resolver = Resolver(sys.argv[1], mode="rpc", timeout=20)
+    resolver = Resolver(sys.argv[1], mode="rpc", timeout=60)
 
     def resolve():
         return resolver.resolve("restyler", repo="acme/app").tag
@@ -28,7 +29,7 @@ ASYNCIO = """
     import asyncio, os, sys, threading
     from rampd import AsyncResolver
 
-    resolver = AsyncResolver(sys.argv[1], mode="rpc", timeout=20)
+    resolver = AsyncResolver(sys.argv[1], mode="rpc", timeout=60)
 
     def resolve():
         async def main():
@@ -100,7 +101,7 @@ def run(parts: tuple[str, ...], server: ScriptedServer, children: int) -> str:
         start_new_session=True,
     )
     try:
-        printed, complained = process.communicate(timeout=100)
+        printed, complained = process.communicate(timeout=300)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

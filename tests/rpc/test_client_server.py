@@ -9,6 +9,7 @@ from rampd import Channel, Job, ResolveReason, v1
 from rampd.testing import RampdServer
 
 
+@pytest.mark.usefixtures("catches_up")
 def test_the_client_takes_a_release_from_the_queue_to_a_revert(rampd_server: RampdServer) -> None:
     admin, resolver = rampd_server.admin(actor="ci"), rampd_server.resolver()
 

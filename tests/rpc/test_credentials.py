@@ -38,6 +38,8 @@ from rampd import (
 )
 from rampd._calls import held_token
 from rampd._contract.token import new_token
+from rampd._reporting import report_thread
+from rampd._runtime import fork_gate
 from rampd.credentials import Credentials
 from rampd.openfeature import RampdProvider
 from rampd_server import testing
@@ -53,6 +55,8 @@ from tests.waiting import eventually
 
 C = "restyler"
 VARIABLES = ("RAMPD_TOKEN", "RAMPD_TOKEN_FILE", "RAMPD_CA_FILE", "RAMPD_CERT_FILE", "RAMPD_KEY_FILE")
+PATIENT: dict[str, Any] = {"timeout": 60}
+"""For calls that are answered. The machine may be busy."""
 REFUSED = status(grpc.StatusCode.UNAUTHENTICATED, "BAD_CREDENTIALS", "The token was revoked.")
 ANSWER = v1.ResolveResponse(tag="t1", channel=v1.CHANNEL_CURRENT, reason=v1.RESOLVE_REASON_STEADY, release=1)
 
@@ -92,7 +96,7 @@ class Place:
         return path
 
     def who(self, target: str = "", **options: Any) -> str:
-        with Admin(target or self.plain, **options) as admin:
+        with Admin(target or self.plain, **PATIENT | options) as admin:
             return admin.who_am_i().identity
 
 
@@ -123,7 +127,7 @@ def serving(url: str, authority: Authority, pair: Pair, **settings: Any) -> Iter
         tls = {"listen": [Address("127.0.0.1", 0, True)], "tls_cert": certificate[0], "tls_key": certificate[1]}
         with testing.run(directory, url, **given) as plain:
             # Released before the other server starts, because it would see the release a moment later than this one.
-            with Admin(plain, credentials=Token(tokens.of["ops"])) as admin:
+            with Admin(plain, credentials=Token(tokens.of["ops"]), **PATIENT) as admin:
                 admin.release(C, "t1")
             with testing.run(other, url, **given, **tls, **settings) as secure:
                 port = secure.rpartition(":")[2]
@@ -150,9 +154,6 @@ async def result(value: Any) -> Any:
 
 
 # Each client
-
-
-PATIENT: dict[str, Any] = {"timeout": 20}
 
 
 async def resolved(face: type, target: str, mode: str, **options: Any) -> str:
@@ -189,6 +190,8 @@ CLIENTS: dict[str, Callable[..., Any]] = {
     "AsyncAdmin": lambda target, **options: read(AsyncAdmin, target, **options),
     "RampdProvider": provided,
 }
+WAITS_FOR_A_STATE = ("Resolver, local", "AsyncResolver, local", "RampdProvider")
+"""Clients that wait for a first state until their time-out, also if the server refuses them."""
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -196,7 +199,7 @@ async def test_every_client_proves_who_calls_by_a_token_over_tls(place: Place, c
     options = {"credentials": Token(place.tokens.of["page"]), "ca_file": place.ca_file}
     assert await CLIENTS[client](place.tls, **options) == "t1"
     with pytest.raises(Exception, match=r"(?s)credential|No version|no state"):
-        await CLIENTS[client](place.tls, ca_file=place.ca_file, timeout=2)
+        await CLIENTS[client](place.tls, ca_file=place.ca_file, timeout=2 if client in WAITS_FOR_A_STATE else 60)
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -272,8 +275,8 @@ def jobs(resolve: Callable[[], object]) -> Iterator[list[BaseException | None]]:
 def test_a_token_file_is_rotated_and_the_old_token_revoked_without_a_failed_job(place: Place) -> None:
     path = place.token_file("worker")
     with (
-        Resolver(place.plain, credentials=TokenFile(path), timeout=20) as local,
-        Resolver(place.plain, credentials=TokenFile(path), mode="rpc", timeout=20) as rpc,
+        Resolver(place.plain, credentials=TokenFile(path), **PATIENT) as local,
+        Resolver(place.plain, credentials=TokenFile(path), mode="rpc", **PATIENT) as rpc,
         jobs(lambda: local.resolve(C, repo="acme/app")) as of_local,
         jobs(lambda: rpc.resolve(C, repo="acme/app")) as of_rpc,
     ):
@@ -286,9 +289,15 @@ def test_a_token_file_is_rotated_and_the_old_token_revoked_without_a_failed_job(
         count = len(of_rpc)
         eventually(lambda: len(of_rpc) > count + 5)
         # The first stream has ended, and the next one has the new token.
-        eventually(lambda: local.status().connected and not local.status().error)
+        eventually(lambda: is_well(local))
         assert local.resolve(C, repo="acme/app").tag == "t1"
     assert [error for error in (*of_local, *of_rpc) if error is not None] == []
+
+
+def is_well(resolver: Resolver) -> bool:
+    """Whether a resolver has a stream and a fresh state."""
+    found = resolver.status()
+    return found.connected and not found.error
 
 
 def is_taken(place: Place, name: str) -> bool:
@@ -303,7 +312,7 @@ def test_a_client_certificate_is_replaced_while_an_admin_is_in_use(mesh: Place) 
         return mesh.authority.issue(f"spiffe://team/{name}").write(mesh.directory, "client")
 
     certificate, key = put("mesh")
-    with Admin(mesh.tls, credentials=ClientCertificate(certificate, key), ca_file=mesh.ca_file, timeout=20) as admin:
+    with Admin(mesh.tls, credentials=ClientCertificate(certificate, key), ca_file=mesh.ca_file, **PATIENT) as admin:
         assert admin.who_am_i().identity == "mesh"
         put("other")
         assert admin.who_am_i().identity == "other-mesh"
@@ -318,7 +327,7 @@ def test_calls_of_many_threads_go_on_while_a_client_certificate_is_replaced(mesh
     def put() -> tuple[Path, Path]:
         return mesh.authority.issue("spiffe://team/mesh").write(mesh.directory, "client")
 
-    with Admin(mesh.tls, credentials=ClientCertificate(*put()), ca_file=mesh.ca_file, timeout=20) as admin:
+    with Admin(mesh.tls, credentials=ClientCertificate(*put()), ca_file=mesh.ca_file, **PATIENT) as admin:
         admin.who_am_i()
         with jobs(admin.who_am_i) as first, jobs(admin.who_am_i) as second, jobs(admin.who_am_i) as third:
             for _ in range(4):
@@ -333,8 +342,8 @@ def test_a_call_under_way_goes_on_while_a_client_certificate_is_replaced_several
         return mesh.authority.issue("spiffe://team/mesh").write(mesh.directory, "client")
 
     with (
-        Admin(mesh.plain, credentials=Token(mesh.tokens.of["ops"]), timeout=20) as ops,
-        Admin(mesh.tls, credentials=ClientCertificate(*put()), ca_file=mesh.ca_file, timeout=20) as admin,
+        Admin(mesh.plain, credentials=Token(mesh.tokens.of["ops"]), **PATIENT) as ops,
+        Admin(mesh.tls, credentials=ClientCertificate(*put()), ca_file=mesh.ca_file, **PATIENT) as admin,
     ):
         number = ops.release(C, "t2").release
         eventually(lambda: admin.get_rollout(C).next.number == number)
@@ -347,13 +356,18 @@ def test_a_call_under_way_goes_on_while_a_client_certificate_is_replaced_several
         assert next(watched).rollout.next_percent == 10
 
 
-def test_a_resolver_goes_on_when_its_client_certificate_is_replaced(mesh: Place) -> None:
+def test_a_resolver_goes_on_when_its_client_certificate_is_replaced(
+    mesh: Place, caplog: pytest.LogCaptureFixture
+) -> None:
     pair = mesh.authority.issue("spiffe://team/mesh").write(mesh.directory, "client")
-    with Resolver(mesh.tls, credentials=ClientCertificate(*pair), ca_file=mesh.ca_file, timeout=20) as resolver:
+    caplog.set_level(logging.INFO, "rampd")
+    with Resolver(mesh.tls, credentials=ClientCertificate(*pair), ca_file=mesh.ca_file, **PATIENT) as resolver:
         assert resolver.resolve(C, repo="acme/app").tag == "t1"
+        eventually(lambda: resolver.status().connected)
         mesh.authority.issue("spiffe://team/other").write(mesh.directory, "client")
         mesh.tokens.revoke("mesh")
-        eventually(lambda: not resolver.status().connected)
+        # The log keeps what the status may say for a moment only: the next stream has the other certificate.
+        eventually(lambda: "The known state stays in use" in caplog.text)
         assert resolver.resolve(C, repo="acme/app").tag == "t1"
         eventually(lambda: resolver.status().connected)
 
@@ -393,7 +407,7 @@ def test_each_mistake_with_tls_has_its_sentence(
                 certificate = ClientCertificate(*other.issue("spiffe://team/mesh").write(directory, "client"))
                 options["credentials"] = certificate  # type: ignore[assignment]
             with pytest.raises(UnavailableError) as caught:
-                place.who(target, timeout=20, **options)
+                place.who(target, **options)
             assert f"Can't reach a rampd server at {target}: " in caught.value.message
             assert sentence in caught.value.message
             with Resolver(target, timeout=0.2, **options) as resolver:
@@ -405,7 +419,7 @@ def test_each_mistake_with_tls_has_its_sentence(
 
 
 def test_a_refused_provider_goes_on_and_its_event_says_why(place: Place) -> None:
-    provider = RampdProvider(place.plain, timeout=20, credentials=Token(place.tokens.of["worker"]))
+    provider = RampdProvider(place.plain, credentials=Token(place.tokens.of["worker"]), **PATIENT)
     told: list[str] = []
     provider.emit_provider_stale = lambda details: told.append(details.message)  # type: ignore[method-assign]
     try:
@@ -423,7 +437,7 @@ def test_a_refused_resolver_goes_on_with_what_it_knows_and_comes_back_by_itself(
 ) -> None:
     path = place.token_file("worker")
     caplog.set_level(logging.DEBUG, "rampd")
-    with Resolver(place.plain, credentials=TokenFile(path), timeout=20) as resolver:
+    with Resolver(place.plain, credentials=TokenFile(path), **PATIENT) as resolver:
         assert resolver.resolve(C, repo="acme/app").tag == "t1"
         place.tokens.revoke("worker")
         eventually(lambda: not resolver.status().connected)
@@ -431,8 +445,7 @@ def test_a_refused_resolver_goes_on_with_what_it_knows_and_comes_back_by_itself(
         assert resolver.resolve(C, repo="acme/app").tag == "t1"
         assert resolver.status().source == "server"
         replace(path, place.tokens.grant("worker-2", "launcher"))
-        eventually(lambda: resolver.status().connected)
-        assert resolver.status().error == ""
+        eventually(lambda: is_well(resolver))
     for token in place.tokens.of.values():
         assert token not in caplog.text
     assert "The known state stays in use" in caplog.text
@@ -444,26 +457,31 @@ def server() -> Iterator[ScriptedServer]:
         yield script
 
 
+def require_pauses(server: ScriptedServer, method: str) -> None:
+    """Expects that a refused caller comes back after pauses of a half to 1 s, then 1 to 2 s. A busy machine makes them longer."""
+    eventually(lambda: len(server.times_s(method)) >= 3)
+    first_s, second_s, third_s = server.times_s(method)[:3]
+    assert second_s - first_s >= 0.5
+    assert third_s - second_s >= 1
+
+
 def test_a_refused_watch_is_not_tried_again_in_a_tight_loop(server: ScriptedServer) -> None:
     server.answers["Watch"] = [REFUSED]
     with Resolver(server.target, credentials=Token(new_token()), timeout=0.2) as resolver:
         resolver.connect()
-        time.sleep(3)
+        require_pauses(server, "Watch")
         assert "The token was revoked." in resolver.status().error
-        # After pauses of a half to 1 s, then 1 to 2 s.
-        assert 1 <= len(server.requests("Watch")) <= 5
 
 
 def test_a_refused_report_is_not_tried_again_in_a_tight_loop(server: ScriptedServer) -> None:
     server.answers["Resolve"] = [ANSWER]
     server.answers["ReportOutcomes"] = [REFUSED]
-    with Resolver(server.target, mode="rpc", credentials=Token(new_token())) as resolver:
+    with Resolver(server.target, mode="rpc", credentials=Token(new_token()), **PATIENT) as resolver:
         with resolver.job(C, repo="acme/app"):
             pass
-        time.sleep(3)
+        require_pauses(server, "ReportOutcomes")
         reports = resolver.status().reports
         assert (reports.buffered, reports.error) == (1, "The token was revoked.")
-        assert 1 <= len(server.requests("ReportOutcomes")) <= 5
         server.answers["ReportOutcomes"] = [v1.ReportOutcomesResponse(accepted=1)]
         eventually(lambda: resolver.status().reports.sent == 1)
 
@@ -483,7 +501,7 @@ def test_a_refused_call_is_made_once(
     (tmp_path / "token").write_text(new_token())
     server.answers["GetRollout"] = [REFUSED]
     with (
-        Admin(server.target, credentials=credentials(tmp_path / "token")) as admin,
+        Admin(server.target, credentials=credentials(tmp_path / "token"), **PATIENT) as admin,
         pytest.raises(UnauthenticatedError, match="revoked"),
     ):
         admin.get_rollout(C)
@@ -499,7 +517,7 @@ def test_a_refused_call_is_made_once_more_if_there_is_another_token(server: Scri
         context.abort(grpc.StatusCode.UNAUTHENTICATED, "no")
 
     server.answers["GetRollout"] = [refuse, v1.GetRolloutResponse(rollout=v1.Rollout(component=C))]
-    with Admin(server.target, credentials=TokenFile(path), timeout=20) as admin:
+    with Admin(server.target, credentials=TokenFile(path), **PATIENT) as admin:
         assert admin.get_rollout(C).component == C
     assert [asked.metadata["authorization"] for asked in server.asked] == ["Bearer first", "Bearer second"]
 
@@ -518,7 +536,7 @@ async def test_a_job_gets_its_fallback_if_the_server_refuses_its_caller(
     server: ScriptedServer, face: type, answer: status_pb2.Status
 ) -> None:
     server.answers["Resolve"] = [answer]
-    resolver = face(server.target, mode="rpc", credentials=Token(new_token()))
+    resolver = face(server.target, mode="rpc", credentials=Token(new_token()), **PATIENT)
     try:
         assert (await result(resolver.resolve(C, repo="acme/app", fallback="t0"))).tag == "t0"
         with pytest.raises(RampdError):
@@ -532,7 +550,7 @@ async def test_a_refused_resolver_in_mode_rpc_says_so_until_a_call_is_not_refuse
     server: ScriptedServer, face: type
 ) -> None:
     server.answers["Resolve"] = [REFUSED]
-    resolver = face(server.target, mode="rpc", credentials=Token(new_token()))
+    resolver = face(server.target, mode="rpc", credentials=Token(new_token()), **PATIENT)
 
     def told() -> tuple[bool, str]:
         found = resolver.status()
@@ -621,35 +639,40 @@ def limited(seconds: float) -> status_pb2.Status:
 
 def test_a_call_over_its_limit_is_made_again_when_the_server_says(server: ScriptedServer) -> None:
     server.answers["GetRollout"] = [limited(0.4), v1.GetRolloutResponse(rollout=v1.Rollout(component=C))]
-    with Admin(server.target, timeout=30) as admin:
-        began_s = time.monotonic()
+    with Admin(server.target, **PATIENT) as admin:
         assert admin.get_rollout(C).component == C
-        assert 0.4 <= time.monotonic() - began_s < 10
-    assert len(server.requests("GetRollout")) == 2
+    first_s, second_s = server.times_s("GetRollout")
+    assert second_s - first_s >= 0.4
 
 
 def test_a_call_whose_time_out_is_shorter_than_the_wait_fails_at_once_and_has_the_wait(server: ScriptedServer) -> None:
-    server.answers["GetRollout"] = [limited(60)]
-    with Admin(server.target, timeout=5) as admin, pytest.raises(ResourceExhaustedError) as caught:
+    server.answers["GetRollout"] = [limited(300)]
+    with Admin(server.target, timeout=50) as admin, pytest.raises(ResourceExhaustedError) as caught:
         admin.get_rollout(C)
-    assert (caught.value.retry_after_s, caught.value.retryable) == (60, True)
+    assert (caught.value.retry_after_s, caught.value.retryable) == (300, True)
     assert len(server.requests("GetRollout")) == 1
 
 
-def test_a_watch_and_a_report_over_their_limit_come_back_when_the_server_says(server: ScriptedServer) -> None:
-    server.answers["Watch"] = [limited(5)]
-    server.answers["ReportOutcomes"] = [limited(5)]
+def test_a_watch_and_a_report_over_their_limit_come_back_when_the_server_says(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Not longer than the wait: otherwise the call itself would wait, instead of the reporter.
+    monkeypatch.setattr(report_thread, "_CALL_S", 4)
+    server.answers["Watch"] = [limited(4)]
+    server.answers["ReportOutcomes"] = [limited(4)]
     server.answers["Resolve"] = [ANSWER]
     with (
         Resolver(server.target, timeout=0.1) as local,
-        Resolver(server.target, mode="rpc") as rpc,
+        Resolver(server.target, mode="rpc", **PATIENT) as rpc,
     ):
         local.connect()
         with rpc.job(C, repo="acme/app"):
             pass
-        eventually(lambda: server.requests("Watch") and server.requests("ReportOutcomes"))
-        time.sleep(2.5)
-        assert (len(server.requests("Watch")), len(server.requests("ReportOutcomes"))) == (1, 1)
+        for method in ("Watch", "ReportOutcomes"):
+            # By themselves both would come back within 0.1 s.
+            eventually(lambda method=method: len(server.times_s(method)) >= 2)
+            first_s, second_s = server.times_s(method)[:2]
+            assert second_s - first_s >= 4
 
 
 def test_a_wait_for_a_release_goes_on_after_a_limit(server: ScriptedServer) -> None:
@@ -670,27 +693,27 @@ def test_credentials_that_hang_delay_no_fork_and_no_job_that_has_a_state(
     def ask() -> tuple[str, float | None]:
         if hangs.is_set():
             is_asked.set()
-            forever.wait(60)
+            forever.wait(90)
         return place.tokens.of["worker"], time.time()
 
-    with Resolver(place.plain, credentials=ask, timeout=20) as resolver:
+    with Resolver(place.plain, credentials=ask, **PATIENT) as resolver:
         assert resolver.resolve(C, repo="acme/app").tag == "t1"
         # Without this shortest time, the client gives up its first token as soon as a server refuses it.
         monkeypatch.setattr(held_token, "_LEAST_LIFE_S", 0.0)
+        # A fork that waited for the token would wait so long.
+        monkeypatch.setattr(fork_gate, "_PATIENCE_S", 80.0)
         hangs.set()
         place.tokens.revoke("worker")
         assert is_asked.wait(60)
         began_s = time.monotonic()
         for _ in range(100):
             assert resolver.resolve(C, repo="acme/app").tag == "t1"
-        assert time.monotonic() - began_s < 5
-        began_s = time.monotonic()
         child = os.fork()
         if not child:
             os._exit(0 if resolver.resolve(C, repo="acme/app").tag == "t1" else 1)
-        assert time.monotonic() - began_s < 2
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    forever.set()
+        assert time.monotonic() - began_s < 60, "something waited for the credentials"
+        forever.set()
 
 
 @pytest.mark.parametrize("face", [Resolver, AsyncResolver])
@@ -698,7 +721,7 @@ async def test_with_credentials_that_hang_a_call_ends_after_its_time_out(server:
     forever = threading.Event()
 
     def ask() -> tuple[str, float | None]:
-        forever.wait(60)
+        forever.wait(90)
         return "token", None
 
     for mode in ("rpc", "local"):
@@ -708,7 +731,7 @@ async def test_with_credentials_that_hang_a_call_ends_after_its_time_out(server:
             await result(resolver.resolve(C, repo="acme/app"))
         assert (await result(resolver.resolve(C, repo="acme/app", fallback="t0"))).tag == "t0"
         await result(resolver.close())
-        assert time.monotonic() - began_s < 10
+        assert time.monotonic() - began_s < 60, "something waited for the credentials"
     forever.set()
     assert server.asked == []
 
@@ -744,6 +767,7 @@ def github(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_GitHub]]:
         thread.start()
         monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", f"http://127.0.0.1:{running.server_port}/token?api=2")
         monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "secret-of-the-job")
+        monkeypatch.setattr("rampd.credentials._TIMEOUT_S", 60)
         yield handler
         running.shutdown()
         thread.join(10)
@@ -752,7 +776,7 @@ def github(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_GitHub]]:
 def test_a_job_of_github_sends_the_token_that_github_gives_for_the_audience(
     server: ScriptedServer, github: type[_GitHub]
 ) -> None:
-    with Admin(server.target, credentials=GitHubActions("https://rampd.example"), timeout=20) as admin:
+    with Admin(server.target, credentials=GitHubActions("https://rampd.example"), **PATIENT) as admin:
         for _ in range(3):
             admin.get_rollout(C)
     assert github.asked == [("/token?api=2&audience=https%3A%2F%2Frampd.example", "bearer secret-of-the-job")]
@@ -768,7 +792,7 @@ def test_any_answer_of_github_without_a_token_gives_one_error_without_the_secret
 ) -> None:
     github.answer = answer
     with (
-        Admin(server.target, credentials=GitHubActions("rampd"), timeout=20) as admin,
+        Admin(server.target, credentials=GitHubActions("rampd"), **PATIENT) as admin,
         pytest.raises(UnauthenticatedError, match="GitHub gave no token for this job") as caught,
     ):
         admin.get_rollout(C)

@@ -29,7 +29,7 @@ async def store(store_process: StoreServer, namespace: str) -> AsyncIterator[Red
     await made.close()
 
 
-async def until(condition: Callable[[], Any], within_s: float = 20) -> None:
+async def until(condition: Callable[[], Any], within_s: float = 60) -> None:
     end = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < end
@@ -111,7 +111,7 @@ async def test_health_shows_that_a_component_is_damaged_without_its_name(call: S
     stub = health_pb2_grpc.HealthStub(call.channel)
 
     def not_serving() -> list[str]:
-        statuses = stub.List(health_pb2.HealthListRequest(), timeout=10).statuses
+        statuses = stub.List(health_pb2.HealthListRequest(), timeout=60).statuses
         return [name for name, each in statuses.items() if each.status != health_pb2.HealthCheckResponse.SERVING]
 
     call("Release", component=C, tag="t1")
@@ -168,13 +168,13 @@ async def test_a_launcher_keeps_its_versions_of_a_component_that_a_new_server_ca
             call("Ramp", component=C, percent=100)
             call("Release", component="other", tag="t1")
         changes: list[Any] = []
-        resolver = Resolver(target, next_max_stale=60)
+        resolver = Resolver(target, next_max_stale=600)
         resolver.on_change(changes.append)
         assert resolver.resolve(C, repo="acme/app").tag == "t2"
     try:
         await damage(store, C, "releases", "type")
         with begun() as again:
-            await until(lambda: resolver.status().damaged == (C,))
+            await until(lambda: resolver.status().damaged == (C,) and resolver.status().connected)
             status = resolver.status()
             assert (status.components, status.deleted, status.connected) == (2, (), True)
             answer = resolver.resolve(C, repo="acme/app")
@@ -192,6 +192,7 @@ async def test_a_launcher_keeps_its_versions_of_a_component_that_a_new_server_ca
             # A launcher without a state of the component gets an error that says why.
             with Resolver(again) as new:
                 assert new.resolve("other", repo="acme/app").tag == "t1"
+                await until(lambda: new.status().connected)
                 with pytest.raises(rampd.NoVersionError, match="its data in the store is damaged") as caught:
                     new.resolve(C, repo="acme/app")
                 assert caught.value.reason == "STORE_CORRUPT"

@@ -5,13 +5,14 @@ import pytest
 from tests.rpc.test_local_fork import run_script
 from tests.servers import Stubs
 
+pytestmark = pytest.mark.timeout(400)
 PATCH = "import gevent.monkey; gevent.monkey.patch_all()\n"
 IMPORT = "import os, signal, sys, time; from rampd import Resolver\n"
-MAKE = "resolver = Resolver(sys.argv[1], mode=sys.argv[2], timeout=20)\n"
+MAKE = "resolver = Resolver(sys.argv[1], mode=sys.argv[2], timeout=50)\n"
 USE = "resolver.resolve('restyler', repo='acme/app')\n"
 FORK = "child = os.fork()\nif child: sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
 WORK = """
-signal.alarm(60)
+signal.alarm(100)
 import gevent
 ticks = []
 def tick():

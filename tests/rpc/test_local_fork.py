@@ -12,6 +12,7 @@ import pytest
 
 from tests.servers import Stubs
 
+pytestmark = pytest.mark.timeout(400)
 CHILDREN = 100
 
 RESOLVERS = {
@@ -19,7 +20,7 @@ RESOLVERS = {
         from rampd import Resolver
 
         def make():
-            return Resolver(sys.argv[1], timeout=20)
+            return Resolver(sys.argv[1], timeout=60)
 
         def resolve():
             return resolver.resolve("restyler", repo="acme/app").tag
@@ -29,7 +30,7 @@ RESOLVERS = {
         from rampd import AsyncResolver
 
         def make():
-            return AsyncResolver(sys.argv[1], timeout=20)
+            return AsyncResolver(sys.argv[1], timeout=60)
 
         def resolve():
             async def main():
@@ -41,15 +42,17 @@ FORK = """
     import os, signal, sys, time
 
     def is_watching():
-        end = time.monotonic() + 20
-        while not resolver.status().connected and time.monotonic() < end:
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            if resolver.status().connected:
+                return True
             time.sleep(0.005)
-        return resolver.status().connected
+        return False
 
     def child():
         child = os.fork()
         if not child:
-            signal.alarm(40)
+            signal.alarm(150)
             try:
                 os._exit(0 if resolve() == "t1" and is_watching() else 1)
             except BaseException as error:
@@ -91,7 +94,7 @@ def writing(call: Stubs) -> Iterator[None]:
         yield
     finally:
         stop.set()
-        thread.join(20)
+        thread.join(60)
 
 
 def test_no_thread_is_inside_grpc_when_a_process_forks_while_it_receives_changes(target: str, call: Stubs) -> None:
@@ -107,7 +110,7 @@ CALLS_UNDER_WAY = """
     import asyncio, os, signal, sys
     from rampd import AsyncResolver
 
-    resolver = AsyncResolver(sys.argv[1], mode="rpc", timeout=20)
+    resolver = AsyncResolver(sys.argv[1], mode="rpc", timeout=60)
 
     async def ask():
         return (await resolver.resolve("restyler", repo="acme/app")).tag
@@ -124,7 +127,7 @@ CALLS_UNDER_WAY = """
             await asyncio.sleep(0.002)
             child = os.fork()
             if not child:
-                signal.alarm(40)
+                signal.alarm(150)
                 asyncio._set_running_loop(None)
                 tag = asyncio.new_event_loop().run_until_complete(ask())
                 os._exit(0 if tag == "t1" else 1)
@@ -156,7 +159,7 @@ def run_script(script: str, *arguments: str, **environment: str) -> tuple[str, s
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=300,
         env={**os.environ, **environment},
     )
     assert done.returncode == 0, done.stderr[-4000:]

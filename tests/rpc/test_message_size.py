@@ -8,6 +8,7 @@ import pytest
 
 from rampd import v1
 from tests.servers import Stubs, metadata_of, reason_of
+from tests.waiting import eventually
 
 C = "restyler"
 COMPONENTS = [f"c{number:03}" for number in range(300)]
@@ -17,8 +18,13 @@ LARGE = {f"k{number}": "x" * 1000 for number in range(16)}
 
 @pytest.fixture
 def large_components(call: Stubs) -> None:
+    def release(name: str) -> None:
+        """On a busy machine the store may not answer in time. The call is sent again with the same request_id."""
+        request = {"component": name, "tag": "t", "attributes": LARGE, "request_id": name}
+        eventually(lambda: call("Release", **request), suppressed=grpc.RpcError)
+
     with ThreadPoolExecutor(16) as pool:
-        list(pool.map(lambda name: call("Release", component=name, tag="t", attributes=LARGE), COMPONENTS))
+        list(pool.map(release, COMPONENTS))
 
 
 def pages(call: Stubs, method: str, **fields: object) -> list[Any]:

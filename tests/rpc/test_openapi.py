@@ -82,7 +82,7 @@ def test_each_answer_is_as_the_description_says_and_nothing_in_it_is_left_out(ro
 
 
 def test_the_description_is_served_to_everybody(served: str) -> None:
-    answer = httpx.get(f"{served}/openapi.json", trust_env=False)
+    answer = httpx.get(f"{served}/openapi.json", trust_env=False, timeout=60)
     assert answer.headers["content-type"] == "application/json"
     assert answer.json() == DOCUMENT
 
@@ -90,7 +90,7 @@ def test_the_description_is_served_to_everybody(served: str) -> None:
 def test_a_server_that_describes_nothing_has_no_description(store_process: StoreServer, namespace: str) -> None:
     settings = {"namespace": namespace, "http": "127.0.0.1:0", "reflection": False}
     with short_directory() as directory, testing.listening(directory, store_process.url, **settings) as found:
-        assert httpx.get(f"http://{found.http}/openapi.json", trust_env=False).status_code == 404
+        assert httpx.get(f"http://{found.http}/openapi.json", trust_env=False, timeout=60).status_code == 404
 
 
 def test_everything_in_the_description_has_the_comment_of_the_proto() -> None:
@@ -118,7 +118,7 @@ def test_answers_and_refusals_of_flags_are_as_they_are_described(served: str) ->
         found = {"$ref": f"#/components/schemas/{schema}", "components": DOCUMENT["components"]}
         jsonschema_rs.validate(found, answer.json())
 
-    with httpx.Client(base_url=served, trust_env=False) as http:
+    with httpx.Client(base_url=served, trust_env=False, timeout=60) as http:
         http.post("/rampd.v1.ReleaseService/Release", json={"component": "restyler", "tag": "t1"})
         question, flags = {"context": {"targetingKey": "acme/app"}}, "/ofrep/v1/evaluate/flags"
         of("ofrep.Request", httpx.Response(200, json=question))

@@ -128,6 +128,7 @@ def test_a_batch_with_a_used_sequence_is_ignored_completely(call: Stubs):
     assert sum(jobs for jobs, *_ in shown(call)) == 1
 
 
+@pytest.mark.usefixtures("catches_up")
 def test_a_repeated_batch_at_another_server_is_not_counted_again(
     call: Stubs, rollout: v1.Rollout, store_process: StoreServer, namespace: str
 ):
@@ -365,7 +366,7 @@ def test_counts_of_a_rollout_are_deleted_with_it(call: Stubs, store_process: Sto
     assert memory(store_process, namespace, COMPONENT) < 500
 
 
-def wait_until(holds: Callable[[], bool], within_s: float = 10) -> None:
+def wait_until(holds: Callable[[], bool], within_s: float = 60) -> None:
     end = time.monotonic() + within_s
     while not holds():
         assert time.monotonic() < end

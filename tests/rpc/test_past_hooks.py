@@ -5,6 +5,7 @@ import pytest
 from tests.rpc.test_local_fork import run_script
 from tests.servers import Stubs
 
+pytestmark = pytest.mark.timeout(400)
 CHILDREN = 30
 
 START = """
@@ -22,7 +23,7 @@ START = """
         for _ in range(number):
             child = fork()
             if not child:
-                signal.alarm(60)
+                signal.alarm(200)
                 try:
                     os._exit(0 if work() else 1)
                 except BaseException as error:
@@ -40,7 +41,7 @@ START = """
 WATCHING = """
     from rampd._runtime.fork_gate import call_gate
 
-    resolver, unused = Resolver(target, timeout=20), Admin(target)
+    resolver, unused = Resolver(target, timeout=50), Admin(target, timeout=50)
     ask = lambda repo: resolver.resolve("restyler", repo=repo)
     ask("acme/app")
     # The resolver answers as soon as it has a state. Its thread may still be working on that state, and is not inside gRPC then.
@@ -62,7 +63,7 @@ WATCHING = """
         assert refusal == ("FORKED", True), refusal
         before = time.monotonic()
         resolver.close()
-        return ask_closed() and time.monotonic() - before < 20
+        return ask_closed() and time.monotonic() - before < 50
     def ask_closed():
         try:
             ask("acme/app")
@@ -71,7 +72,7 @@ WATCHING = """
     print(children(work), ask("acme/app").tag, until(lambda: resolver.status().connected))
 """
 IDLE = """
-    resolver, watching, admin = Resolver(target, mode="rpc", timeout=20), Resolver(target, timeout=20), Admin(target)
+    resolver, watching, admin = Resolver(target, mode="rpc", timeout=50), Resolver(target, timeout=50), Admin(target, timeout=50)
     ask = lambda: resolver.resolve("restyler", repo="acme/app").tag
     ask()
     admin.get_rollout("restyler")

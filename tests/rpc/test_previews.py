@@ -156,7 +156,7 @@ def seen(call: Stubs) -> int:
     return int(call("Rollback", component=C, dry_run=True).preview.repos_seen)
 
 
-@pytest.mark.usefixtures("fast")
+@pytest.mark.usefixtures("fast", "catches_up")
 def test_a_server_knows_what_another_one_has_seen(call: Stubs, second: Stubs) -> None:
     rolling_out(call)
     second("Resolve", component=C, repo="acme/a", min_revision=call("GetRollout", component=C).rollout.revision)

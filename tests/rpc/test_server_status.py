@@ -94,7 +94,7 @@ def test_servers_of_one_store_have_the_same_epoch_and_soon_the_same_last_entry(c
 
 
 def test_http_serves_it_and_describes_it(url: str, namespace: str) -> None:
-    with httpx.Client(base_url=url) as http:
+    with httpx.Client(base_url=url, timeout=60) as http:
         answer = http.post("/rampd.v1.RolloutService/GetServer", json={})
         server = json_format.ParseDict(answer.json(), v1.GetServerResponse()).server
         described = http.get("/openapi.json").json()
@@ -240,7 +240,7 @@ def test_a_redis_user_without_info_and_config_is_enough() -> None:
 
 @pytest.mark.parametrize("timeout_s", [0.7, 10.0])
 def test_while_the_store_hangs_the_rest_is_told_within_the_deadline(timeout_s: float) -> None:
-    with store_server(VALKEY) as store, own_server(store) as (_, found), Admin(str(found.grpc)) as admin:
+    with store_server(VALKEY) as store, own_server(store) as (_, found), Admin(str(found.grpc), timeout=20) as admin:
         admin.release(C, "t1")
         assert admin.get_server().HasField("store")
         store.signal(signal.SIGSTOP)

@@ -17,6 +17,7 @@ from rampd_server import testing
 from rampd_server.listeners import Listening
 from rampd_server.storage.schema import SCHEMA
 from tests.over_http import stubs_over_http
+from tests.rpc.conftest import catch_up_within
 from tests.servers import Stubs, metadata_of, reason_of, short_directory, stubs
 from tests.stores import StoreServer
 from tests.waiting import eventually
@@ -46,6 +47,11 @@ def in_s(seconds: float) -> Timestamp:
     return made
 
 
+def soon_ends(call: Stubs, method: str, **fields: object) -> None:
+    """Makes a change that ends in a second. A busy machine may be slower than that, and then the end is not in the future."""
+    eventually(lambda: call(method, expire_time=in_s(1), **fields), suppressed=grpc.RpcError)
+
+
 def test_a_write_is_visible_on_its_own_server_before_it_answers(call: Stubs) -> None:
     call("Release", component=C, tag="t1")
     for n in range(20):
@@ -55,24 +61,32 @@ def test_a_write_is_visible_on_its_own_server_before_it_answers(call: Stubs) -> 
     assert call("Resolve", component=C, repo="acme/api").tag == "t2"
 
 
-def test_min_revision_makes_another_server_catch_up(call: Stubs, second: Stubs) -> None:
+def test_min_revision_makes_another_server_catch_up(
+    call: Stubs, second: Stubs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catch_up_within(monkeypatch, 50)
     call("Release", component=C, tag="t1")
     for n in range(20):
         revision = call("SetOverride", component=C, repo="acme/app", tag=f"x{n}").revision
         assert second("Resolve", component=C, repo="acme/app", min_revision=revision).tag == f"x{n}"
+    catch_up_within(monkeypatch, 1)
     assert refusal(second, "Resolve", component=C, repo="acme/app", min_revision=10_000) == "NO_SNAPSHOT"
     assert refusal(second, "Resolve", component="other", repo="acme/app", min_revision=1) == "COMPONENT_NOT_FOUND"
 
 
+@pytest.mark.usefixtures("catches_up")
 def test_a_write_on_one_server_is_soon_resolved_by_another(call: Stubs, second: Stubs) -> None:
-    """The target is 50 ms. Here the bound is forty times that, for a busy machine."""
+    """The target is 50 ms. Ten times that is the bound for the quickest of many writes, because a busy machine delays some of them."""
     known = call("Release", component=C, tag="t1").revision
     second("Resolve", component=C, repo="acme/app", min_revision=known)
+    delays_s = []
     for n in range(20):
         call("SetOverride", component=C, repo="acme/app", tag=f"x{n}")
         began = time.monotonic()
         while second("Resolve", component=C, repo="acme/app").tag != f"x{n}":
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 60
+        delays_s.append(time.monotonic() - began)
+    assert min(delays_s) < 0.5
 
 
 def test_a_batch_is_answered_in_order_with_attributes_once(call: Stubs) -> None:
@@ -220,12 +234,15 @@ def test_a_prolonged_freeze_of_all_lasts_until_its_new_end(call: Stubs, second: 
     frozen when the freezes of the components have ended. By then the servers have also checked the freeze of all.
     """
     call("Release", component=C, tag="t1")
-    call("Freeze", all=True, expire_time=in_s(0.7))
+    end = in_s(8)
+    call("Freeze", all=True, expire_time=end)
     assert call("Freeze", all=True, expire_time=in_s(3600), note="longer").changed
     for name in ("a", "b"):
         call("Release", component=name, tag="t1")
         assert second("Release", component=name, tag="t2").disposition == v1.DISPOSITION_QUEUED
-        call("Freeze", component=name, expire_time=in_s(1.4))
+    eventually(lambda: time.time() > end.seconds + 1)
+    for name in ("a", "b"):
+        soon_ends(call, "Freeze", component=name)
         eventually(lambda name=name: len(call("GetRollout", component=name).rollout.freezes) == 1)
     for stub in (call, second):
         [freeze] = stub("GetRollout", component="a").rollout.freezes
@@ -240,8 +257,8 @@ def test_a_freeze_of_all_without_an_expiry_stays(call: Stubs) -> None:
     """
     call("Release", component=C, tag="t1")
     call("Freeze", all=True)
-    for expires_s in (0.3, 0.3):
-        call("Freeze", component=C, expire_time=in_s(expires_s))
+    for _ in range(2):
+        soon_ends(call, "Freeze", component=C)
         eventually(lambda: len(call("GetRollout", component=C).rollout.freezes) == 1)
     assert call("GetRollout", component=C).rollout.freezes[0].all
     assert [event.action for event in call("ListEvents").events] == ["Freeze"]
@@ -251,8 +268,9 @@ def test_a_freeze_of_all_without_an_expiry_stays(call: Stubs) -> None:
 def test_a_freeze_with_an_expiry_ends_by_itself_and_the_queue_starts(call: Stubs, is_all: bool) -> None:
     call("Release", component=C, tag="t1")
     where = {"all": True} if is_all else {"component": C}
-    call("Freeze", expire_time=in_s(1.5), **where)
+    call("Freeze", expire_time=in_s(3600), **where)
     assert call("Release", component=C, tag="t2").disposition == v1.DISPOSITION_QUEUED
+    soon_ends(call, "Freeze", **where)
     eventually(lambda: call("GetRollout", component=C).rollout.next.tag == "t2")
     rollout = call("GetRollout", component=C).rollout
     assert not rollout.frozen
@@ -264,13 +282,14 @@ def test_overrides_win_expire_and_are_listed_in_order(call: Stubs) -> None:
     call("Release", component=C, tag="t1")
     call("Release", component=C, tag="t2")
     call("SetOverride", component=C, repo="acme/*", channel=v1.CHANNEL_NEXT)
-    call("SetOverride", component=C, repo="acme/app", tag="t1", expire_time=in_s(1.5))
+    call("SetOverride", component=C, repo="acme/app", tag="t1", expire_time=in_s(3600))
     first = call("Resolve", component=C, repo="acme/app")
     assert (first.tag, first.reason, first.release) == ("t1", v1.RESOLVE_REASON_OVERRIDE_TAG, 1)
     owner = call("Resolve", component=C, repo="acme/web")
     assert (owner.tag, owner.reason) == ("t2", v1.RESOLVE_REASON_OVERRIDE_CHANNEL)
     assert call("Resolve", component=C, repo="other/web").tag == "t1"
     assert [o.repo for o in call("ListOverrides", component=C).overrides] == ["acme/*", "acme/app"]
+    soon_ends(call, "SetOverride", component=C, repo="acme/app", tag="t1")
     eventually(lambda: call("Resolve", component=C, repo="acme/app").tag == "t2")
     assert [o.repo for o in call("ListOverrides", component=C).overrides] == ["acme/*"]
     assert refusal(call, "DeleteOverride", component=C, repo="acme/app") == "OVERRIDE_NOT_FOUND"
@@ -279,11 +298,12 @@ def test_overrides_win_expire_and_are_listed_in_order(call: Stubs) -> None:
     assert refusal(call, "SetOverride", component="none", repo="a/b", tag="x") == "COMPONENT_NOT_FOUND"
 
 
+@pytest.mark.usefixtures("catches_up")
 def test_the_longest_prefix_wins_on_every_server_until_it_expires(call: Stubs, second: Stubs) -> None:
     call("Release", component=C, tag="t1")
     call("SetOverride", component=C, repo="group/*", tag="one")
     ends = [
-        v1.OverrideChange(repo="group/sub/*", tag="two", expire_time=in_s(4)),
+        v1.OverrideChange(repo="group/sub/*", tag="two", expire_time=in_s(3600)),
         v1.OverrideChange(repo="group/sub/own", tag="own"),
     ]
     revision = call("BatchSetOverrides", component=C, overrides=ends).revision
@@ -297,6 +317,7 @@ def test_the_longest_prefix_wins_on_every_server_until_it_expires(call: Stubs, s
     for server in (call, second):
         got = {repo: server("Resolve", component=C, repo=repo, min_revision=revision).tag for repo in wanted}
         assert got == wanted
+    soon_ends(call, "SetOverride", component=C, repo="group/sub/*", tag="two")
     eventually(
         lambda: {server("Resolve", component=C, repo="group/sub/team/app").tag for server in (call, second)} == {"one"}
     )
@@ -409,6 +430,7 @@ NOTE = "fix: timeouts\n\n\t- of the\r\n\tworker"
 NOTE_SHOWN = r"fix: timeouts\n\n\t- of the\r\n\tworker"
 
 
+@pytest.mark.usefixtures("catches_up")
 def test_a_note_of_several_lines_is_kept_and_quoted_on_one_line(call: Stubs, second: Stubs) -> None:
     """A field with the note holds NOTE unchanged. A sentence quotes it as NOTE_SHOWN."""
     attributes = {"message": NOTE}
@@ -508,6 +530,7 @@ def test_only_given_fields_of_a_policy_change_and_the_mask_resets_a_field(call: 
     assert (policy.queue_mode, policy.unit) == (v1.QUEUE_MODE_FIFO, v1.UNIT_JOB)
 
 
+@pytest.mark.usefixtures("catches_up")
 def test_a_deleted_component_is_gone_and_its_numbers_go_on(call: Stubs, second: Stubs) -> None:
     call("Release", component=C, tag="t1")
     call("Release", component=C, tag="t2")

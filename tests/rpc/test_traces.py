@@ -359,7 +359,7 @@ class TestBuild:
         stub = call.channel.unary_unary(
             f"/{RELEASE}", v1.ReleaseRequest.SerializeToString, v1.ReleaseResponse.FromString
         )
-        stub(v1.ReleaseRequest(component=C, **fields), metadata=metadata, timeout=10)
+        stub(v1.ReleaseRequest(component=C, **fields), metadata=metadata, timeout=60)
 
     def test_a_release_keeps_where_its_build_is_in_a_trace(self, call: Stubs) -> None:
         """Also where the server itself makes no spans."""
