@@ -79,8 +79,8 @@ def send(channel: grpc.Channel, method: str, request: Message, metadata: Metadat
     read = GetMessageClass(descriptor.output_type).FromString
     data = request.SerializeToString()
     if not descriptor.server_streaming:
-        return channel.unary_unary(path, response_deserializer=read)(data, metadata=metadata, timeout=20)
-    stream = channel.unary_stream(path, response_deserializer=read)(data, metadata=metadata, timeout=20)
+        return channel.unary_unary(path, response_deserializer=read)(data, metadata=metadata, timeout=60)
+    stream = channel.unary_stream(path, response_deserializer=read)(data, metadata=metadata, timeout=60)
     try:
         return next(stream)
     finally:
