@@ -71,8 +71,9 @@ def folder_of(server: ServerProcess) -> Path:
 
 
 def owner(path: Path) -> int | None:
+    # A server of another test may have ended meanwhile.
     inode = next(
-        line.split()[6] for line in Path("/proc/net/unix").read_text().splitlines() if line.endswith(str(path))
+        (line.split()[6] for line in Path("/proc/net/unix").read_text().splitlines() if line.endswith(str(path))), None
     )
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
