@@ -122,11 +122,12 @@ def rampd_server(
     directory: Path, *flags: str, limits: str = "", store_deadline_s: float = STORE_DEADLINE_S, **environment: str
 ) -> Iterator[ServerProcess]:
     """Starts a server with its data in `directory`, and ends it with the block. `limits` are the arguments of a `ulimit` that
-    runs first. A call of the store may take `store_deadline_s`; with a PYTHONPATH of its own, it may take as long as in production.
+    runs first. A call of the store may take `store_deadline_s`.
     """
-    paths = os.pathsep.join(filter(None, (str(_PATIENCE), os.environ.get("PYTHONPATH"))))
-    is_patient = store_deadline_s != IN_PRODUCTION_S
-    patience = {"PYTHONPATH": paths, "STORE_DEADLINE_S": str(store_deadline_s)} if is_patient else {}
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAMPD_")} | environment
+    if store_deadline_s != IN_PRODUCTION_S:
+        paths = filter(None, (str(_PATIENCE), environment.get("PYTHONPATH")))
+        environment |= {"PYTHONPATH": os.pathsep.join(paths), "STORE_DEADLINE_S": str(store_deadline_s)}
     process = subprocess.Popen(
         [
             *(("sh", "-c", f'ulimit {limits} && exec "$@"', "sh") if limits else ()),
@@ -136,7 +137,7 @@ def rampd_server(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={key: value for key, value in os.environ.items() if not key.startswith("RAMPD_")} | patience | environment,
+        env=environment,
     )
     server = ServerProcess(process, directory)
     server.follow()
