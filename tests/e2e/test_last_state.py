@@ -322,7 +322,7 @@ def test_a_launcher_keeps_its_versions_until_an_operator_adopts(
         target = server.target
 
         def launcher(**more: Any) -> Resolver:
-            options = {"next_max_stale": max_stale_s, "snapshot_file": snapshot, "timeout": 60, **more}
+            options: dict[str, Any] = {"next_max_stale": max_stale_s, "snapshot_file": snapshot, "timeout": 60, **more}
             return stack.enter_context(Resolver(target, **options))
 
         running = launcher()

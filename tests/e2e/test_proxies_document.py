@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -172,7 +173,7 @@ def test_calls_go_through_and_the_token_says_who_calls(place: Place, proxy: str)
             assert admin.release(C, tag, attributes=large).release > 1
             [event] = [event for event in admin.list_events(C) if event.action == "Release"][:1]
             assert event.actor == "ci"
-        launcher = {"credentials": Token(place.tokens.of["launcher"]), "ca_file": ca, "timeout": 60}
+        launcher: dict[str, Any] = {"credentials": Token(place.tokens.of["launcher"]), "ca_file": ca, "timeout": 60}
         with Resolver(target, mode="rpc", **launcher) as resolver:
             assert resolver.resolve(C, repo="acme/app").tag == "20200301"
         with channel_to(address, place.authority) as channel, pytest.raises(grpc.RpcError) as caught:
