@@ -12,7 +12,7 @@ import grpc
 from rampd import v1
 from rampd_server.storage.keys import Keys
 from tests.clusters import Cluster
-from tests.servers import ServerProcess, Stubs, rampd_server, stubs
+from tests.servers import IN_PRODUCTION_S, ServerProcess, Stubs, rampd_server, stubs
 from tests.waiting import eventually
 
 
@@ -57,9 +57,9 @@ class Reporter:
 
 def roll_out(call: Stubs, component: str) -> int:
     """Gives everybody the next version of a component. Returns the revision."""
-    call("Release", component=component, tag="t1")
-    call("Release", component=component, tag="t2")
-    return int(call("Ramp", component=component, percent=100).revision)
+    call.until_made("Release", component=component, tag="t1")
+    call.until_made("Release", component=component, tag="t2")
+    return int(call.until_made("Ramp", component=component, percent=100).revision)
 
 
 def failed(component: str, revision: int, repo: str = "acme/app") -> Any:
@@ -82,10 +82,12 @@ def component_on(topology: Cluster, shard: int, namespace: str = "default") -> s
 
 
 @contextlib.contextmanager
-def serving(directory: Path, topology: Cluster, namespace: str, *flags: str) -> Iterator[tuple[ServerProcess, Stubs]]:
+def serving(
+    directory: Path, topology: Cluster, namespace: str, *flags: str, store_deadline_s: float = IN_PRODUCTION_S
+) -> Iterator[tuple[ServerProcess, Stubs]]:
     """Starts a server. It serves when the block begins."""
     flags = ("--insecure-admin", "--namespace", namespace, *flags)
-    with rampd_server(directory, *flags, RAMPD_REDIS_URL=topology.url) as server:
+    with rampd_server(directory, *flags, store_deadline_s=store_deadline_s, RAMPD_REDIS_URL=topology.url) as server:
         server.event("serving")
         with stubs(server.target) as call:
             yield server, call

@@ -21,7 +21,10 @@ from tests.waiting import eventually
 SECRET: Final = "s3cr3t"
 _USERS: Final = ("replica", "rampd", "tester")
 _BOUNDS: Final = ((0, 5460), (5461, 10922), (10923, 16383))
-_NODE_TIMEOUT_MS: Final = 1000
+_NODE_TIMEOUT_MS: Final = 2_000
+"""After what silence the other nodes replace a primary."""
+_LASTING_MS: Final = 60_000
+"""The same where no node is to be replaced, however busy the machine is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ class Cluster:
         with source.client() as old, target.client() as new:
             while keys := old.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100):
                 old.execute_command(
-                    *("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "AUTH2", "tester", SECRET, "KEYS", *keys)
+                    *("MIGRATE", "127.0.0.1", target.port, "", 0, 60_000, "AUTH2", "tester", SECRET, "KEYS", *keys)
                 )
             new.execute_command("CLUSTER", "SETSLOT", slot, "NODE", self.id_of(target))
             old.execute_command("CLUSTER", "SETSLOT", slot, "NODE", self.id_of(target))
@@ -79,8 +82,8 @@ def slot_of(key: str) -> int:
 
 
 @contextlib.contextmanager
-def cluster(kind: str, folder: Path, *, is_tls: bool = False) -> Iterator[Cluster]:
-    """Starts six nodes. With TLS, all have the name `localhost`."""
+def cluster(kind: str, folder: Path, *, is_tls: bool = False, is_mortal: bool = True) -> Iterator[Cluster]:
+    """Starts six nodes. With TLS, all have the name `localhost`. Only if it `is_mortal`, a replica soon replaces a primary that is gone."""
     program, ports = program_of(kind), free_ports(12)
     certificate = make_certificate(folder) if is_tls else None
     with contextlib.ExitStack() as stack:
@@ -89,7 +92,8 @@ def cluster(kind: str, folder: Path, *, is_tls: bool = False) -> Iterator[Cluste
             home = folder / str(port)
             home.mkdir()
             (home / "nodes.conf").write_text(_nodes(number, ports, certificate))
-            lines = [*port_lines(port, certificate), *_lines(ports[6 + number], certificate)]
+            silence_ms = _NODE_TIMEOUT_MS if is_mortal else _LASTING_MS
+            lines = [*port_lines(port, certificate), *_lines(ports[6 + number], certificate, silence_ms)]
             running, log = run_store(stack, program, home, lines, [])
             nodes.append(Process(port, running, log, SECRET, "tester", certificate and certificate[0]))
         for each in nodes:
@@ -102,14 +106,14 @@ def cluster(kind: str, folder: Path, *, is_tls: bool = False) -> Iterator[Cluste
         yield Cluster(tuple(nodes))
 
 
-def _lines(bus_port: int, certificate: tuple[Path, Path] | None) -> list[str]:
+def _lines(bus_port: int, certificate: tuple[Path, Path] | None, silence_ms: int) -> list[str]:
     return [
         *('save ""', "appendonly no", "maxmemory-policy noeviction"),
         *("repl-diskless-sync-delay 0", "repl-ping-replica-period 1", "repl-timeout 5", "repl-backlog-size 16mb"),
         *("masteruser replica", f"masterauth {SECRET}", "user default off"),
         *(f"user {name} on >{SECRET} allkeys allchannels +@all" for name in _USERS),
         *("cluster-enabled yes", "cluster-config-file nodes.conf", f"cluster-port {bus_port}"),
-        *(f"cluster-node-timeout {_NODE_TIMEOUT_MS}", "cluster-require-full-coverage no"),
+        *(f"cluster-node-timeout {silence_ms}", "cluster-require-full-coverage no"),
         *(["tls-cluster yes", "cluster-announce-hostname localhost"] if certificate else []),
     ]
 

@@ -11,17 +11,19 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import grpc
 
 from rampd import Resolver
-from tests.servers import ServerProcess, Stubs, rampd_server, short_directory, stubs
+from rampd.errors import RampdError
+from tests.servers import IN_PRODUCTION_S, ServerProcess, Stubs, rampd_server, short_directory, stubs
 from tests.waiting import eventually
 
 C, REPO = "restyler", "acme/app"
 WRITABLE_S = 50.0
 """Ten times the goal, from the decision about the primary on."""
-FOLLOWED_S = 20.0
+FOLLOWED_S = 50.0
 PAUSE_S = 0.02
 _LAST_ATTEMPTS = 500
 
@@ -167,25 +169,38 @@ def running(url: str, namespace: str = "default") -> Iterator[Run]:
     environment = {"RAMPD_REDIS_URL": url, "RAMPD_NAMESPACE": namespace}
     with contextlib.ExitStack() as stack:
         servers = [
-            stack.enter_context(rampd_server(stack.enter_context(short_directory()), "--insecure-admin", **environment))
+            stack.enter_context(
+                rampd_server(
+                    stack.enter_context(short_directory()),
+                    "--insecure-admin",
+                    store_deadline_s=IN_PRODUCTION_S,
+                    **environment,
+                )
+            )
             for _ in range(2)
         ]
         for server in servers:
             server.event("serving")
         calls = [stack.enter_context(stubs(server.target)) for server in servers]
-        calls[0]("Release", component=C, tag="t0")
+        calls[0].until_made("Release", component=C, tag="t0")
         launcher = stack.enter_context(Resolver(servers[1].target))
         writer = Writer(calls[0])
         stack.callback(writer.close)
         eventually(lambda: len(writer.answered) > 10)
-        eventually(lambda: number_of(launcher.resolve(C, repo=REPO).tag) > 0)
+        # The second server may not have the component yet.
+        eventually(lambda: number_of(launcher.resolve(C, repo=REPO).tag) > 0, suppressed=RampdError)
         yield Run(servers, calls, launcher, writer)
 
 
 def require_said(run: Run, lost: list[Answered], history: list[tuple[int, str, str]]) -> None:
     """Fails unless the log and the history name each lost change, and the log the failover."""
-    lines = [line for server in run.servers for line in server.log if line["event"] == "writes_lost"]
-    assert [line for line in lines if ", by the failover from 127.0.0.1:" not in line["what_it_means"]] == []
-    said = {n for line in lines for n in range(line["first_revision"], line["last_revision"] + 1)}
-    assert {each.revision for each in lost} <= said
+
+    def lines() -> list[dict[str, Any]]:
+        return [line for server in run.servers for line in list(server.log) if line["event"] == "writes_lost"]
+
+    def said() -> set[int]:
+        return {n for line in lines() for n in range(line["first_revision"], line["last_revision"] + 1)}
+
+    eventually(lambda: {each.revision for each in lost} <= said())
+    assert [line for line in lines() if ", by the failover from 127.0.0.1:" not in line["what_it_means"]] == []
     assert bool(lost) <= bool([action for _, action, _ in history if action == "RecordLoss"])

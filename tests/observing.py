@@ -14,16 +14,16 @@ INTERVAL_S = 0.001
 
 
 @contextlib.contextmanager
-def repeated(ask: Callable[[], object]) -> Iterator[list[float]]:
-    """Asks again and again until the block ends. Gives a list of how many seconds each answer took."""
+def repeated(ask: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> Iterator[list[float]]:
+    """Asks again and again until the block ends. Gives a list of how many seconds each answer took, by this clock."""
     found: list[float] = []
     is_over = threading.Event()
 
     def run() -> None:
         while not is_over.is_set():
-            began = time.perf_counter()
+            began = clock()
             ask()
-            found.append(time.perf_counter() - began)
+            found.append(clock() - began)
             is_over.wait(INTERVAL_S)
 
     thread = threading.Thread(target=run, daemon=True)
@@ -36,7 +36,7 @@ def repeated(ask: Callable[[], object]) -> Iterator[list[float]]:
 
 
 @contextlib.contextmanager
-def pings(path: str) -> Iterator[list[float]]:
+def pings(path: str, clock: Callable[[], float] = time.perf_counter) -> Iterator[list[float]]:
     """Measures how many seconds a store on a unix socket takes to answer another client."""
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(path)
@@ -45,17 +45,23 @@ def pings(path: str) -> Iterator[list[float]]:
             client.sendall(b"PING\r\n")
             client.recv(64)
 
-        with repeated(ping) as found:
+        with repeated(ping, clock) as found:
             yield found
 
 
 @contextlib.contextmanager
-def health_checks(target: str) -> Iterator[list[float]]:
+def health_checks(target: str, clock: Callable[[], float] = time.perf_counter) -> Iterator[list[float]]:
     """Measures how many seconds a server takes to answer a health check. A busy event loop makes the answer late."""
     with grpc.insecure_channel(target, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
         check = health_pb2_grpc.HealthStub(channel).Check
-        with repeated(lambda: check(health_pb2.HealthCheckRequest(), timeout=30)) as found:
+        with repeated(lambda: check(health_pb2.HealthCheckRequest(), timeout=60), clock) as found:
             yield found
+
+
+def work_of(process_id: int) -> Callable[[], float]:
+    """A clock that runs only while the main thread of a process has a processor. Other work of the machine does not count."""
+    path = Path(f"/proc/{process_id}/task/{process_id}/schedstat")
+    return lambda: int(path.read_text().split()[0]) / 1e9
 
 
 def peak_memory_mb(process_id: int) -> float:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
 import subprocess
@@ -23,11 +24,17 @@ from rampd import v1
 from rampd.v1 import release_service_pb2_grpc, resolver_service_pb2_grpc, rollout_service_pb2_grpc
 from rampd_server import testing
 from rampd_server.listeners import Listening
+from rampd_server.storage.link import DEADLINE_S
+from rampd_server.testing import STORE_DEADLINE_S
 from tests.waiting import eventually
 
 SHORT_DEADLINE_S = 2.0
+IN_PRODUCTION_S = DEADLINE_S
+"""For a test that is about a slow store."""
 _START_S = 60
-_STOP_S = 20
+_STOP_S = 60
+_END_S = 20
+_PATIENCE = Path(__file__).parent / "patience"
 
 
 def require(program: str) -> str:
@@ -54,12 +61,13 @@ class ServerProcess:
     def event(self, name: str, *, within_s: float = _START_S) -> dict[str, Any]:
         """Waits for a line of the log with this event. Returns the last such line."""
         end = time.monotonic() + within_s
-        while time.monotonic() < end:
+        is_last_look = False
+        while not is_last_look:
+            # Asked before the look: the line may come between the two.
+            is_last_look = time.monotonic() > end or (self.process.poll() is not None and not self._reader.is_alive())
             for line in reversed(self.log):
                 if line.get("event") == name:
                     return line
-            if self.process.poll() is not None and not self._reader.is_alive():
-                break
             time.sleep(0.01)
         raise AssertionError(f"no {name} in {within_s} s; the log: {self.log[-20:]}")
 
@@ -79,7 +87,8 @@ class ServerProcess:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.raw.append(line.rstrip("\n"))
-            if line.startswith("{"):
+            # The last line of a server that is killed may be cut off.
+            if line.startswith("{") and line.endswith("\n"):
                 self.log.append(json.loads(line))
             else:
                 self.said.append(line.rstrip())
@@ -88,8 +97,12 @@ class ServerProcess:
         if self.process.poll() is None:
             self.process.send_signal(number)
         code = self.process.wait(_STOP_S)
-        self._reader.join(_STOP_S)
+        self.join()
         return code
+
+    def join(self) -> None:
+        """Waits until all that the ended server has printed is read."""
+        self._reader.join(_STOP_S)
 
 
 def program_of(command: str) -> str:
@@ -105,10 +118,16 @@ def short_directory() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def rampd_server(directory: Path, *flags: str, limits: str = "", **environment: str) -> Iterator[ServerProcess]:
+def rampd_server(
+    directory: Path, *flags: str, limits: str = "", store_deadline_s: float = STORE_DEADLINE_S, **environment: str
+) -> Iterator[ServerProcess]:
     """Starts a server with its data in `directory`, and ends it with the block. `limits` are the arguments of a `ulimit` that
-    runs first.
+    runs first. A call of the store may take `store_deadline_s`.
     """
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAMPD_")} | environment
+    if store_deadline_s != IN_PRODUCTION_S:
+        paths = filter(None, (str(_PATIENCE), environment.get("PYTHONPATH")))
+        environment |= {"PYTHONPATH": os.pathsep.join(paths), "STORE_DEADLINE_S": str(store_deadline_s)}
     process = subprocess.Popen(
         [
             *(("sh", "-c", f'ulimit {limits} && exec "$@"', "sh") if limits else ()),
@@ -118,7 +137,7 @@ def rampd_server(directory: Path, *flags: str, limits: str = "", **environment: 
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={key: value for key, value in os.environ.items() if not key.startswith("RAMPD_")} | environment,
+        env=environment,
     )
     server = ServerProcess(process, directory)
     server.follow()
@@ -128,10 +147,11 @@ def rampd_server(directory: Path, *flags: str, limits: str = "", **environment: 
         # SIGTERM first: a server that is killed may leave its embedded store running.
         process.terminate()
         try:
-            process.wait(_STOP_S)
+            process.wait(_END_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        server.join()
         process.stdout.close()
 
 
@@ -152,6 +172,24 @@ class Stubs:
             if hasattr(stub, method):
                 return getattr(stub, method)(getattr(v1, f"{method}Request")(**fields), timeout=60)
         raise AssertionError(method)
+
+    def until_made(self, method: str, **fields: object) -> Any:
+        """Makes a change, as a caller of a server in production does: while its store is too slow, the call is sent again with the
+        same request_id.
+        """
+        fields = {"request_id": f"made-{secrets.token_hex(8)}"} | fields
+        answers: list[Any] = []
+
+        def is_made() -> bool:
+            try:
+                answers.append(self(method, **fields))
+            except grpc.RpcError as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise
+            return bool(answers)
+
+        eventually(is_made)
+        return answers[0]
 
 
 @contextlib.contextmanager

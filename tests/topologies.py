@@ -25,8 +25,9 @@ SERVICE = "main"
 SECRET = "s3cr3t"
 SENTINEL_SECRET = "w4tch"
 _USERS = ("replica", "sentinel")
-_STOP_S = 10
-_DOWN_AFTER_MS = 500
+_STOP_S = 60
+_DOWN_AFTER_MS = 2_000
+"""After what silence the Sentinels replace a primary. On a busy machine, one that is well may be silent for a part of this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Process:
             ssl_ca_certs=self.certificate and str(self.certificate),
             decode_responses=True,
             protocol=2,
-            socket_timeout=10,
+            socket_timeout=60,
         )
 
     def signal(self, number: signal.Signals) -> None:
@@ -244,4 +245,4 @@ def wait_until_ready(process: Process) -> None:
         with process.client() as client:
             return bool(client.ping())
 
-    eventually(is_ready, suppressed=exceptions.ConnectionError)
+    eventually(is_ready, suppressed=exceptions.RedisError)

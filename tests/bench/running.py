@@ -15,7 +15,7 @@ from rampd import v1
 from rampd._contract.token import digest_of, new_token
 from rampd_server.process import event_loop
 from tests.bench import cores
-from tests.servers import ServerProcess, Stubs, rampd_server, short_directory, stubs
+from tests.servers import IN_PRODUCTION_S, ServerProcess, Stubs, rampd_server, short_directory, stubs
 from tests.stores import REDIS, VALKEY, StoreServer, store_server
 
 COMPONENT = "restyler"
@@ -46,7 +46,9 @@ def starting(
         directory = stack.enter_context(short_directory())
         with cores.on(on):
             given = ("--insecure-admin", "--redis-url", store.url, *flags)
-            server = stack.enter_context(rampd_server(directory, *given, **environment))
+            server = stack.enter_context(
+                rampd_server(directory, *given, store_deadline_s=IN_PRODUCTION_S, **environment)
+            )
         server.event("listening")
         yield server
 
@@ -100,7 +102,7 @@ def guarded(store: StoreServer, access: Access, *flags: str, on: set[int] = core
         directory = stack.enter_context(short_directory())
         given = ("--access-file", str(access.path), "--redis-url", store.url, *flags)
         with cores.on(on):
-            server = stack.enter_context(rampd_server(directory, *given))
+            server = stack.enter_context(rampd_server(directory, *given, store_deadline_s=IN_PRODUCTION_S))
         server.event("serving", within_s=120)
         yield server
 

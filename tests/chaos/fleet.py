@@ -11,7 +11,7 @@ from rampd import v1
 from rampd.v1 import resolver_service_pb2_grpc, rollout_service_pb2_grpc
 from tests.chaos.stores import Topology
 from tests.proxy import Proxy
-from tests.servers import ServerProcess, rampd_server
+from tests.servers import IN_PRODUCTION_S, ServerProcess, rampd_server
 from tests.waiting import eventually
 
 _OPTIONS = [
@@ -87,7 +87,7 @@ class Fleet:
     def restart(self, number: int, seconds: float, how: signal.Signals) -> None:
         """Ends a server, and starts it again after a while."""
         self.send(number, how)
-        self.servers[number].process.wait(30)
+        self.servers[number].process.wait(60)
         self._running[number].close()
         self._read_log(self.servers[number])
         time.sleep(seconds)
@@ -97,7 +97,8 @@ class Fleet:
         folder = self._folder / str(number)
         folder.mkdir(exist_ok=True)
         url = self._store.url(self.links[number])
-        started = rampd_server(folder, "--insecure-admin", "--redis-url", url, **self._environment)
+        flags = ("--insecure-admin", "--redis-url", url)
+        started = rampd_server(folder, *flags, store_deadline_s=IN_PRODUCTION_S, **self._environment)
         return self._running[number].enter_context(started)
 
     def _read_log(self, server: ServerProcess) -> None:

@@ -17,6 +17,8 @@ from tests.chaos.requests import Asked, asked
 
 RECOVERY_S = 6.0
 """How long after a fault nothing is promised in time."""
+BUSY_S = 1.0
+"""A Resolve asks no store: it takes longer only if the machine is busy, or the server stands still."""
 _BEFORE_S, _AFTER_S, _MOST_LINES, _WIDTH = 3.0, 0.3, 20, 400
 
 
@@ -62,10 +64,22 @@ class Case:
             self._asked[key] = asked(call.method, call.request)
         return self._asked[key]
 
+    @cached_property
+    def _disturbances(self) -> list[Fault]:
+        """The faults, and the times in which the machine was busy with something else, by their beginnings."""
+        busy = (
+            Fault("busy", call.server, call.began_s, call.ended_s)
+            for call in self.record.calls
+            if call.method == "Resolve" and call.ended_s - call.began_s > BUSY_S
+        )
+        return sorted((*self.record.faults, *busy), key=lambda fault: fault.began_s)
+
     def calm_s(self, began_s: float, ended_s: float, *, besides: Iterable[str] = ()) -> float:
-        """How much of a time was without any fault and its consequences. Kinds of `besides` do not count as faults."""
+        """How much of a time was without any fault and its consequences. Kinds of `besides` do not count as faults, but a busy machine
+        does.
+        """
         left, at_s = 0.0, began_s
-        for fault in sorted(self.record.faults, key=lambda fault: fault.began_s):
+        for fault in self._disturbances:
             if fault.kind in besides or fault.ended_s + RECOVERY_S < at_s:
                 continue
             if fault.began_s >= ended_s:

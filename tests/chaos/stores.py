@@ -149,7 +149,7 @@ class SingleStore:
 
     def client(self, port: int | None = None) -> "Redis[bytes]":
         """A raw connection to the present process, beside all proxies."""
-        return Redis(port=port or self._port, socket_timeout=10)
+        return Redis(port=port or self._port, socket_timeout=60)
 
     @contextlib.contextmanager
     def _fault(self, name: str) -> Iterator[None]:
@@ -264,7 +264,7 @@ class SingleStore:
         replica, port = self._start(self._new_folder(), free_port())
         with self.client(port) as client:
             client.replicaof("127.0.0.1", str(self._port))
-            eventually(lambda: client.info("replication").get("master_link_status") == "up", 20)
+            eventually(lambda: client.info("replication").get("master_link_status") == "up")
             client.replicaof("NO", "ONE")
         time.sleep(self._chance.uniform(0.1, 0.6))
         with self._fault("failover"), self._without_callers():

@@ -21,7 +21,7 @@ def main(target: str, number: int, of: int) -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     jobs = lost = 0
-    with Resolver(target) as resolver:
+    with Resolver(target, timeout=60) as resolver:
         for jobs in itertools.count():
             if stop.wait(PAUSE_S):
                 break

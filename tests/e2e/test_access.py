@@ -147,7 +147,10 @@ def test_a_file_that_is_broken_while_the_server_runs_changes_nothing_and_is_told
     tokens.grant("ops", "admin")
     with rampd_server(directory, "--access-file", str(tokens.path)) as server:
         [address] = addresses(server)
-        tokens.path.write_text("[[grant]]\neverybody = true\n")
+        # In one step: the server must not see a file that is half written.
+        broken = tokens.path.with_name("broken")
+        broken.write_text("[[grant]]\neverybody = true\n")
+        broken.replace(tokens.path)
         assert server.event("access_file_refused")["mistakes"] == ["grant number 1: name is missing.", "grant number 1: role is missing."]  # fmt: skip
         with plain(address) as channel:
             assert status(channel, "WhoAmI", WHO, tokens.metadata("ops")) == "OK"
@@ -303,7 +306,7 @@ def test_tls_is_1_2_or_later(directory: Path, authority: Authority, version: str
     with rampd_server(directory, *tls_flags(directory, authority)) as server:
         [address] = addresses(server)
         host, _, port = address.rpartition(":")
-        with socket.create_connection((host, int(port)), timeout=20) as connection:
+        with socket.create_connection((host, int(port)), timeout=60) as connection:
             if is_taken:
                 with context.wrap_socket(connection, server_hostname="localhost") as wrapped:
                     assert wrapped.selected_alpn_protocol() == "h2"
@@ -323,7 +326,7 @@ def test_callers_who_fail_the_handshake_do_not_fill_the_log(
         for place in (address, str(server.event("listening_http")["address"])):
             host, _, port = place.removeprefix("https://").rpartition(":")
             for _ in range(300):
-                with socket.create_connection((host, int(port)), timeout=20) as connection:
+                with socket.create_connection((host, int(port)), timeout=60) as connection:
                     connection.sendall(b"this is plain text\r\n\r\n")
                     with contextlib.suppress(ConnectionError):
                         while connection.recv(1024):
@@ -345,7 +348,7 @@ def serial_of(address: str, authority: Authority) -> int:
     context.set_alpn_protocols(["h2"])
     host, _, port = address.rpartition(":")
     with (
-        socket.create_connection((host, int(port)), timeout=20) as connection,
+        socket.create_connection((host, int(port)), timeout=60) as connection,
         context.wrap_socket(connection, server_hostname="localhost") as wrapped,
     ):
         return x509.load_der_x509_certificate(wrapped.getpeercert(binary_form=True) or b"").serial_number
@@ -407,7 +410,7 @@ def test_a_certificate_is_replaced_under_load_without_a_lost_call(
             for _ in range(3):
                 pair = authority.issue("localhost", "127.0.0.1")
                 pair.write(directory, "server")
-                eventually(lambda serial=pair.serial: serial_of(address, authority) == serial, 20)
+                eventually(lambda serial=pair.serial: serial_of(address, authority) == serial)
                 load.goes_on()
         assert load.errors == []
         assert server.event("certificate_changed")["file"] == str(directory / "server.pem")
@@ -453,13 +456,13 @@ def test_a_broken_new_certificate_leaves_the_old_one_in_use_and_the_log_says_so(
         BROKEN[how](directory, authority)
         for _ in range(5):
             assert serial_of(address, authority) == pair.serial
-        refused = server.event("certificate_refused", within_s=20)
+        refused = server.event("certificate_refused")
         assert refused["what_it_means"] == "the earlier certificate stays in use"
         assert sum(line.get("event") == "certificate_refused" for line in server.log) == 1
         better = authority.issue("localhost", "127.0.0.1")
         key.unlink(missing_ok=True)
         better.write(directory, "server")
-        eventually(lambda: serial_of(address, authority) == better.serial, 20)
+        eventually(lambda: serial_of(address, authority) == better.serial)
         assert server.stop() == 0
 
 
@@ -537,6 +540,8 @@ def test_a_job_proves_itself_without_a_stored_secret(directory: Path) -> None:
             [address] = addresses(server)
             with plain(address) as channel:
                 token = issuer.token(claims)
+                # The server gives the issuer only some seconds for its keys, and asks again later.
+                eventually(lambda: status(channel, "WhoAmI", WHO, bearer(token)) == "OK")
                 answer = send(channel, "WhoAmI", WHO, bearer(token))
                 assert (answer.identity, answer.proof) == ("ci-restyler", "oidc")
                 assert abs(answer.expire_time.seconds - claims["exp"]) <= 60
@@ -554,7 +559,7 @@ import os, sys
 from rampd import RampdError, Resolver
 
 def resolved(target, **options):
-    with Resolver(target, mode="rpc", timeout=5) as resolver:
+    with Resolver(target, mode="rpc", timeout=60) as resolver:
         return resolver.resolve("restyler", repo="acme/app", **options).tag
 
 # All that a call imports is imported before it is another user, who may not read the folder of Python.
@@ -585,7 +590,7 @@ def test_the_launcher_socket_is_open_to_other_users_and_the_admin_socket_is_not(
 
         def as_another_user(target: str) -> str:
             words = [sys.executable, "-c", RESOLVES_AS_ANOTHER_USER, target]
-            return subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+            return subprocess.run(words, capture_output=True, text=True, check=True, timeout=100).stdout.strip()
 
         assert as_another_user(target.replace(shown, str(launchers))) == "t1"
         assert as_another_user(f"unix:{server.socket}") == "UnavailableError"

@@ -5,6 +5,7 @@ rampd has no password in these tests but those that the commands of docs/store.m
 
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -223,7 +224,7 @@ async def test_a_user_for_one_namespace_reaches_no_other(users: Users) -> None:
     with users.owner() as owner:
         owner.execute_command("ACL", "SETUSER", "rampd", "resetkeys", *keys[1].split())
     for namespace, is_its_own in (("blue", True), ("default", False), ("blues", False)):
-        link = Link.connect(users.url("rampd"), namespace=namespace, deadline_s=10)
+        link = Link.connect(users.url("rampd"), namespace=namespace, deadline_s=60)
         if is_its_own:
             await check_server(link)
         else:
@@ -236,7 +237,7 @@ async def test_a_user_for_outcomes_alone_is_refused_at_the_start(users: Users) -
     """Given a user that may read everything, but write the keys of outcomes only, expect a sentence with what is missing."""
     with users.owner() as owner:
         owner.execute_command("ACL", "SETUSER", "rampd", "resetkeys", "~rampd:{default:*", "%R~rampd:{default}:*")
-    link = Link.connect(users.url("rampd"), deadline_s=10)
+    link = Link.connect(users.url("rampd"), deadline_s=60)
     with pytest.raises(UnsuitableStoreError, match=r"HSET.*rampd:\{default\}:meta"):
         await check_server(link)
     await link.close()
@@ -254,17 +255,22 @@ def sentinel(request: pytest.FixtureRequest, directory: Path) -> Iterator[Path]:
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen([program_of(request.param), str(settings), "--sentinel"], stdout=log, stderr=log)
     try:
-        eventually((directory / "sentinel.sock").exists)
+        eventually(lambda: is_listening(directory / "sentinel.sock"))
         yield directory
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait(10)
 
 
+def is_listening(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
 async def test_the_user_at_the_sentinels_may_only_ask_for_the_primary(sentinel: Path) -> None:
     password = (sentinel / "rampd-sentinel.password").read_text()
     url = f"unix://rampd-sentinel:{password}@{sentinel}/sentinel.sock"
-    asked = RedisSentinel("the sentinel", url, "main", timeout_s=10)
+    asked = RedisSentinel("the sentinel", url, "main", timeout_s=60)
     decision = await asked.ask()
     await asked.close()
     assert str(decision.node) == "127.0.0.1:1"

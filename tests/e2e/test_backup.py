@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import grpc
 import pytest
 import redis
 
+from tests.proxy import proxy_to_unix
 from tests.servers import Stubs, rampd_server, stubs
 from tests.stores import REDIS, VALKEY, StoreServer, store_server
 from tests.waiting import eventually
@@ -152,13 +154,23 @@ def test_an_import_that_is_killed_is_no_state_for_servers_until_it_is_repeated_o
     with redis.Redis.from_url(store.url, decode_responses=True) as client:
 
         def kill_midway() -> None:
-            with path.open("rb") as file:
-                process = subprocess.Popen(
-                    [sys.executable, "-m", "rampd_server", "import", *flags], stdin=file, stdout=subprocess.DEVNULL
-                )
-            eventually(lambda: client.hlen("rampd:{blue}:overrides:restyler") >= 1000, within_s=60)
-            process.send_signal(signal.SIGKILL)
-            assert process.wait(20) == -signal.SIGKILL
+            """Kills the import when it sends more overrides after the first ones. No more reach the store then."""
+            with proxy_to_unix(store.url.removeprefix("unix://")) as proxy, path.open("rb") as file:
+                url = f"redis://127.0.0.1:{proxy.port}"
+                command = [sys.executable, "-m", "rampd_server", "import", "--redis-url", url, "--namespace", "blue"]
+                is_begun = threading.Event()
+
+                def is_more(request: bytes) -> bool:
+                    if b"many/" not in request or client.hlen("rampd:{blue}:overrides:restyler") < 1000:
+                        return False
+                    is_begun.wait()
+                    process.kill()
+                    return True
+
+                proxy.keeps_back = is_more
+                process = subprocess.Popen(command, stdin=file, stdout=subprocess.DEVNULL)
+                is_begun.set()
+                assert process.wait(100) == -signal.SIGKILL
             assert (client.hexists(meta, "import"), client.hexists(meta, "epoch")) == (True, False)
 
         kill_midway()

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import grpc
 import redis
 
 from tests.e2e.test_operations_document import typed
@@ -87,7 +88,8 @@ def test_the_commands_print_what_the_document_shows(directory: Path) -> None:
             terminal.types(restore)
             eventually(lambda: not call("Resolve", component="hlint", repo="acme/app").stale)
             terminal.types(discard)
-            call("Ramp", component="restyler", percent=5)
+            # The server refuses changes until it follows the new epoch.
+            eventually(lambda: call("Ramp", component="restyler", percent=5), suppressed=grpc.RpcError)
             call("DeleteOverride", component="restyler", repo="acme/app")
             terminal.types(merge)
             eventually(lambda: call("GetRollout", component="restyler").rollout.next_percent == 10)

@@ -8,12 +8,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+import grpc
 import pytest
 
 from rampd import Admin, ReleaseFailedError, v1
 from tests.e2e.fleet_worker import COMPONENT
-from tests.servers import rampd_server, short_directory
+from tests.servers import rampd_server, short_directory, stubs
 from tests.stores import REDIS, store_server
+from tests.waiting import eventually
 
 WORKERS = 8
 STEPS = (5, 25, 50, 95)
@@ -36,7 +38,7 @@ def worker(target: str, number: int) -> Iterator["subprocess.Popen[str]"]:
 def end(process: "subprocess.Popen[str]") -> tuple[int, int]:
     """Ends a worker. Returns how many jobs it ran, and how many of them got no version."""
     process.terminate()
-    output, _ = process.communicate(timeout=20)
+    output, _ = process.communicate(timeout=60)
     jobs, lost = map(int, output.split())
     return jobs, lost
 
@@ -92,10 +94,12 @@ def test_a_fleet_rolls_releases_out_and_back_by_itself(capsys: pytest.CaptureFix
         survivor, victim = (stack.enter_context(rampd_server(directory / name, *flags)) for name in ("a", "b"))
         for server in (survivor, victim):
             server.event("serving")
-        admin = stack.enter_context(Admin(survivor.target, actor="ci"))
+        admin = stack.enter_context(Admin(survivor.target, actor="ci", timeout=60))
         admin.release(COMPONENT, "20200301")
         admin.set_policy(COMPONENT, policy())
         targets = survivor.target, victim.target
+        with stubs(victim.target) as call:
+            eventually(lambda: call("Resolve", component=COMPONENT, repo="acme/app"), suppressed=grpc.RpcError)
         fleet = [stack.enter_context(worker(targets[number % 2], number)) for number in range(WORKERS)]
 
         good = admin.release(COMPONENT, "20200409").release

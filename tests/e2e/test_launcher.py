@@ -21,6 +21,7 @@ import redis
 
 from rampd._contract.grammar import TAG
 from rampd._decision.bucketing import bucket
+from rampd.errors import RampdError
 from tests.authority import Authority
 from tests.repeating import repeated
 from tests.rpc.access_table import Tokens
@@ -33,7 +34,7 @@ C = "restyler"
 WORKERS = 3
 TIMEOUT_S = 1.0
 """The time-out of the resolver in the document."""
-SCHEDULING_S = 9.0
+SCHEDULING_S = 29.0
 """How much a busy machine may add to a time-out."""
 CLOCK_S = 0.5
 """The largest difference between the clocks of the writer and of the launcher, plus the time until a change arrives."""
@@ -114,7 +115,7 @@ class Place:
         try:
             yield process
             process.terminate()
-            _, said = process.communicate(timeout=20)
+            _, said = process.communicate(timeout=60)
             assert process.returncode == 0, said
             assert said == ""
         finally:
@@ -201,7 +202,7 @@ def test_jobs_keep_running_the_right_version_while_everything_is_killed(
         launchers.enter_context(place.launcher("--fallback", "t1"))
         eventually(lambda: len({job["worker"] for job in jobs.done()}) == 3 * WORKERS)
         jobs.wait_for_more()
-        assert {job["revision"] for job in jobs.done()[-100:]} >= {0, half}
+        eventually(lambda: {job["revision"] for job in jobs.done()[-100:]} >= {0, half})
 
         redis_runs.enter_context(store_server(REDIS, **own_redis))
         server = stack.enter_context(serving(store, directory))
@@ -319,7 +320,8 @@ def test_a_launcher_with_a_token_goes_on_when_its_token_is_revoked_and_comes_bac
         names: dict[str, Any] = {}
         exec(code, names)
         with contextlib.closing(names["resolver"]) as resolver:
-            assert resolver.resolve(C, repo="acme/app").tag == "20200301"
+            # On a busy machine, the first state may come after the time-out of the document.
+            eventually(lambda: resolver.resolve(C, repo="acme/app").tag == "20200301", suppressed=RampdError)
             tokens.grant("second", "launcher")
             tokens.revoke("first")
             eventually(lambda: "No grant of the access file has this token" in str(resolver.status().error))

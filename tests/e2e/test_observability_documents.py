@@ -633,7 +633,7 @@ def test_each_panel_shows_something_after_the_story(story: Scene) -> None:
         return [(title, expression) for title, expression in expressions() if not shown(expression)]
 
     with contextlib.suppress(AssertionError):
-        eventually(lambda: not empty(), within_s=20)
+        eventually(lambda: not empty())
     for title, expression in expressions():
         values = shown(expression)
         print(f"{title}: {len(values)} series" + (f", such as {values[0]:.6g}" if values else ""))
@@ -670,7 +670,8 @@ def test_alerts_of_the_story_have_fired_and_resolve_also_those_of_a_server_that_
         assert story.ask.has_fired(alert), alert
         eventually(lambda alert=alert: not story.ask.is_firing(alert))
     for alert in GONE:
-        assert not story.ask.is_firing(alert)
+        # The server may have been too busy for a scrape.
+        eventually(lambda alert=alert: not story.ask.is_firing(alert))
     story.end()
     for alert in GONE:
         eventually(lambda alert=alert: story.ask.is_firing(alert))

@@ -22,7 +22,7 @@ from rampd import v1
 from tests.rpc.access_table import Tokens, send
 from tests.servers import ServerProcess, Stubs, rampd_server, require, stubs
 from tests.stores import VALKEY, store_server
-from tests.waiting import eventually
+from tests.waiting import WITHIN_S, eventually
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -31,6 +31,9 @@ DOCUMENT = (Path(__file__).parents[2] / "docs/openfeature.md").read_text()
 C = "restyler"
 MINE = "mine"
 TIMEOUT_MS = 500
+"""How long a provider waits for a server that hangs."""
+PATIENT_MS = 60_000
+"""How long it waits for a server that is only busy."""
 NO_STORE = "redis://127.0.0.1:1"
 """Nothing listens there, so a server with it has no state."""
 NPM = ("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline")
@@ -61,12 +64,14 @@ class Asker:
 
 
 @contextlib.contextmanager
-def asker(command: Sequence[str], folder: Path, url: str, token: str = "") -> Iterator[Asker]:
+def asker(
+    command: Sequence[str], folder: Path, url: str, token: str = "", *, timeout_ms: int = PATIENT_MS
+) -> Iterator[Asker]:
     bare = {name: value for name, value in os.environ.items() if not name.startswith(("RAMPD_", "OFREP_"))}
     process = subprocess.Popen(
         command,
         cwd=folder,
-        env=bare | {"OFREP_ENDPOINT": url, "RAMPD_TOKEN": token, "TIMEOUT_MS": str(TIMEOUT_MS)},
+        env=bare | {"OFREP_ENDPOINT": url, "RAMPD_TOKEN": token, "TIMEOUT_MS": str(timeout_ms)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -178,7 +183,7 @@ def test_a_provider_tells_the_whole_story(place: Place, language: str, folder: F
         answer = ask()
         assert short(answer) == ("t1", "current", "STATIC")
         assert not answer["errorCode"]
-        assert 0 <= answer["metadata"].pop("snapshot_age_s") < 5
+        assert 0 <= answer["metadata"].pop("snapshot_age_s") < 60
         assert answer["metadata"] == {
             "release": 1,
             "revision": 1,
@@ -221,7 +226,7 @@ def test_a_provider_with_a_wrong_token_gives_the_default(directory: Path, langua
     tokens = Tokens(directory / "access.toml")
     tokens.grant("worker", "launcher")
     tokens.grant("may not", "launcher", 'deny = ["Resolve"]')
-    tokens.grant("impatient", "launcher", "limits = { calls_per_s = 0.1, burst = 1 }")
+    tokens.grant("impatient", "launcher", "limits = { calls_per_s = 0.01, burst = 1 }")
     place = Place(directory, ("--access-file", str(tokens.path)))
     with place.serving():
         for name, code, says in (
@@ -247,10 +252,11 @@ def test_a_provider_gives_the_default_while_rampd_is_away_and_comes_back_by_itse
 ) -> None:
     with contextlib.ExitStack() as stack:
         with place.serving() as server:
-            ask = stack.enter_context(asker(COMMANDS[language], folder(language), place.url))
+            command = COMMANDS[language], folder(language), place.url
+            ask = stack.enter_context(asker(*command, timeout_ms=TIMEOUT_MS))
             with stubs(server.target) as call:
                 call("Release", component=C, tag="t1")
-            assert short(ask()) == ("t1", "current", "STATIC")
+            eventually(lambda: short(ask()) == ("t1", "current", "STATIC"))
             server.process.send_signal(signal.SIGSTOP)
             answer = ask()
             assert fails(answer, "GENERAL")
@@ -263,7 +269,7 @@ def test_a_provider_gives_the_default_while_rampd_is_away_and_comes_back_by_itse
                 answer = ask()
                 assert fails(answer, "GENERAL")
         with place.serving():
-            assert short(ask()) == ("t1", "current", "STATIC")
+            eventually(lambda: short(ask()) == ("t1", "current", "STATIC"))
 
 
 def test_a_server_without_a_state_gives_no_answer_and_one_with_an_old_state_says_so(
@@ -381,7 +387,7 @@ def test_the_documented_curl_gets_an_answer(place: Place) -> None:
 def until(ask: Asker, condition: Callable[[dict[str, Any]], object], repo: str = "acme/app") -> dict[str, Any]:
     """Asks until an answer is as expected. Returns it, with the statuses of all requests meanwhile."""
     statuses: list[int] = []
-    end = time.monotonic() + 30
+    end = time.monotonic() + WITHIN_S
     while True:
         answer = ask(repo)
         statuses += answer["statuses"]
@@ -422,7 +428,9 @@ def test_the_provider_for_pages_keeps_its_flags_while_rampd_is_away(place: Place
     pinned = ("pb/x", "pb/x", "TARGETING_MATCH")
     with contextlib.ExitStack() as stack:
         with place.serving() as server:
-            ask = stack.enter_context(asker(COMMANDS["web"], folder("web"), place.url))
+            command = COMMANDS["web"], folder("web"), place.url
+            # It asks once for its first flags, and gives no flag if that fails.
+            ask = stack.enter_context(asker(*command, timeout_ms=4 * TIMEOUT_MS))
             with stubs(server.target) as call:
                 call("Release", component=C, tag="t1")
                 call("SetOverride", component=C, repo="acme/app", tag="pb/x")
@@ -452,7 +460,7 @@ def test_the_provider_for_pages_gives_the_default_with_a_wrong_token_and_waits_w
 ) -> None:
     tokens = Tokens(directory / "access.toml")
     tokens.grant("may not", "launcher", 'deny = ["BatchResolve"]')
-    tokens.grant("impatient", "launcher", "limits = { calls_per_s = 0.1, burst = 1 }")
+    tokens.grant("impatient", "launcher", "limits = { calls_per_s = 0.01, burst = 1 }")
     place = Place(directory, ("--access-file", str(tokens.path)))
     with place.serving() as server:
         # The socket of the data directory is for the owner of the server, who needs no token.

@@ -158,7 +158,7 @@ async def lose_a_change(server: ServerProcess) -> None:
     embedded = StoreServer(VALKEY, f"unix://{server.directory}/valkey/valkey.sock")
     store = embedded.store()
     async with copied(embedded, store) as put_back:
-        with rampd.Admin(f"unix:{server.socket}", timeout=20) as caller:
+        with rampd.Admin(f"unix:{server.socket}", timeout=60) as caller:
             caller.release("restyler", "20200409")
         await put_back()
     await store.close()
@@ -173,9 +173,9 @@ def use_the_token_of_grace(admin: Admin, server: ServerProcess) -> None:
         (TokenFile(admin.etc.parent / "grace.token"), "build-42"),
         (Token(admin.learned[SHOWN_TOKEN]), "grace"),
     ):
-        with rampd.Admin(target, credentials=credentials, ca_file=ca_file, actor=actor, timeout=20) as caller:
+        with rampd.Admin(target, credentials=credentials, ca_file=ca_file, actor=actor, timeout=60) as caller:
             caller.set_override("restyler", f"acme/{actor or 'app'}", tag="20200301")
-    with rampd.Admin(f"unix:{server.socket}", actor="grace", timeout=20) as caller:
+    with rampd.Admin(f"unix:{server.socket}", actor="grace", timeout=60) as caller:
         caller.set_override("restyler", "acme/claimed", tag="20200301")
 
 

@@ -1,6 +1,6 @@
 """A protection (Rollback, dead-man switch, guard) is committed soon, also while others write to the same component all the time.
 
-The target is one second, and `make bench` measures it. The bound here is ten seconds, so that other work of the machine does not
+The target is one second, and `make bench` measures it. The bound here is thirty seconds, so that other work of the machine does not
 fail the test.
 """
 
@@ -22,7 +22,7 @@ from tests.stores import REDIS, store_server
 from tests.waiting import eventually
 
 C = "restyler"
-WITHIN_S = 10.0
+WITHIN_S = 30.0
 SLOW_S = 0.003
 FAILURES = 200
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 import httpx
@@ -116,7 +117,7 @@ def running(words: list[str], port: int, log: Path) -> Iterator[str]:
             yield f"localhost:{port}"
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(60)
 
 
 @contextlib.contextmanager
@@ -175,14 +176,15 @@ def test_calls_go_through_and_the_token_says_who_calls(place: Place, proxy: str)
     ca = place.directory / "ca.pem"
     with PROXIES[proxy](place) as address:
         target = f"https://{address}"
-        with Admin(target, credentials=Token(place.tokens.of["ci"]), ca_file=ca) as admin:
+        with Admin(target, credentials=Token(place.tokens.of["ci"]), ca_file=ca, timeout=60) as admin:
             assert admin.who_am_i().identity == "ci"
             tag = f"t{address.rpartition(':')[2]}"
             large = {f"a{number}": "x" * 800 for number in range(15)}
             assert admin.release(C, tag, attributes=large).release > 1
             [event] = [event for event in admin.list_events(C) if event.action == "Release"][:1]
             assert event.actor == "ci"
-        with Resolver(target, credentials=Token(place.tokens.of["launcher"]), ca_file=ca, mode="rpc") as resolver:
+        launcher: dict[str, Any] = {"credentials": Token(place.tokens.of["launcher"]), "ca_file": ca, "timeout": 60}
+        with Resolver(target, mode="rpc", **launcher) as resolver:
             assert resolver.resolve(C, repo="acme/app").tag == "20200301"
         with channel_to(address, place.authority) as channel, pytest.raises(grpc.RpcError) as caught:
             send(channel, "WhoAmI", v1.WhoAmIRequest())

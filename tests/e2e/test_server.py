@@ -18,7 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 import rampd
 from rampd import v1
 from tests.ports import free_port
-from tests.servers import Stubs, program_of, rampd_server, reason_of, require, stubs
+from tests.servers import IN_PRODUCTION_S, Stubs, program_of, rampd_server, reason_of, require, stubs
 from tests.stores import REDIS, StoreServer, store_server
 from tests.waiting import eventually
 
@@ -112,9 +112,9 @@ def test_the_commands_of_the_welcome_work_and_the_socket_is_reached_by_its_path(
             done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=60, check=False)
             assert (done.returncode, done.stderr) == (0, "")
         for mode in ("local", "rpc"):
-            with rampd.Resolver(f"unix:{server.socket}", mode=mode) as resolver:
+            with rampd.Resolver(f"unix:{server.socket}", mode=mode, timeout=60) as resolver:
                 assert resolver.resolve("restyler", repo="acme/app").tag == "20200301"
-        with rampd.Admin(f"unix:{server.socket}") as admin:
+        with rampd.Admin(f"unix:{server.socket}", timeout=60) as admin:
             assert admin.get_rollout("restyler").current.tag == "20200301"
 
 
@@ -124,7 +124,7 @@ def test_health_says_serving_for_each_service(directory: Path) -> None:
         with stubs(server.target) as call:
             health = health_pb2_grpc.HealthStub(call.channel)
             for name in ("", *(f"rampd.v1.{service}Service" for service in ("Resolver", "Release", "Rollout"))):
-                answer = health.Check(health_pb2.HealthCheckRequest(service=name), timeout=10)
+                answer = health.Check(health_pb2.HealthCheckRequest(service=name), timeout=60)
                 assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
@@ -133,7 +133,7 @@ def test_a_server_waits_for_a_store_that_is_away_at_the_start(directory: Path) -
         server.event("waiting_for_store")
         with stubs(server.target) as call:
             health = health_pb2_grpc.HealthStub(call.channel)
-            answer = health.Check(health_pb2.HealthCheckRequest(), timeout=10)
+            answer = health.Check(health_pb2.HealthCheckRequest(), timeout=60)
             assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
             assert refusal(call, "Resolve", component="restyler", repo="a/b") == (
                 grpc.StatusCode.UNAVAILABLE,
@@ -145,16 +145,17 @@ def test_a_server_waits_for_a_store_that_is_away_at_the_start(directory: Path) -
 def test_a_server_with_no_wait_for_store_ends_with_a_message(directory: Path) -> None:
     flags = ("--redis-url", f"unix://{directory}/none.sock", "--no-wait-for-store")
     with rampd_server(directory, *flags) as server:
-        assert server.process.wait(20) == 2
+        assert server.process.wait(60) == 2
         server.stop()
         assert any("can't be reached" in line for line in server.said)
 
 
 def test_resolve_goes_on_while_redis_is_away_and_everything_resumes(directory: Path, store: StoreServer) -> None:
-    with rampd_server(directory, "--insecure-admin", "--redis-url", store.url) as server:
+    flags = ("--insecure-admin", "--redis-url", store.url)
+    with rampd_server(directory, *flags, store_deadline_s=IN_PRODUCTION_S) as server:
         server.event("serving")
         with stubs(server.target) as call:
-            call("Release", component="restyler", tag="t1")
+            call.until_made("Release", component="restyler", tag="t1")
             store.signal(signal.SIGSTOP)
             try:
                 began = time.monotonic()
@@ -162,14 +163,14 @@ def test_resolve_goes_on_while_redis_is_away_and_everything_resumes(directory: P
                     grpc.StatusCode.UNAVAILABLE,
                     "STORE_UNAVAILABLE",
                 )
-                assert time.monotonic() - began < 10
+                assert time.monotonic() - began < 50
                 assert call("Resolve", component="restyler", repo="acme/app").tag == "t1"
                 eventually(lambda: call("Resolve", component="restyler", repo="acme/app").stale)
             finally:
                 store.signal(signal.SIGCONT)
             eventually(lambda: not call("Resolve", component="restyler", repo="acme/app").stale)
             # Redis may have applied the refused write when it came back. It must be applied once at most.
-            assert call("Release", component="restyler", tag="t2").release == 2
+            assert call.until_made("Release", component="restyler", tag="t2").release == 2
 
 
 def adopt(*flags: str) -> tuple[int, str]:
@@ -280,7 +281,7 @@ def _resolve_or_error(call: Stubs) -> object:
 )
 def test_an_unsuitable_store_is_refused_with_a_sentence(directory: Path, options: dict[str, str], words: str) -> None:
     with store_server(REDIS, **options) as store, rampd_server(directory, "--redis-url", store.url) as server:
-        assert server.process.wait(20) == 2
+        assert server.process.wait(60) == 2
         server.stop()
         assert any(words in line for line in server.said), server.said
 
@@ -329,7 +330,7 @@ def test_data_of_a_newer_schema_is_refused_with_a_sentence(directory: Path, stor
     with redis.Redis.from_url(store.url) as client:
         client.hset("rampd:{default}:meta", mapping={"schema": "99", "epoch": "x"})
     with rampd_server(directory, "--redis-url", store.url) as server:
-        assert server.process.wait(20) == 2
+        assert server.process.wait(60) == 2
         server.stop()
         assert any("99" in line for line in server.said), server.said
 
@@ -338,7 +339,7 @@ def test_all_mistakes_of_the_command_line_are_reported_together(directory: Path)
     with rampd_server(
         directory, "--listen", "0.0.0.0", "--redis-url", "http://:secret@x", RAMPD_LOG_LEVEL="x"
     ) as server:
-        assert server.process.wait(20) == 2
+        assert server.process.wait(60) == 2
         server.stop()
         said = "\n".join(server.said)
         assert all(flag in said for flag in ("--listen", "--redis-url", "--log-level"))

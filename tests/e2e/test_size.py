@@ -15,7 +15,7 @@ from rampd_server.storage.codec.feed_entry import write_overrides
 from rampd_server.storage.store import RedisStore
 from tests import filling
 from tests.nights import IS_NIGHT
-from tests.observing import health_checks, peak_memory_mb, pings
+from tests.observing import health_checks, peak_memory_mb, pings, work_of
 from tests.servers import ServerProcess, Stubs, rampd_server, short_directory, stubs
 from tests.stores import REDIS, StoreServer, store_server
 
@@ -68,10 +68,11 @@ def call(first: ServerProcess) -> Iterator[Stubs]:
 
 
 def test_a_server_starts_with_many_overrides_while_redis_and_its_own_loop_answer_others(store: StoreServer) -> None:
+    assert store.process is not None
     with (
-        pings(store.url.removeprefix("unix://")) as store_waits,
+        pings(store.url.removeprefix("unix://"), work_of(store.process.pid)) as store_waits,
         server(store) as starting,
-        health_checks(starting.target) as server_waits,
+        health_checks(starting.target, work_of(starting.process.pid)) as server_waits,
     ):
         starting.event("serving", within_s=START_S)
         assert peak_memory_mb(starting.process.pid) < MEMORY_MB
@@ -105,7 +106,7 @@ def _change(call: Stubs, other: Stubs, tag: str) -> float:
     began = time.monotonic()
     call("SetOverride", component=filling.LARGE, repo=filling.repo(7), tag=tag)
     while other("Resolve", component=filling.LARGE, repo=filling.repo(7)).tag != tag:
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 60
     return time.monotonic() - began
 
 

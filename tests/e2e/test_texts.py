@@ -13,6 +13,7 @@ from rampd import v1
 from rampd._contract.grammar import NOTE
 from rampd._contract.wording import MISLEADING
 from tests.servers import Stubs, metadata_of, rampd_server, stubs
+from tests.waiting import eventually
 
 C = "restyler"
 FORGED = "2026-01-01 00:00:00 [info     ] change_committed verb=Finalize"
@@ -101,7 +102,7 @@ def test_a_text_from_a_caller_forges_no_log_line_and_reverses_no_sentence(direct
         socket = f"unix:{server.socket}"
         with contextlib.ExitStack() as stack:
             call = stack.enter_context(stubs(socket))
-            grpc.channel_ready_future(call.channel).result(30)
+            eventually(lambda: call("ListRollouts"), suppressed=grpc.RpcError)
             calls = RecordedCalls(call)
             walk(calls)
         assert server.stop() == 0

@@ -76,7 +76,7 @@ def store(request: pytest.FixtureRequest) -> Iterator[StoreServer]:
         with store_server(REDIS) as running:
             yield running
     else:
-        with short_directory() as folder, cluster(REDIS, folder) as nodes:
+        with short_directory() as folder, cluster(REDIS, folder, is_mortal=False) as nodes:
             yield StoreServer(CLUSTER, nodes.url)
 
 

@@ -53,7 +53,7 @@ def snippet(document: str) -> str:
 def answers(folder: Path, program: str, vectors: str) -> Any:
     (folder / "bucket.js").write_text(snippet("bucketing.md"))
     (folder / "decide.js").write_text(snippet("resolution.md"))
-    node = run("node", program, cwd=folder, input=vectors, timeout=30)
+    node = run("node", program, cwd=folder, input=vectors, timeout=60)
     assert node.returncode == 0, node.stderr
     return json.loads(node.stdout)
 

@@ -18,6 +18,7 @@ from rampd.v1 import resolver_service_pb2_grpc
 from tests.observing import peak_memory_mb
 from tests.servers import ServerProcess, Stubs, rampd_server, short_directory, stubs
 from tests.stores import REDIS, store_server
+from tests.waiting import eventually
 
 C = "restyler"
 OPTIONS = (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0))
@@ -109,10 +110,12 @@ async def test_a_thousand_watchers_that_connect_at_once_all_get_the_state(server
     async with streams(server.target, channels=50, each=20) as crowd, asyncio.timeout(WITHIN_S):
         feeds = await asyncio.gather(*map(until_live, crowd))
         assert [len(feed.components[C].overrides) for feed in feeds] == [2000] * 1000
-        revision = call("SetOverride", component=C, repo="acme/app", tag="y").revision
+        revision: int = call("SetOverride", component=C, repo="acme/app", tag="y").revision
         for feed, stream in zip(feeds, crowd, strict=True):
             while feed.components[C].snapshot.revision != revision:
                 feed.take(await stream.read())
+    # Its line comes after all lines about the watchers.
+    eventually(lambda: any(line.get("revision") == revision for line in list(server.log)))
     assert [line["event"] for line in server.log].count("whole_state_encoded") == 1
     # A copy of the state for each watcher would take 520 MB. They take 50 to 90 MB: 25 KB for each stream, and a part of the
     # state for each stream that is being sent one at the moment.

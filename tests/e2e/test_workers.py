@@ -150,8 +150,12 @@ def test_a_worker_that_dies_while_the_access_file_is_broken_does_not_end_the_oth
     tokens.grant("ops", "admin")
     with rampd_server(directory, "--access-file", str(tokens.path), "--workers", "2") as server:
         eventually(lambda: serving(server) == {0, 1})
-        tokens.path.write_text("[[grant]]\n")
-        eventually(lambda: sum(line["event"] == "access_file_refused" for line in server.log) == 2)
+        # In one step: no worker must see a file that is half written.
+        broken = tokens.path.with_name("broken")
+        broken.write_text("[[grant]]\n")
+        broken.replace(tokens.path)
+        refused = "access_file_refused"
+        eventually(lambda: {line["worker"] for line in list(server.log) if line["event"] == refused} == {0, 1})
         os.kill(max(process_ids(server)), signal.SIGKILL)
         server.event("worker_not_started")
         with grpc.insecure_channel(server.target) as channel:
@@ -179,14 +183,14 @@ def test_a_second_server_on_the_port_is_refused(directory: Path) -> None:
     with two_workers(directory) as server, short_directory() as other:
         flags = ("--listen", server.target, "--workers", "2")
         with rampd_server(other, *flags) as second:
-            assert second.process.wait(30) == 2
+            assert second.process.wait(60) == 2
             second.stop()
             assert any(server.target in line for line in second.said), second.said
 
 
 def test_a_worker_that_can_not_start_ends_all_with_a_sentence(directory: Path) -> None:
     with rampd_server(directory, "--workers", "2", "--redis-url", "unix:///nowhere", "--no-wait-for-store") as server:
-        assert server.process.wait(30) == 2
+        assert server.process.wait(60) == 2
         server.stop()
         assert any("Redis" in line for line in server.said), server.said
         assert "Traceback" not in "\n".join(server.said)

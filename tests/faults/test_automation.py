@@ -18,7 +18,7 @@ from rampd_server.process import event_loop
 from rampd_server.storage.marks import RedisMarks
 from rampd_server.storage.outcomes import RedisOutcomes
 from tests.bench.running import command_counts
-from tests.servers import ServerProcess, rampd_server, stubs
+from tests.servers import IN_PRODUCTION_S, ServerProcess, rampd_server, stubs
 from tests.stores import REDIS, StoreServer, store_server
 from tests.waiting import eventually
 
@@ -35,14 +35,16 @@ def store(directory: Path) -> Iterator[StoreServer]:
         yield running
 
 
+def _server(directory: Path, store: StoreServer) -> "contextlib.AbstractContextManager[ServerProcess]":
+    flags = ("--insecure-admin", "--redis-url", store.url)
+    return rampd_server(directory, *flags, store_deadline_s=IN_PRODUCTION_S)
+
+
 @pytest.fixture
 def pair(directory: Path, store: StoreServer) -> Iterator[list[ServerProcess]]:
     """Starts two servers on one Redis."""
     with contextlib.ExitStack() as stack:
-        made = [
-            stack.enter_context(rampd_server(directory / name, "--insecure-admin", "--redis-url", store.url))
-            for name in ("a", "b")
-        ]
+        made = [stack.enter_context(_server(directory / name, store)) for name in ("a", "b")]
         for server in made:
             server.event("serving")
         yield made
@@ -52,9 +54,9 @@ def begin(server: ServerProcess) -> None:
     """Releases t2 with a plan of four steps, each with a hold of three seconds."""
     steps = [v1.Step(percent=percent, hold=Duration(seconds=HOLD_MS // 1000)) for percent in PERCENTS]
     with stubs(server.target) as call:
-        call("Release", component=C, tag="t1")
-        call("SetPolicy", component=C, policy=v1.Policy(steps=steps, auto_start=True, auto_finalize=True))
-        call("Release", component=C, tag="t2")
+        call.until_made("Release", component=C, tag="t1")
+        call.until_made("SetPolicy", component=C, policy=v1.Policy(steps=steps, auto_start=True, auto_finalize=True))
+        call.until_made("Release", component=C, tag="t2")
 
 
 def rollout(server: ServerProcess) -> v1.Rollout:
@@ -120,10 +122,10 @@ def test_servers_that_were_stopped_do_not_make_missed_steps_at_once(
 def begin_by_hand(server: ServerProcess, **ramp: object) -> v1.Rollout:
     """Ramps t2 to 50 % without a plan."""
     with stubs(server.target) as call:
-        call("Release", component=C, tag="t1")
-        call("Release", component=C, tag="t2")
-        call("Ramp", component=C, percent=50, **ramp)
-        return call("GetRollout", component=C).rollout
+        call.until_made("Release", component=C, tag="t1")
+        call.until_made("Release", component=C, tag="t2")
+        made: v1.Rollout = call.until_made("Ramp", component=C, percent=50, **ramp).rollout
+        return made
 
 
 def wait_for_rest(store: StoreServer) -> None:
@@ -174,12 +176,13 @@ def test_what_a_server_counted_before_it_died_is_judged_by_another_server(
 def test_a_ramp_that_nobody_confirms_is_rolled_back_by_any_server(pair: list[ServerProcess]) -> None:
     """Given a server that is killed after it took the Ramp, expect that the other one keeps the time to confirm."""
     victim, survivor = pair
-    deadline_ms = begin_by_hand(victim, confirm_within=Duration(seconds=4)).confirm_deadline.ToMilliseconds()
-    eventually(lambda: rollout(survivor).next_percent == 50, suppressed=grpc.RpcError)
+    begun = begin_by_hand(victim, confirm_within=Duration(seconds=4))
+    deadline_ms = begun.confirm_deadline.ToMilliseconds()
+    eventually(lambda: rollout(survivor).revision >= begun.revision, suppressed=grpc.RpcError)
 
     victim.stop(signal.SIGKILL)
 
     eventually(lambda: rollout(survivor).state == v1.ROLLOUT_STATE_HELD, suppressed=grpc.RpcError)
     with stubs(survivor.target) as call:
         [event] = [event for event in call("ListEvents", component=C).events if event.action == "Rollback"]
-    assert 0 <= event.time.ToMilliseconds() - deadline_ms <= 10_000
+    assert 0 <= event.time.ToMilliseconds() - deadline_ms <= 50_000

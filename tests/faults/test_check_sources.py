@@ -53,7 +53,7 @@ def saying(body: bytes, *, status: str = "200 OK", headers: str = "") -> Serve:
     return serve
 
 
-async def ask(port: int, *, timeout_s: float = 10, user: str = "", path: str = "", **options: Any) -> Answer:
+async def ask(port: int, *, timeout_s: float = 60, user: str = "", path: str = "", **options: Any) -> Answer:
     prometheus = Prometheus(PrometheusUrl(f"http://{user}127.0.0.1:{port}{path}"), timeout_s=timeout_s, **options)
     try:
         return await prometheus.ask('up{tag="a&b"}')
@@ -84,7 +84,7 @@ async def test_the_query_is_sent_as_a_form_with_the_credentials_of_the_url_and_n
     head, _, body = request.partition(b"\r\n\r\n")
     assert head.startswith(b"POST /prefix/api/v1/query HTTP/1.1\r\n")
     assert b"Authorization: Basic YWRhOnBAc3M=" in head
-    assert body == b"query=up%7Btag%3D%22a%26b%22%7D&timeout=10"
+    assert body == b"query=up%7Btag%3D%22a%26b%22%7D&timeout=60"
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def token_in(directory: Path, token: str = "s3cr3t.to-ken==") -> Path:
 
 async def test_each_query_is_sent_with_the_token_of_the_file_and_a_new_token_is_used_at_once(tmp_path: Path):
     async with http_server(saying(vector("1"))) as (port, requests):
-        prometheus = Prometheus(PrometheusUrl(f"http://127.0.0.1:{port}"), timeout_s=10, token_file=token_in(tmp_path))
+        prometheus = Prometheus(PrometheusUrl(f"http://127.0.0.1:{port}"), timeout_s=60, token_file=token_in(tmp_path))
         assert await prometheus.ask("up") == Answer(1.0)
         token_in(tmp_path, "another")
         assert await prometheus.judge("up") == Judgement()
@@ -271,12 +271,12 @@ def of_kind(kind: str) -> bytes:
 )
 async def test_a_query_is_refused_only_if_prometheus_itself_says_that_it_is_wrong(serve: Serve, judgement: Judgement):
     async with http_server(serve) as (port, requests):
-        prometheus = Prometheus(PrometheusUrl(f"http://127.0.0.1:{port}"), timeout_s=10)
-        found = await prometheus.judge("up", timeout_s=5)
+        prometheus = Prometheus(PrometheusUrl(f"http://127.0.0.1:{port}"), timeout_s=60)
+        found = await prometheus.judge("up", timeout_s=50)
         await prometheus.close()
 
     assert Judgement(found.wrong, found.doubt.replace(str(port), "9090")) == judgement
-    assert requests[0].endswith(b"\r\n\r\nquery=up&time=0&timeout=5")
+    assert requests[0].endswith(b"\r\n\r\nquery=up&time=0&timeout=50")
 
 
 async def test_a_source_that_does_not_answer_in_time_leaves_the_query_unchecked():
@@ -343,7 +343,7 @@ async def test_a_port_without_a_listener_is_an_error():
 
 @pytest.mark.parametrize("url", ["http://nobody.invalid:9090", f"http://{'a' * 70}.invalid"])
 async def test_an_unknown_host_is_an_error(url: str):
-    prometheus = Prometheus(PrometheusUrl(url), timeout_s=20)
+    prometheus = Prometheus(PrometheusUrl(url), timeout_s=100)
     answer = await prometheus.ask("up")
     await prometheus.close()
 
@@ -359,7 +359,7 @@ async def test_a_server_without_tls_is_not_trusted_for_https():
 
     async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        prometheus = Prometheus(PrometheusUrl(f"https://127.0.0.1:{port}"), timeout_s=10)
+        prometheus = Prometheus(PrometheusUrl(f"https://127.0.0.1:{port}"), timeout_s=60)
         answer = await prometheus.ask("up")
         await prometheus.close()
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -22,6 +23,7 @@ from rampd_server.storage.checks import RedisChecks
 from tests.prometheus import exporter, prometheus
 from tests.servers import rampd_server, short_directory, stubs
 from tests.stores import REDIS, store_server
+from tests.waiting import eventually_async
 
 C = "restyler"
 # These tests look at the counts. The limits are so high that automation does nothing.
@@ -123,10 +125,11 @@ async def test_a_check_whose_metric_does_not_exist_never_passes_and_never_fails(
     assert not any(counts.has_passed or counts.failures for counts in watcher.seen)
 
 
-def strict() -> v1.Check:
+def strict(limit: str) -> v1.Check:
+    """The check with a low limit: failures_allowed or errors_allowed. On a busy machine, there are errors beside failures."""
     check = v1.Check()
     check.CopyFrom(CHECK)
-    check.failures_allowed = check.errors_allowed = 1
+    setattr(check, limit, 1)
     return check
 
 
@@ -174,9 +177,14 @@ async def test_every_way_to_write_a_placeholder_asks_prometheus_for_next_only(di
                     await asyncio.sleep(0.05)
             for query in ASKS_FOR_NEXT:
                 filled = fill(query, component=C, tag=NEXT, channel="next")
-                assert await source.ask(filled) == Answer(0.25), filled
+                # A scrape that fails because the machine is busy leaves no series for a moment.
+                await eventually_async(partial(is_answered, source, filled, Answer(0.25)))
         finally:
             await source.close()
+
+
+async def is_answered(source: Prometheus, query: str, answer: Answer) -> bool:
+    return await source.ask(query) == answer
 
 
 TAKEN = [
@@ -211,7 +219,9 @@ async def test_set_policy_accepts_exactly_the_queries_that_prometheus_accepts(di
     with (
         prometheus(directory, scrapes=1) as source,
         short_directory() as folder,
-        rampd_server(folder, "--insecure-admin", "--prometheus-url", source.url) as server,
+        rampd_server(
+            folder, "--insecure-admin", "--prometheus-url", source.url, "--prometheus-timeout", "30"
+        ) as server,
     ):
         await asyncio.to_thread(server.event, "serving")
         with stubs(server.target) as call:
@@ -247,7 +257,7 @@ async def test_set_policy_accepts_exactly_the_queries_that_prometheus_accepts(di
 async def test_a_check_that_fails_rolls_back_and_the_history_says_why(directory: Path):
     with exporter() as metrics, prometheus(directory, scrapes=metrics.port) as source:
         metrics.set("20200409", "0.4")
-        async with watching(source.url, strict()) as watcher:
+        async with watching(source.url, strict("failures_allowed")) as watcher:
             note = await note_of(watcher, "Rollback")
 
     number, _, rest = note.removeprefix("The check errors failed ").partition(" times in a row ")
@@ -261,10 +271,11 @@ async def test_a_check_that_fails_rolls_back_and_the_history_says_why(directory:
 async def test_a_source_that_is_down_pauses_and_the_history_says_why(directory: Path):
     with exporter() as metrics, prometheus(directory, scrapes=metrics.port) as source:
         source.signal(signal.SIGKILL)
-        async with watching(source.url, strict()) as watcher:
+        async with watching(source.url, strict("errors_allowed")) as watcher:
             note = await note_of(watcher, "Pause")
 
-    assert note == (
-        "The check errors got no answer 2 times in a row (allowed: 1). That says nothing about the release. "
-        f"The last error: connection refused by {source.url}."
+    number, _, rest = note.removeprefix("The check errors got no answer ").partition(" times in a row ")
+    assert int(number) >= 2
+    assert rest == (
+        f"(allowed: 1). That says nothing about the release. The last error: connection refused by {source.url}."
     )

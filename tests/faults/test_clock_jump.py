@@ -20,6 +20,8 @@ from tests.stores import VALKEY, StoreServer, store_server
 
 C = "restyler"
 HOLD_S = 6
+LONG_HOLD_S = 20
+"""The hold during which the clock jumps. It must not be over before that on a busy machine."""
 
 
 @pytest.fixture
@@ -54,7 +56,10 @@ def test_a_hold_begins_again_when_the_clock_jumps_and_the_history_says_so(
     with rampd_server(directory / "a", "--insecure-admin", "--redis-url", store.url) as server:
         server.event("serving")
         with stubs(server.target) as call:
-            steps = [v1.Step(percent=percent, hold=Duration(seconds=HOLD_S)) for percent in (5, 50)]
+            steps = [
+                v1.Step(percent=percent, hold=Duration(seconds=hold_s))
+                for percent, hold_s in ((5, LONG_HOLD_S), (50, HOLD_S))
+            ]
             call("Release", component=C, tag="t1")
             call("SetPolicy", component=C, policy=v1.Policy(steps=steps, auto_start=True, auto_finalize=True))
             call("Release", component=C, tag="t2")
@@ -65,8 +70,8 @@ def test_a_hold_begins_again_when_the_clock_jumps_and_the_history_says_so(
             clock.set_by_s(hours * 3600)
 
             jumped_s = asyncio.run(store_time_s(store)) - before_s
-            assert abs(jumped_s - hours * 3600) < 10, "the clock was not set"
-            _until(lambda: _decisions(call)[-1].action == "Hold")
+            assert abs(jumped_s - hours * 3600) < 600, "the clock was not set"
+            _until(lambda: any(event.action == "Hold" for event in _decisions(call)))
             _until(lambda: call("GetRollout", component=C).rollout.current.tag == "t2")
             events = _decisions(call)
             revisions = [event.revision for event in call("ListEvents", component=C, page_size=1000).events]
@@ -75,7 +80,9 @@ def test_a_hold_begins_again_when_the_clock_jumps_and_the_history_says_so(
     assert events[1].note.startswith("The store's clock was set by ")
     assert events[1].note.endswith(", so the hold of t2 at 5 % begins again.")
     times = [event.time.ToMilliseconds() / 1000 for event in events[1:]]
-    assert all(later - earlier > HOLD_S - 1.5 for earlier, later in itertools.pairwise(times))
+    held_s = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert held_s[0] > LONG_HOLD_S - 1.5
+    assert held_s[1] > HOLD_S - 1.5
     assert revisions == sorted(revisions, reverse=True)
 
 
@@ -87,8 +94,8 @@ def test_setting_the_clock_back_does_not_delay_the_confirm_deadline(
         with stubs(server.target) as call:
             for tag in ("t1", "t2"):
                 call("Release", component=C, tag=tag)
-            call("Ramp", component=C, percent=50, confirm_within=Duration(seconds=HOLD_S))
             began_s = time.monotonic()
+            call("Ramp", component=C, percent=50, confirm_within=Duration(seconds=HOLD_S))
 
             clock.set_by_s(-3600)
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -29,7 +30,7 @@ SPREAD = "spread"
 pytestmark = pytest.mark.timeout(300)
 
 own = mortal(cluster)
-topology = lasting(cluster)
+topology = lasting(partial(cluster, is_mortal=False))
 
 
 def keys_on(node: Process, namespace: str) -> set[str]:
@@ -56,7 +57,7 @@ def test_a_namespace_is_on_one_shard_and_its_outcomes_spread(directory: Path, to
             eventually(
                 lambda name=name, shard=shard: keys.outcomes(name).seen_repos in keys_on(topology.nodes[shard], SPREAD)
             )
-        assert call("GetServer").server.store.replicas == 1
+        eventually(lambda: call("GetServer").server.store.replicas == 1)
     for shard, name in enumerate(names):
         found = keys_on(topology.nodes[shard], SPREAD)
         there = {each for each in found if each.startswith(keys.prefix)}
@@ -158,13 +159,13 @@ def test_while_the_slot_of_outcomes_is_moved_each_batch_is_counted_once(director
 
 async def test_a_namespace_is_copied_and_merged_within_a_cluster(directory: Path, topology: Cluster) -> None:
     place = ("--redis-url", topology.url)
-    with serving(directory, topology, "from", "--wait-replicas", "1") as (_, call):
+    with serving(directory, topology, "from", "--wait-replicas", "1", store_deadline_s=60.0) as (_, call):
         roll_out(call, C)
         assert call("SetOverride", component=C, repo="acme/app", tag="t1").replicas == 1
     exported = command("export", "--history", *place, "--namespace", "from")
     command("import", *place, "--namespace", "to", given=exported)
     command("import", "--merge", "--yes", *place, "--namespace", "to", given=b"component,tag,percent\nother,t9,100\n")
-    store = RedisStore(Link.connect(topology.url, namespace="to", deadline_s=10.0))
+    store = RedisStore(Link.connect(topology.url, namespace="to", deadline_s=60.0))
     assert await store.components(limit=10) == ["other", C]
     [override] = await store.list_overrides(C, prefix="", after="", limit=10)
     assert override.repo == "acme/app"
@@ -219,7 +220,7 @@ def command(*words: str, given: bytes = b"") -> bytes:
 async def test_a_slot_that_is_moved_as_a_whole_is_followed_and_no_change_is_refused() -> None:
     """Given Valkey 9, which moves a slot with all its keys at one moment, expect that calls under way do not notice."""
     with short_directory() as folder, cluster(VALKEY, folder) as found:
-        link = Link.connect(found.url, deadline_s=10.0)
+        link = Link.connect(found.url, deadline_s=60.0)
         store = RedisStore(link)
         store.set_epoch(await store.begin_epoch(adopted=False))
         shard = found.shard_of(link.keys.meta)

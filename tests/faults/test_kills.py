@@ -82,7 +82,7 @@ def test_killing_a_server_and_redis_under_writers_loses_nothing(directory: Path)
         for writer in writers:
             writer.is_over.set()
         for writer in writers:
-            writer.join(30)
+            writer.join()
         _check(survivor, store, writers)
 
 

@@ -26,7 +26,7 @@ from rampd.errors import RampdError
 from rampd.v1 import resolver_service_pb2_grpc
 from tests.chaos.stores import SingleStore
 from tests.nights import IS_NIGHT, by_day
-from tests.servers import ServerProcess, Stubs, rampd_server, reason_of, short_directory, stubs
+from tests.servers import IN_PRODUCTION_S, ServerProcess, Stubs, rampd_server, reason_of, short_directory, stubs
 from tests.stores import REDIS, VALKEY
 from tests.waiting import eventually
 
@@ -66,6 +66,10 @@ class Run:
     written: int = 0
     resolved: int = 0
     rewinds: int = 0
+
+    @property
+    def is_enough(self) -> bool:
+        return len(self.store.done) >= 3 and self.written > 50
 
     def add_wrong(self, kind: str, what: str) -> None:
         last = self.store.done[-1] if self.store.done else "nothing"
@@ -273,8 +277,9 @@ def launch(run: Run, server: int) -> None:
 def disturb(run: Run, chance: random.Random) -> None:
     """Makes one fault after the other."""
     often: list[Callable[[], None]] = [run.store.restore, run.store.restore, run.store.restart, run.store.fail_over]
-    end = time.monotonic() + RUN_S
-    while time.monotonic() < end:
+    begun = time.monotonic()
+    # On a busy machine, enough happens a little later.
+    while (ran_s := time.monotonic() - begun) < RUN_S or (not run.is_enough and ran_s < RUN_S + SETTLED_S):
         run.store.copy()
         time.sleep(chance.uniform(0.1, 1.0))
         chance.choice(often)()
@@ -335,7 +340,11 @@ def test_however_often_writes_are_lost_no_caller_gets_a_wrong_answer(kind: str) 
         url = f"redis://127.0.0.1:{store.proxy().port}"
         servers = [
             stack.enter_context(
-                rampd_server(stack.enter_context(short_directory()), "--insecure-admin", "--redis-url", url)
+                rampd_server(
+                    stack.enter_context(short_directory()),
+                    *("--insecure-admin", "--redis-url", url),
+                    store_deadline_s=IN_PRODUCTION_S,
+                )
             )
             for _ in range(2)
         ]
@@ -356,5 +365,4 @@ def test_however_often_writes_are_lost_no_caller_gets_a_wrong_answer(kind: str) 
             run.add_wrong("everything is read again and again", f"{loads}, {again}")
     print(f"{len(store.done)} faults, {run.written} writes, {run.resolved} resolves, {run.rewinds} rewinds")
     assert not run.wrong, run.summary()
-    assert len(store.done) >= 3
-    assert run.written > 50
+    assert run.is_enough

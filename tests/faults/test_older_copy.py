@@ -99,6 +99,12 @@ def resolve(call: Stubs) -> Any:
     return call("Resolve", component=C, repo="acme/app")
 
 
+def let_confirm(*calls: Stubs) -> None:
+    """Waits until the store has just confirmed to each server that it has everything."""
+    for call in calls:
+        eventually(lambda call=call: not resolve(call).stale)
+
+
 def begin(call: Stubs, store: Store) -> None:
     """Copies the data while t1 is current, and makes t2 current after that."""
     for tag in ("t1", "t2"):
@@ -119,7 +125,9 @@ def test_an_older_copy_under_running_servers_is_refused_until_an_adopt(store: St
         with serving(one, store) as call:
             begin(call, store)
             eventually(lambda: resolve(other).tag == "t2")
+            let_confirm(call, other)
             time.sleep(LONG_S)
+            let_confirm(call, other)
             store.restore()
 
             for each in (call, other):

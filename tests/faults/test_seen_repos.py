@@ -8,7 +8,7 @@ import pytest
 from redis import Redis
 
 from rampd_server.storage.keys import Keys
-from tests.servers import Stubs, rampd_server, stubs
+from tests.servers import IN_PRODUCTION_S, Stubs, rampd_server, stubs
 from tests.stores import REDIS, StoreServer, store_server
 from tests.waiting import eventually
 
@@ -38,6 +38,7 @@ def test_a_killed_server_loses_only_what_it_has_seen_in_its_last_ten_seconds(
 ) -> None:
     flags = ("--insecure-admin", "--redis-url", store.url)
     with rampd_server(directory / "a", *flags) as server, stubs(server.target) as call:
+        server.event("serving")
         call("Release", component=C, tag="t1")
         call("Resolve", component=C, repo="acme/sent")
         eventually(lambda: sent(store) == 1)
@@ -50,9 +51,11 @@ def test_a_killed_server_loses_only_what_it_has_seen_in_its_last_ten_seconds(
 
 
 def test_what_was_seen_while_the_store_was_away_is_sent_when_it_is_back(directory: Path, store: StoreServer) -> None:
-    with rampd_server(directory / "a", "--insecure-admin", "--redis-url", store.url) as server:
+    flags = ("--insecure-admin", "--redis-url", store.url)
+    with rampd_server(directory / "a", *flags, store_deadline_s=IN_PRODUCTION_S) as server:
+        server.event("serving")
         with stubs(server.target) as call:
-            call("Release", component=C, tag="t1")
+            call.until_made("Release", component=C, tag="t1")
             store.signal(signal.SIGSTOP)
             call("Resolve", component=C, repo="acme/app")
             server.event("store_lost")

@@ -31,7 +31,7 @@ own = mortal(cluster)
 def health(call: Stubs) -> list[str]:
     """The health of each service."""
     stub = health_pb2_grpc.HealthStub(call.channel)
-    answers = [stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=10) for name in SERVICES]
+    answers = [stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=60) for name in SERVICES]
     return [health_pb2.HealthCheckResponse.ServingStatus.Name(each.status) for each in answers]
 
 
@@ -39,7 +39,7 @@ def lose(nodes: Cluster, shard: int) -> None:
     """Kills a shard: its replica first, so that nobody takes over."""
     for place in (3 + shard, shard):
         nodes.nodes[place].signal(signal.SIGKILL)
-        nodes.nodes[place].running.wait(10)
+        nodes.nodes[place].running.wait(60)
 
 
 def rampd(target: str, *words: str) -> tuple[int, str]:

@@ -2,7 +2,6 @@
 
 import contextlib
 import signal
-import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,14 +10,16 @@ import pytest
 from redis import Redis
 
 from rampd_server import testing
+from tests.ports import free_port
 from tests.servers import Stubs, short_directory, stubs
 from tests.stores import REDIS, VALKEY, StoreServer, store_server
 from tests.waiting import eventually
 
 C = "restyler"
 AT_RISK = "The change waited for 1 replica of the store, and none has it yet: a failover now may lose it."
-WAIT_S = 5.0
-"""Half of the time of a call, which a server of a test has ten times of."""
+DEADLINE_S = 20.0
+WAIT_S = DEADLINE_S / 2
+"""Half of the time of a call of the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,7 @@ class Run:
 
 @contextlib.contextmanager
 def on_a_port(kind: str) -> Iterator[tuple[StoreServer, int]]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with store_server(
         kind, port=str(port), bind="127.0.0.1", repl_diskless_sync_delay="0", repl_timeout="600"
     ) as server:
@@ -52,7 +52,10 @@ def run(request: pytest.FixtureRequest) -> Iterator[Run]:
         with client_of(replica) as client:
             client.replicaof("127.0.0.1", str(port))
             eventually(lambda: client.info("replication")["master_link_status"] == "up")
-        with testing.run(directory, primary.url, wait_replicas=1) as target, stubs(target) as call:
+        with (
+            testing.run(directory, primary.url, wait_replicas=1, store_deadline_s=DEADLINE_S) as target,
+            stubs(target) as call,
+        ):
             yield Run(primary, replica, call)
 
 
@@ -86,7 +89,7 @@ def test_a_change_that_no_replica_has_is_made_and_says_so_and_the_next_ones_wait
         first_s = time.monotonic() - began_s
         assert (first.changed, first.replicas, first.revision) == (True, 0, confirmed.revision + 1)
         assert first.message.endswith(AT_RISK)
-        assert WAIT_S * 0.9 < first_s < WAIT_S * 1.9
+        assert WAIT_S * 0.9 < first_s < WAIT_S * 5
         began_s = time.monotonic()
         assert run.call("SetOverride", component=C, repo="acme/app", tag="x2").replicas == 0
         assert time.monotonic() - began_s < first_s / 2
@@ -108,4 +111,4 @@ def test_a_change_that_no_replica_has_is_made_and_says_so_and_the_next_ones_wait
 
 def client_of(store: StoreServer) -> "Redis":
     """A client for the test, which closes it."""
-    return Redis(unix_socket_path=store.url.removeprefix("unix://"), decode_responses=True, socket_timeout=10)
+    return Redis(unix_socket_path=store.url.removeprefix("unix://"), decode_responses=True, socket_timeout=60)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.markdown import table
-from tests.servers import rampd_server, short_directory
+from tests.servers import IN_PRODUCTION_S, rampd_server, short_directory
 from tests.soak.samples import SETTLED_S, Course, Sample, least, slope, take
 from tests.soak.storm import Storm
 from tests.stores import REDIS, store_server
@@ -97,7 +97,8 @@ def _soak(seconds: float) -> tuple[list[Course], dict[str, Any], Judged]:
     with contextlib.ExitStack() as stack:
         steady_directory, directory = (stack.enter_context(short_directory()) for _ in range(2))
         store = stack.enter_context(store_server(REDIS))
-        steady = stack.enter_context(rampd_server(steady_directory, "--insecure-admin", "--redis-url", store.url))
+        flags = ("--insecure-admin", "--redis-url", store.url)
+        steady = stack.enter_context(rampd_server(steady_directory, *flags, store_deadline_s=IN_PRODUCTION_S))
         steady.event("serving")
         storm = stack.enter_context(Storm(steady, store.url, directory).running())
         client = stack.enter_context(_client(steady.target, f"unix:{storm.socket}"))

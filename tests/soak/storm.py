@@ -16,7 +16,7 @@ from rampd import Admin, AsyncAdmin, v1
 from rampd.errors import RampdError
 from rampd.v1 import resolver_service_pb2_grpc
 from rampd_server.rpc.watch.change_log import MAX_ENTRIES
-from tests.servers import ServerProcess, rampd_server
+from tests.servers import IN_PRODUCTION_S, ServerProcess, rampd_server
 from tests.soak.client import COMPONENTS, REPOS
 
 Changed: TypeAlias = v1.SetOverrideResponse | v1.DeleteOverrideResponse | v1.RampResponse
@@ -86,7 +86,8 @@ class Storm:
 
     def _flap(self) -> None:
         while not self._is_over.is_set():
-            with rampd_server(self._directory, "--insecure-admin", "--redis-url", self._redis_url) as server:
+            flags = ("--insecure-admin", "--redis-url", self._redis_url)
+            with rampd_server(self._directory, *flags, store_deadline_s=IN_PRODUCTION_S) as server:
                 server.event("serving", within_s=60)
                 self._is_up.set()
                 self._wait(self.is_active.is_set, self._chance.uniform(3, 12))

@@ -92,6 +92,23 @@ def test_a_switch_that_fires_after_the_clock_was_set_on_is_in_time() -> None:
     assert [each.what for each in violations if each.rule == "every_dead_man_switch_fires_in_time"] == []
 
 
+@pytest.mark.parametrize("is_busy", [True, False])
+def test_a_switch_that_fires_late_is_in_time_only_if_the_machine_was_busy(is_busy: bool) -> None:
+    """Given a switch that fires ten seconds late, and a Resolve that took as long or not, expect that the rule tells them apart."""
+    story = Story()
+    begun(story)
+    story.call("Ramp", percent=10, confirm_within=Duration(seconds=1))
+    story.wait(10.0)
+    call = story.resolve()
+    if is_busy:
+        story.record.calls[-1] = replace(call, began_s=call.began_s - 9.5)
+    story.rampd("Rollback", commands.Decide(rollout(story).progress, commands.Rollback("t1")))
+
+    _, violations = judge(story.end())
+
+    assert ("every_dead_man_switch_fires_in_time" in {each.rule for each in violations}) is not is_busy
+
+
 def test_a_record_in_a_file_is_the_same_record(tmp_path: Any) -> None:
     record = whole_story()
 
