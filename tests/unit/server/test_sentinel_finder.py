@@ -193,7 +193,7 @@ async def test_the_primary_is_followed_also_while_nothing_fails(monkeypatch: pyt
     monkeypatch.setattr("rampd_server.storage.doubts._EVERY_S", 0.001)
     three = Three()
     following = asyncio.create_task(three.finder.follow())
-    await eventually_async(lambda: three.sentinels[0].asked > 0)
+    await eventually_async(lambda: three.finder.primary.node == A)
     three.answer([Decision(1, B)] * 3)
     await eventually_async(lambda: three.left == 1)
     following.cancel()
