@@ -22,8 +22,6 @@ STEPS = (5, 25, 50, 95)
 AOF = {"appendonly": "yes", "appendfsync": "always"}
 WAIT_S = 100.0
 
-pytestmark = pytest.mark.timeout(300)
-
 
 @contextlib.contextmanager
 def worker(target: str, number: int) -> Iterator["subprocess.Popen[str]"]:

@@ -36,8 +36,6 @@ from tests.servers import Stubs, require, short_directory, stubs
 from tests.stores import VALKEY, StoreServer, store_server
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.timeout(300)
-
 FOLDER = Path(__file__).parents[2] / "docs" / "observability"
 ALERTS = FOLDER / "alerts.yaml"
 RUNBOOK = (FOLDER / "runbook.md").read_text()

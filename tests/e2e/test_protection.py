@@ -26,8 +26,6 @@ WITHIN_S = 30.0
 SLOW_S = 0.003
 FAILURES = 200
 
-pytestmark = pytest.mark.timeout(180)
-
 
 @pytest.fixture(params=["one server", "two servers", "two servers, 3 ms from Redis"])
 def targets(request: pytest.FixtureRequest) -> Iterator[list[str]]:

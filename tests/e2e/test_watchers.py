@@ -24,8 +24,6 @@ C = "restyler"
 OPTIONS = (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0))
 WITHIN_S = 240
 
-pytestmark = pytest.mark.timeout(300)
-
 
 @pytest.fixture
 def server() -> Iterator[ServerProcess]:

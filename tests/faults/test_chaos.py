@@ -17,7 +17,6 @@ from tests.servers import require
 RUN_S = 20.0
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("topology", by_day([SingleStore, SentinelStore, ClusterStore], 1))
 def test_no_caller_gets_a_wrong_answer_whatever_happens(topology: Callable[..., Topology]) -> None:
     require("redis-server")

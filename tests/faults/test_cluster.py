@@ -27,8 +27,6 @@ from tests.waiting import eventually
 SPREAD = "spread"
 """A namespace."""
 
-pytestmark = pytest.mark.timeout(300)
-
 own = mortal(cluster)
 topology = lasting(partial(cluster, is_mortal=False))
 

@@ -38,8 +38,6 @@ SETTLED_S = 60.0
 QUIET_S = 3.0
 SHOWN = 3
 
-pytestmark = pytest.mark.timeout(300)
-
 
 @dataclass
 class Ban:

@@ -24,8 +24,6 @@ LONG_S = 5.0
 """Far longer than MAX_LOSS_S and two looks at the store."""
 DATA = ("dump.rdb", "appendonlydir")
 
-pytestmark = pytest.mark.timeout(180)
-
 
 class Store:
     """A Redis whose data a person copies and puts back."""

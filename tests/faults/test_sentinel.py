@@ -14,8 +14,6 @@ from tests.stores import REDIS
 from tests.topologies import SENTINEL_SECRET, SERVICE, Process, Sentinels, sentinels
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.timeout(300)
-
 stores = mortal(sentinels)
 topology = lasting(sentinels)
 

@@ -23,8 +23,6 @@ from tests.waiting import eventually
 
 SERVICES = ("", "rampd.v1.ReleaseService", "rampd.v1.RolloutService", "rampd.v1.ResolverService")
 
-pytestmark = pytest.mark.timeout(300)
-
 own = mortal(cluster)
 
 

@@ -22,10 +22,11 @@ _TEST_LIMIT_S = 120
 _BASELINE_LIMIT_S = 900
 """Of all tests together without a mutation."""
 _FOR_A_FORK = (
-    *("-p", "no:schemathesis"),  # Its import takes longer than most tests.
-    *("-W", "ignore::pytest.PytestAssertRewriteWarning"),  # pytest_server has imported what pytest would rewrite.
-)
-_QUIETLY = ("-q", "-p", "no:cacheprovider")
+    "-W",
+    "ignore::pytest.PytestAssertRewriteWarning",
+)  # pytest_server has imported what pytest would rewrite.
+_QUIETLY = ("-q", "-p", "no:cacheprovider", "-p", "no:schemathesis")
+"""Without the cache, and without what takes longer to import than most tests."""
 _COPIED = ("client", "server", "proto", "tests", "docs", "pyproject.toml", "Makefile", "README.md", "CONTRIBUTING.md")
 _IMPORTED = "import rampd, rampd_server; print(rampd.__file__); print(rampd_server.__file__)"
 _PASSED, _FAILED = 0, 1

@@ -69,6 +69,7 @@ def test_typing_filters_at_once(site: Site, open_page: Open) -> None:
     expect(page.locator(".row:visible")).to_have_count(COMPONENTS // 10)
 
 
+@pytest.mark.timeout(900)
 def test_an_hour_of_changes_leaves_nothing_behind(site: Site, open_page: Open) -> None:
     page = open_page(site.address)
     session = page.context.new_cdp_session(page)

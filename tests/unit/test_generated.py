@@ -17,7 +17,6 @@ ROOT = Path(__file__).parents[2]
 COMMITTED = ROOT / "client" / "rampd" / "v1"
 
 
-@pytest.mark.timeout(300)
 def test_the_generated_code_is_what_the_generator_makes_of_the_proto_files(tmp_path):
     # Without the flags of an outer make.
     environment = {
