@@ -19,6 +19,8 @@ MOST_S = 50.0
 """The longest time of one call. Without limits, a call takes as long as the attack lasts."""
 MOST_P99_S = dict.fromkeys(KINDS, 1.0) | {"huge headers": 3.0}
 """On an idle machine, the measured p99 is 0.7 s beside huge headers, and a few ms beside the other kinds."""
+MOST_TIMES = 200
+"""How many times the p99 before the attack it may be on a busy machine, on which the attack takes what is left, too."""
 MOST_REFUSED_PER_S = 1_500
 """Twice the expected number: 200 calls at a time, each held for at least 0.3 s, and the refusals that are answered at once. The
 number does not depend on the speed of the machine. A fast server that holds no refusal answers several thousand.
@@ -55,7 +57,7 @@ def test_an_honest_launcher_goes_on_beside_a_hostile_client(directory: Path, kin
                 if kind in REFUSED:
                     eventually(lambda: REFUSED[kind] in refusals(server))
             assert during[-1] < MOST_S
-            assert during[P99] < MOST_P99_S[kind], f"it was {before[P99]:.4f} s before"
+            assert during[P99] < max(MOST_P99_S[kind], MOST_TIMES * before[P99]), f"it was {before[P99]:.4f} s before"
             if kind.startswith("flood"):
                 assert number_of_refusals(server) < MOST_REFUSED_PER_S * (time.monotonic() - attack_began_s)
             # After the attack, calls succeed again.

@@ -92,5 +92,5 @@ def test_an_hour_of_changes_leaves_nothing_behind(site: Site, open_page: Open) -
 
     assert after["Nodes"] < 1.2 * before["Nodes"]
     assert after["JSHeapUsedSize"] < 1.5 * before["JSHeapUsedSize"] + 2_000_000
-    # A frame takes 16 ms. The machine of a test may be busy.
-    assert longest_ms < 2_000
+    # A frame takes 16 ms, and the longest one about 120 ms if the machine is quiet. The machine of a test may be busy.
+    assert longest_ms < 5_000

@@ -121,9 +121,9 @@ def test_a_cookie_takes_no_longer_the_more_backslashes_it_has() -> None:
     """Given 16 KiB of what a parser of quoted cookies takes a second for, expect that it is not taken apart."""
     quoted = "\\" * 16_000
     came = request(f'x="{quoted}"; rampd-credential={TOKEN}')
-    began_s = time.perf_counter()
+    began_s = time.thread_time()
     assert session.is_signed_in(came)
-    assert time.perf_counter() - began_s < 0.1
+    assert time.thread_time() - began_s < 0.1
 
 
 @pytest.mark.parametrize(
