@@ -260,7 +260,7 @@ def test_a_watch_ends_with_its_reader_though_nothing_changes(rampd: Run, rampd_s
             assert watching.stdout.readline().startswith("mailer\t")
             watching.stdout.close()
 
-            assert (watching.wait(120), watching.stderr.read()) == (141, "")
+            assert (watching.wait(60), watching.stderr.read()) == (141, "")
         finally:
             watching.kill()
 

@@ -27,6 +27,7 @@ from tests.contract.test_limits import _few, small
 from tests.damaging import DAMAGE_OF_A_COMPONENT, DAMAGE_OF_THE_HISTORY, damage
 from tests.nights import by_day
 from tests.timeless import timeless, timeless_text
+from tests.waiting import eventually_async
 
 __all__ = ["_few", "small"]
 
@@ -218,6 +219,7 @@ async def test_a_dry_run_of_the_end_of_a_freeze_starts_no_queue_head(store: Redi
         await service.execute(COMPONENT, commands.Release("b"), REAL)
         # The namespace is not frozen any more, but its queue heads have not started yet.
         await store.commit_namespace(replica.namespace, Namespace(), REAL)
+        await eventually_async(lambda: replica.namespace.freeze is None)
         before = await contents(store)
 
         assert (

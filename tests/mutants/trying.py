@@ -22,9 +22,9 @@ _TEST_LIMIT_S = 120
 _BASELINE_LIMIT_S = 900
 """Of all tests together without a mutation."""
 _FOR_A_FORK = (
-    "-W",
-    "ignore::pytest.PytestAssertRewriteWarning",
-)  # pytest_server has imported what pytest would rewrite.
+    *("-o", "faulthandler_timeout=130"),  # It shows where a run is that even pytest can't end.
+    *("-W", "ignore::pytest.PytestAssertRewriteWarning"),  # pytest_server has imported what pytest would rewrite.
+)
 _QUIETLY = ("-q", "-p", "no:cacheprovider", "-p", "no:schemathesis")
 """Without the cache, and without what takes longer to import than most tests."""
 _COPIED = ("client", "server", "proto", "tests", "docs", "pyproject.toml", "Makefile", "README.md", "CONTRIBUTING.md")
@@ -109,6 +109,8 @@ class Scratch:
         if code == _PASSED:
             return Verdict.SURVIVED
         if code == _FAILED and "Timeout (>" in output:
+            if not mutation.hangs:
+                print(output, file=sys.stderr)
             return Verdict.NOTICED if mutation.hangs else Verdict.HUNG
         if code == _FAILED and re.search(r"\d+ (?:failed|error)", output):
             return Verdict.NOTICED

@@ -37,6 +37,7 @@ from rampd import (
     v1,
 )
 from rampd._calls import held_token
+from rampd._calls.endpoint import Endpoint
 from rampd._contract.token import new_token
 from rampd._reporting import report_thread
 from rampd._runtime import fork_gate
@@ -700,8 +701,9 @@ def test_credentials_that_hang_delay_no_fork_and_no_job_that_has_a_state(
         assert resolver.resolve(C, repo="acme/app").tag == "t1"
         # Without this shortest time, the client gives up its first token as soon as a server refuses it.
         monkeypatch.setattr(held_token, "_LEAST_LIFE_S", 0.0)
-        # A fork that waited for the token would wait so long.
+        # A fork that waited for the token would wait so long, and so would the thread that asks.
         monkeypatch.setattr(fork_gate, "_PATIENCE_S", 80.0)
+        monkeypatch.setattr(Endpoint.authorization, "__defaults__", (80.0,))
         hangs.set()
         place.tokens.revoke("worker")
         assert is_asked.wait(60)

@@ -5,6 +5,7 @@ page is refused, and a server that asks for no credential answers only to the na
 """
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -25,6 +26,8 @@ from rampd_server.rpc import refused_calls
 from rampd_server.rpc.server import MAX_HEADERS_BYTES
 
 _OFREP: Final = "/ofrep/"
+_REST_BYTES: Final = 64 * 1024
+_REST_S: Final = 1.0
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -60,6 +63,7 @@ class Guard:
             if wrong is not None:
                 self._count(scope["path"], wrong.code.upper())
                 _tell(scope, wrong)
+                await _take_rest(receive)
             application = self._application if wrong is None else wrong.answer(scope["path"])
             await application(scope, receive, sending)
         except Exception as error:
@@ -111,6 +115,20 @@ class Guard:
                 "origin",
             )
         return None
+
+
+async def _take_rest(receive: Receive) -> None:
+    """Reads the body of a request that is refused, if it is short and comes soon. A connection that is closed before is reset, and then
+    the caller may not see the answer.
+    """
+    left = _REST_BYTES
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_REST_S):
+            while left > 0:
+                message = await receive()
+                if not message.get("more_body"):
+                    return
+                left -= len(message["body"])
 
 
 def _tell(scope: Scope, wrong: "_Refusal") -> None:

@@ -1,11 +1,13 @@
 """What a request has to pass before its route, without a port: what a parser may let through in one piece."""
 
+import asyncio
 from http import HTTPStatus
 from typing import Any
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
+from rampd_server.http import guard
 from rampd_server.http.guard import Guard
 from rampd_server.rpc.server import MAX_HEADERS_BYTES
 from tests.refused_lines import lines
@@ -21,6 +23,8 @@ class World:
         self.guard = Guard(self.inner, self, is_local=is_local, count=lambda *each: self.counted.append(each))  # type: ignore[arg-type]
         self.is_stopping = False
         self.fails = False
+        self.pieces: list[bytes] | None = None
+        """The body of the next request, as it comes. After it nothing comes. None: there is no body."""
 
     async def inner(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         if self.fails:
@@ -35,8 +39,11 @@ class World:
         async def send(message: Message) -> None:
             sent.append(message)
 
-        async def receive() -> Any:
-            raise AssertionError
+        async def receive() -> Message:
+            if self.pieces == []:
+                await asyncio.Event().wait()
+            body = self.pieces.pop(0) if self.pieces else b""
+            return {"type": "http.request", "body": body, "more_body": bool(body)}
 
         scope = {
             "type": "http",
@@ -134,3 +141,22 @@ async def test_a_defect_is_counted() -> None:
     world.fails = True
     assert await world.status() == 500
     assert world.counted == [(RESOLVE, "INTERNAL")]
+
+
+async def test_a_short_body_of_what_is_refused_is_read_because_a_reset_would_hide_the_answer() -> None:
+    world = World()
+    world.pieces = [b"a" * 9_000, b"b" * 9_000, b""]
+    assert await world.status(("origin", "http://evil.example")) == 403
+    assert world.pieces == []
+
+
+async def test_a_long_body_of_what_is_refused_is_not_read_to_its_end_and_a_slow_one_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(guard, "_REST_S", 0.01)
+    world = World()
+    world.pieces = [b"a" * 9_000] * 100
+    assert await world.status(("origin", "http://evil.example")) == 403
+    assert len(world.pieces) > 80
+    world.pieces = [b"a"]
+    assert await world.status(("origin", "http://evil.example")) == 403
