@@ -22,13 +22,12 @@ from rampd_server.storage.clients import Clients
 from rampd_server.storage.connection import connect
 from rampd_server.storage.link import Link
 from rampd_server.storage.store import RedisStore
+from tests.waiting import PATIENCE_S
 
 FAKEREDIS, VALKEY, REDIS = "fakeredis", "valkey", "redis"
 ALL = (FAKEREDIS, VALKEY, REDIS)
 CLUSTER = "cluster"
 """A Redis Cluster, which tests/clusters.py starts."""
-PATIENCE_S = 60.0
-"""How long a call of a store may take: the machine of a test may be busy, and few tests are about a slow store."""
 _READY_S = 60
 _STOP_S = 10
 

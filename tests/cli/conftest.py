@@ -23,8 +23,8 @@ from rampd.testing._server import running_server
 from rampd_cli import app
 from rampd_server.process.logs import hand_to_standard_library
 from tests.logging_as_before import logging_as_before
+from tests.waiting import PATIENCE_S
 
-PATIENCE_S = 60.0
 _number = itertools.count(1)
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 

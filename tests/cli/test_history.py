@@ -23,7 +23,7 @@ from tests.cli.golden import assert_golden, printed
 from tests.cli.terminal import in_pipe
 from tests.ports import free_port
 from tests.rpc.scripted_server import scripted_server
-from tests.waiting import WITHIN_S, eventually
+from tests.waiting import PATIENCE_S, eventually
 
 NOW = datetime(2026, 11, 27, 14, 5, 3, tzinfo=UTC)
 HOSTILE = "a\x1b[2Jb\r\nc\u202ed[red]e\x9b1mf"
@@ -184,7 +184,7 @@ def test_following_ends_with_the_program_that_reads_it(rampd_server: RampdServer
     words = [sys.executable, "-m", "rampd_cli", "--server", rampd_server.target, "history", "--follow"]
     line = f"{shlex.join(words)} | head -1; exit ${{PIPESTATUS[0]}}"
 
-    ended = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=WITHIN_S, check=False)
+    ended = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
     assert (ended.returncode, ended.stderr) == (141, "")
     assert ended.stdout.count("\n") == 1

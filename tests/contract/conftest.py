@@ -15,7 +15,8 @@ from rampd_server.storage.store import RedisStore
 from tests.clusters import Cluster, cluster
 from tests.contract.driving import do
 from tests.servers import short_directory
-from tests.stores import ALL, CLUSTER, FAKEREDIS, PATIENCE_S, REDIS, VALKEY, StoreServer, store_server
+from tests.stores import ALL, CLUSTER, FAKEREDIS, REDIS, VALKEY, StoreServer, store_server
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture(scope="session")

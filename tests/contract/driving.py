@@ -11,7 +11,7 @@ from rampd_server.ports import Author, FeedEntry, Namespace, Override, Result
 from rampd_server.replica.replica import Replica
 from rampd_server.storage.store import RedisStore
 from tests.rollouts import NOW
-from tests.stores import PATIENCE_S
+from tests.waiting import PATIENCE_S
 
 COMPONENT = "restyler"
 TAGS = [f"t{n}" for n in range(6)]

@@ -15,7 +15,8 @@ from rampd_server.ports import Author, ConflictError, Namespace, Override, Resul
 from rampd_server.storage.store import RedisStore
 from tests.contract.driving import ADA, COMPONENT, commit, contents, decide, do, is_committed
 from tests.rollouts import NOW
-from tests.stores import PATIENCE_S, StoreServer
+from tests.stores import StoreServer
+from tests.waiting import PATIENCE_S
 
 
 async def in_time(store: RedisStore, write: Callable[[int], Awaitable[object]]) -> None:

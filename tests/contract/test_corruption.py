@@ -29,7 +29,7 @@ from rampd_server.storage.store import RedisStore
 from tests.contract.driving import ADA, COMPONENT, PatientReplica, commit, decide, do
 from tests.damaging import DAMAGE_OF_A_COMPONENT, damage, make_servers_read_again
 from tests.rollouts import NOW
-from tests.stores import PATIENCE_S
+from tests.waiting import PATIENCE_S
 
 Read = tuple[str, Stored | Exception]
 """As `Store.read_many` gives it."""

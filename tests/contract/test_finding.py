@@ -19,8 +19,8 @@ from rampd_server.storage.link import Link
 from rampd_server.storage.store import RedisStore
 from tests.contract.driving import COMPONENT, do
 from tests.ports import free_port
-from tests.stores import PATIENCE_S, REDIS, VALKEY, StoreServer, store_server
-from tests.waiting import eventually_async
+from tests.stores import REDIS, VALKEY, StoreServer, store_server
+from tests.waiting import PATIENCE_S, eventually_async
 
 DEADLINE_S = PATIENCE_S
 

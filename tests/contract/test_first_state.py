@@ -12,7 +12,8 @@ from rampd_server.replica.replica import Replica
 from rampd_server.service.service import Service
 from rampd_server.storage.store import RedisStore
 from tests.contract.driving import contents, do
-from tests.stores import PATIENCE_S, StoreServer
+from tests.stores import StoreServer
+from tests.waiting import PATIENCE_S
 
 ADA = Author("ada", "Release", "")
 

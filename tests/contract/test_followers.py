@@ -9,8 +9,8 @@ from redis import exceptions
 from rampd_server.storage.followers import count_servers, name_of_server
 from rampd_server.storage.link import Link
 from rampd_server.storage.store import RedisStore
-from tests.stores import PATIENCE_S, StoreServer
-from tests.waiting import eventually_async
+from tests.stores import StoreServer
+from tests.waiting import PATIENCE_S, eventually_async
 
 
 async def test_servers_are_counted_by_namespace_and_database_and_not_by_connections(

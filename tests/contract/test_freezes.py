@@ -16,7 +16,8 @@ from rampd_server.storage.store import RedisStore
 from tests.contract.driving import COMPONENT, PatientReplica
 from tests.contract.driving import do as made
 from tests.rollouts import NOW
-from tests.stores import PATIENCE_S, StoreServer
+from tests.stores import StoreServer
+from tests.waiting import PATIENCE_S
 
 ADA, BOB = Author("ada", "Freeze", "deploys"), Author("bob", "Freeze", "longer")
 HOUR_MS = 3_600_000

@@ -42,7 +42,8 @@ from tests import rollouts
 from tests.contract.driving import COMPONENT, PatientReplica, commit, decide, do
 from tests.contract.going_back import GoBack, copied
 from tests.contract.test_freezes import following
-from tests.stores import PATIENCE_S, StoreServer
+from tests.stores import StoreServer
+from tests.waiting import PATIENCE_S
 
 ADA, BOB = Author("ada", "Ramp"), Author("bob", "Ramp")
 

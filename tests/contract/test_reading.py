@@ -27,7 +27,7 @@ from tests.contract.driving import ADA, commit, do, random_command, random_overr
 from tests.contract.test_freezes import following
 from tests.damaging import damage
 from tests.rollouts import NOW
-from tests.stores import PATIENCE_S
+from tests.waiting import PATIENCE_S
 
 NAMES = ("a", "b", "c")
 REPO = "acme/app"

@@ -19,7 +19,8 @@ from rampd_server.storage.store import RedisStore
 from rampd_server.storage.store_status import RedisStatus, worst
 from tests.clusters import Cluster, slot_of
 from tests.contract.conftest import server_of
-from tests.stores import CLUSTER, PATIENCE_S
+from tests.stores import CLUSTER
+from tests.waiting import PATIENCE_S
 
 TRIAL = Trial(2, 1, 5)
 

@@ -19,7 +19,8 @@ from rampd_server.storage.redis_errors import redis_errors
 from rampd_server.storage.store import RedisStore
 from tests.contract.conftest import silent
 from tests.contract.driving import ADA, COMPONENT, commit, contents, decide, do
-from tests.stores import PATIENCE_S, REDIS, VALKEY, StoreServer, store_server
+from tests.stores import REDIS, VALKEY, StoreServer, store_server
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture(params=[VALKEY, REDIS])

@@ -23,7 +23,8 @@ from rampd_server.storage.store import RedisStore
 from rampd_server.storage.together import Change, together
 from tests.contract.driving import ADA, COMPONENT, commit, contents, decide, do
 from tests.rollouts import NOW
-from tests.stores import PATIENCE_S, StoreServer
+from tests.stores import StoreServer
+from tests.waiting import PATIENCE_S
 
 EARLIER = str(SCHEMA - 1)
 

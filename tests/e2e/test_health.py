@@ -20,7 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.processes import children, has_ended
 from tests.servers import IN_PRODUCTION_S, ServerProcess, Stubs, rampd_server, reason_of, stubs
 from tests.stores import REDIS, StoreServer, store_server
-from tests.waiting import WITHIN_S, eventually
+from tests.waiting import PATIENCE_S, eventually
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -42,7 +42,7 @@ def store() -> Iterator[StoreServer]:
 def health(call: Stubs, server: ServerProcess) -> dict[str, int]:
     """Returns what Check says of each service, once List and `/readyz` say the same. They can differ for a moment during a change."""
     stub = health_pb2_grpc.HealthStub(call.channel)
-    end = time.monotonic() + WITHIN_S
+    end = time.monotonic() + PATIENCE_S
     while True:
         listed = stub.List(health_pb2.HealthListRequest(), timeout=60).statuses
         checked = {
@@ -82,7 +82,7 @@ class Watch:
                 self._seen.put(answer.status)
 
     def next(self) -> int:
-        return self._seen.get(timeout=WITHIN_S)
+        return self._seen.get(timeout=PATIENCE_S)
 
     def wait_for(self, status: int) -> None:
         """Waits until it has sent a status. On a busy machine, the store may have been away for a moment before."""

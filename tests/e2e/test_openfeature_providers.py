@@ -22,7 +22,7 @@ from rampd import v1
 from tests.rpc.access_table import Tokens, send
 from tests.servers import ServerProcess, Stubs, rampd_server, require, stubs
 from tests.stores import VALKEY, store_server
-from tests.waiting import WITHIN_S, eventually
+from tests.waiting import PATIENCE_S, eventually
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -387,7 +387,7 @@ def test_the_documented_curl_gets_an_answer(place: Place) -> None:
 def until(ask: Asker, condition: Callable[[dict[str, Any]], object], repo: str = "acme/app") -> dict[str, Any]:
     """Asks until an answer is as expected. Returns it, with the statuses of all requests meanwhile."""
     statuses: list[int] = []
-    end = time.monotonic() + WITHIN_S
+    end = time.monotonic() + PATIENCE_S
     while True:
         answer = ask(repo)
         statuses += answer["statuses"]

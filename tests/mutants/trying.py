@@ -19,6 +19,8 @@ from tests.mutants.mutations import ROOT, Mutation
 LIMIT_S = 150
 """Of one run. pytest ends a test that hangs a little earlier, and shows where."""
 _TEST_LIMIT_S = 120
+_PATIENCE_S = 20
+"""How long a test waits for what may never come with a mutation."""
 _BASELINE_LIMIT_S = 900
 """Of all tests together without a mutation."""
 _FOR_A_FORK = (
@@ -65,7 +67,7 @@ class Scratch:
         self._server = subprocess.Popen(
             (sys.executable, "-m", "tests.mutants.pytest_server"),
             cwd=folder,
-            env=self._environment,
+            env=self._environment | {"PATIENCE_S": f"{_PATIENCE_S}"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -16,9 +16,10 @@ from rampd_server.replica.replica import Replica
 from rampd_server.rpc import refused_calls
 from tests.servers import Stubs, short_directory, stubs
 from tests.stores import VALKEY, StoreServer, store_server
+from tests.waiting import PATIENCE_S
 
 _namespaces = itertools.count(1)
-PATIENT_S = 60.0
+PATIENT_S = PATIENCE_S
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,7 @@ import pytest
 
 from rampd._runtime import daemon_thread as module
 from rampd._runtime.daemon_thread import Worker
-
-PATIENCE_S = 60
+from tests.waiting import PATIENCE_S
 
 
 @pytest.mark.parametrize("raised", [RuntimeError, SystemExit, KeyboardInterrupt, MemoryError, GeneratorExit])

@@ -1,5 +1,6 @@
 """Reports are decided on the copy in memory, stored, and answered."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -16,6 +17,7 @@ from rampd_server.service.announced import Announced
 from rampd_server.service.marking import Marking
 from rampd_server.service.outcome_intake import Outcomes, Report, read_answer, write_answer
 from tests.rollouts import after, held, rolling_out, steady
+from tests.waiting import PATIENCE_S
 
 VERDICTS = st.lists(st.none() | st.sampled_from(IgnoredReason), max_size=300)
 
@@ -116,7 +118,7 @@ async def test_a_known_revision_is_decided_without_asking_the_store():
 
     assert await outcomes.report(report(pinned(replica.present))) == [None]
     assert replica.asked == 0
-    assert await outcomes.counted.wait() == {"restyler"}
+    assert await asyncio.wait_for(outcomes.counted.wait(), PATIENCE_S) == {"restyler"}
     assert store.batches[0].answer == "."
 
 
@@ -260,11 +262,11 @@ async def test_a_component_is_looked_at_also_if_the_store_may_have_counted_or_an
     outcomes = Outcomes(store, replica)
     with pytest.raises(StoreUnavailableError):
         await outcomes.report(report(pinned(rolling_out())))
-    assert await outcomes.counted.wait() == {"restyler"}
+    assert await asyncio.wait_for(outcomes.counted.wait(), PATIENCE_S) == {"restyler"}
 
     async def repeated(batches: Sequence[OutcomeBatch]) -> list[tuple[Receipt, str]]:
         return [(Receipt.REPEATED, batch.answer) for batch in batches]
 
     store.count_many = repeated
     assert await outcomes.report(report(pinned(rolling_out()))) == [None]
-    assert await outcomes.counted.wait() == {"restyler"}
+    assert await asyncio.wait_for(outcomes.counted.wait(), PATIENCE_S) == {"restyler"}

@@ -16,9 +16,9 @@ from rampd_server.ports import FeedEntry, Head, Namespace, OverridesPiece, State
 from rampd_server.replica import replica as module
 from rampd_server.replica.replica import Replica
 from tests.rollouts import rolling_out
+from tests.waiting import PATIENCE_S
 
 BEFORE = rolling_out()
-PATIENCE_S = 60.0
 
 
 class ScriptedStore:

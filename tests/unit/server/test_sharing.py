@@ -16,9 +16,7 @@ from structlog.testing import capture_logs
 from rampd_server.metrics import sharing
 from rampd_server.metrics.merging import Scrape
 from rampd_server.metrics.sharing import SharedScrape, answering, merging
-from tests.waiting import eventually_async
-
-PATIENCE_S = 60.0
+from tests.waiting import PATIENCE_S, eventually_async
 
 
 @pytest.fixture(autouse=True)
