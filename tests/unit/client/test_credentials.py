@@ -37,7 +37,8 @@ from rampd._runtime import fork_gate
 from rampd.credentials import Credentials
 from rampd.testing import FixedResolver
 from tests.authority import Authority
-from tests.waiting import eventually
+from tests.children import in_child
+from tests.waiting import PATIENCE_S, eventually
 
 VARIABLES = ("RAMPD_TOKEN", "RAMPD_TOKEN_FILE", "RAMPD_CA_FILE", "RAMPD_CERT_FILE", "RAMPD_KEY_FILE")
 
@@ -320,9 +321,10 @@ def test_a_child_that_was_forked_during_a_fetch_fetches_for_itself(monkeypatch: 
     began_s = time.monotonic()
     child = os.fork()
     if not child:
-        issuing.may_answer = threading.Event()
-        issuing.may_answer.set()
-        os._exit(0 if dict(endpoint.authorization(60.0)) == {"authorization": "Bearer token-2"} else 1)
+        with in_child():
+            issuing.may_answer = threading.Event()
+            issuing.may_answer.set()
+            assert dict(endpoint.authorization(PATIENCE_S)) == {"authorization": "Bearer token-2"}
     assert time.monotonic() - began_s < 100, "the fork has waited for the fetch"
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     issuing.may_answer.set()
