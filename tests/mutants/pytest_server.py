@@ -52,7 +52,11 @@ def run(arguments: list[str], output: Path) -> NoReturn:
         os.dup2(nothing.fileno(), 0)
         os.dup2(printed.fileno(), 1)
         os.dup2(printed.fileno(), 2)
-    sys.exit(pytest.main(arguments))
+    code = pytest.main(arguments)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # The end of an interpreter takes time, and the libraries of a forked one may hang in it.
+    os._exit(code)
 
 
 if __name__ == "__main__":
