@@ -17,12 +17,13 @@ from typing import Any
 import pytest
 
 from rampd import Admin
-from rampd._calls.timeout import ADMIN_TIMEOUT_S, RESOLVE_TIMEOUT_S
+from rampd._calls.timeout import ADMIN_TIMEOUT_S
 from rampd.testing import RampdServer
 from rampd.testing._server import running_server
 from rampd_cli import app
 from rampd_server.process.logs import hand_to_standard_library
 from tests.logging_as_before import logging_as_before
+from tests.patient_clients import make_clients_patient
 from tests.waiting import PATIENCE_S
 
 _number = itertools.count(1)
@@ -77,12 +78,9 @@ def _lines_of_servers() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine may need longer for an answer than a person waits. A test of a server that is silent calls `be_impatient`."""
-    monkeypatch.setitem(Admin.__init__.__kwdefaults__, "timeout", PATIENCE_S)
-    for mode in RESOLVE_TIMEOUT_S:
-        monkeypatch.setitem(RESOLVE_TIMEOUT_S, mode, PATIENCE_S)  # type: ignore[arg-type]
+    make_clients_patient(monkeypatch)
     for limit in (
         "rampd._reporting.report_thread.FLUSH_S",
-        "rampd._reporting.report_thread._CALL_S",
         "rampd_cli.session._RESOLVE_S",
         "rampd_cli.status.reading._SAYS_S",
         "rampd_cli.waiting.run._FIND_S",

@@ -6,32 +6,22 @@ from typing import Any
 
 import pytest
 
-from rampd import Admin, AsyncAdmin
-from rampd._calls.timeout import RESOLVE_TIMEOUT_S
-from rampd._reporting import report_thread
 from rampd_server import testing
 from rampd_server.access.quotas import Rate
 from rampd_server.listeners import Listening
 from rampd_server.replica.replica import Replica
 from rampd_server.rpc import refused_calls
+from tests.patient_clients import make_clients_patient
 from tests.servers import Stubs, short_directory, stubs
 from tests.stores import VALKEY, StoreServer, store_server
 from tests.waiting import PATIENCE_S
 
 _namespaces = itertools.count(1)
-PATIENT_S = PATIENCE_S
 
 
 @pytest.fixture(autouse=True)
 def _patient_clients(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client whose test says nothing of its time-out waits for a busy machine. `monkeypatch.undo()` gives the defaults back."""
-    of_resolvers: Any = RESOLVE_TIMEOUT_S
-    for mode in of_resolvers:
-        monkeypatch.setitem(of_resolvers, mode, PATIENT_S)
-    of_admins: tuple[Any, ...] = (Admin.__init__.__kwdefaults__, AsyncAdmin.__init__.__kwdefaults__)
-    for defaults in of_admins:
-        monkeypatch.setitem(defaults, "timeout", PATIENT_S)
-    monkeypatch.setattr(report_thread, "_CALL_S", PATIENT_S)
+    make_clients_patient(monkeypatch)
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +43,7 @@ def catch_up_within(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
 @pytest.fixture
 def catches_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A revision that comes is waited for, also on a busy machine."""
-    catch_up_within(monkeypatch, PATIENT_S)
+    catch_up_within(monkeypatch, PATIENCE_S)
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from rampd._decision.resolution import Channel, Choice, ComponentSnapshot, Rollo
 from rampd._runtime import private_file
 from rampd._watching import snapshot_file
 from rampd._watching.snapshot_file import Moment, SnapshotFileError
+from tests.children import in_child
 
 SNAPSHOT = ComponentSnapshot(
     component="restyler", revision=7, state=RolloutState.STEADY, current=SnapshotRelease(1, "t1", {"commit": "1a"})
@@ -264,14 +265,10 @@ def test_processes_that_share_a_file_never_replace_it_with_an_older_state(tmp_pa
     for worker in range(4):
         child = os.fork()
         if not child:
-            random.Random(worker).shuffle(numbers)
-            code = 0
-            try:
+            with in_child():
+                random.Random(worker).shuffle(numbers)
                 for number in numbers:
                     save(path, number)
-            except BaseException:
-                code = 1
-            os._exit(code)
         workers.append(child)
     seen = [0]
     while workers:
