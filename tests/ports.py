@@ -4,6 +4,7 @@ The system takes ports for connections and for port 0 from 32768 on. These are b
 nobody takes one before the program does.
 """
 
+import contextlib
 import itertools
 import os
 import random
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from typing import Final
 
 _FIRST, _OF_WORKER, _WORKERS = 12_000, 1_200, 16
+_OF_THE_SYSTEM = 32_768
 _WORKER: Final = int(os.environ.get("PYTEST_XDIST_WORKER", "gw15").removeprefix("gw")) % _WORKERS
 
 
@@ -33,6 +35,17 @@ def free_ports(number: int) -> list[int]:
 def free_port() -> int:
     """Returns one such port."""
     return free_ports(1)[0]
+
+
+def require_kept(address: str) -> None:
+    """Raises AssertionError if another program may take an address before the program that a test starts on it."""
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal() or int(port) < _OF_THE_SYSTEM:
+        return
+    with contextlib.closing(socket.socket()) as probe:
+        assert not probe.connect_ex((host, int(port))), (
+            f"take free_port() for {address}: the system may give its port away"
+        )
 
 
 def _is_free(port: int) -> bool:

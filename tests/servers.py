@@ -1,6 +1,7 @@
 """Starts rampd-server as a process on port 0, reads its address from its log, and ends it."""
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -26,6 +27,7 @@ from rampd_server import testing
 from rampd_server.listeners import Listening
 from rampd_server.storage.link import DEADLINE_S
 from rampd_server.testing import STORE_DEADLINE_S
+from tests.ports import require_kept
 from tests.waiting import eventually
 
 SHORT_DEADLINE_S = 2.0
@@ -124,6 +126,9 @@ def rampd_server(
     """Starts a server with its data in `directory`, and ends it with the block. `limits` are the arguments of a `ulimit` that
     runs first. A call of the store may take `store_deadline_s`.
     """
+    for flag, address in itertools.pairwise(flags):
+        if flag in {"--listen", "--http"}:
+            require_kept(address)
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAMPD_")} | environment
     if store_deadline_s != IN_PRODUCTION_S:
         paths = filter(None, (str(_PATIENCE), environment.get("PYTHONPATH")))

@@ -13,6 +13,7 @@ import pytest
 
 from rampd import Admin, ReleaseFailedError, v1
 from tests.e2e.fleet_worker import COMPONENT
+from tests.ports import free_ports
 from tests.servers import rampd_server, short_directory, stubs
 from tests.stores import REDIS, store_server
 from tests.waiting import eventually
@@ -89,14 +90,17 @@ def test_a_fleet_rolls_releases_out_and_back_by_itself(capsys: pytest.CaptureFix
         directory = stack.enter_context(short_directory())
         store = redis_runs.enter_context(store_server(REDIS, directory=directory, **AOF))
         flags = "--insecure-admin", "--redis-url", store.url
-        survivor, victim = (stack.enter_context(rampd_server(directory / name, *flags)) for name in ("a", "b"))
+        targets = [f"127.0.0.1:{port}" for port in free_ports(2)]
+        survivor, victim = (
+            stack.enter_context(rampd_server(directory / name, *flags, "--listen", target))
+            for name, target in zip("ab", targets, strict=True)
+        )
         for server in (survivor, victim):
             server.event("serving")
-        admin = stack.enter_context(Admin(survivor.target, actor="ci", timeout=60))
+        admin = stack.enter_context(Admin(targets[0], actor="ci", timeout=60))
         admin.release(COMPONENT, "20200301")
         admin.set_policy(COMPONENT, policy())
-        targets = survivor.target, victim.target
-        with stubs(victim.target) as call:
+        with stubs(targets[1]) as call:
             eventually(lambda: call("Resolve", component=COMPONENT, repo="acme/app"), suppressed=grpc.RpcError)
         fleet = [stack.enter_context(worker(targets[number % 2], number)) for number in range(WORKERS)]
 
@@ -110,7 +114,7 @@ def test_a_fleet_rolls_releases_out_and_back_by_itself(capsys: pytest.CaptureFix
         assert failed.value.reason == "ABANDONED", failed.value
 
         victim.stop(signal.SIGKILL)
-        stack.enter_context(rampd_server(directory / "b", *flags, "--listen", victim.target)).event("serving")
+        stack.enter_context(rampd_server(directory / "b", *flags, "--listen", targets[1])).event("serving")
         store.signal(signal.SIGKILL)
         redis_runs.close()
         redis_runs.enter_context(store_server(REDIS, directory=directory, **AOF))

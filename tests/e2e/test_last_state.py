@@ -18,6 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from rampd import NoVersionError, Resolver
 from rampd._decision.bucketing import bucket
+from tests.ports import free_port
 from tests.servers import ServerProcess, Stubs, rampd_server, reason_of, short_directory, stubs
 from tests.stores import REDIS, VALKEY, StoreServer, store_server
 from tests.waiting import eventually
@@ -316,10 +317,10 @@ def test_a_launcher_keeps_its_versions_until_an_operator_adopts(
     max_stale_s = 1.0
     snapshot = directory / "launcher.snapshot" if has_file else None
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(serving(store, directory))
+        target = f"127.0.0.1:{free_port()}"
+        server = stack.enter_context(serving(store, directory, "--listen", target))
         server.event("serving")
         begin(server)
-        target = server.target
 
         def launcher(**more: Any) -> Resolver:
             options: dict[str, Any] = {"next_max_stale": max_stale_s, "snapshot_file": snapshot, "timeout": 60, **more}

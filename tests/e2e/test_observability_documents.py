@@ -29,6 +29,7 @@ from rampd_server.rpc import answer_counts
 from tests.certificates import make_certificate
 from tests.contract.going_back import copied
 from tests.damaging import damage, make_servers_read_again
+from tests.ports import free_port
 from tests.prometheus import PrometheusServer, prometheus
 from tests.proxy import Proxy, proxy_to_unix
 from tests.rpc.test_metrics import REPO, C, begin, run_jobs
@@ -458,23 +459,23 @@ def scraped_server() -> Iterator[Scene]:
         }
         url = f"redis://127.0.0.1:{proxy.port}"
         server = stack.enter_context(contextlib.ExitStack())
+        http = Address("127.0.0.1", free_port(), is_tls=False)
 
-        def begin_at(http: Address) -> Listening:
+        def begin_again() -> Listening:
             return server.enter_context(testing.listening(data, url, http=http, **settings))
 
-        at = begin_at(Address("127.0.0.1", 0, is_tls=False))
+        at = begin_again()
         rules = folder / "alerts.yml"
         rules.write_text(shortened(ALERTS.read_text()))
-        configuration = CONFIGURATION.format(rules=rules, target=f"{at.http.host}:{at.http.port}")
+        configuration = CONFIGURATION.format(rules=rules, target=f"{http.host}:{http.port}")
         (folder / "prometheus.yml").write_text(configuration)
         source.signal(signal.SIGHUP)
         ask = Asked(source)
         eventually(lambda: ask("rampd_build_info"))
         call = stack.enter_context(stubs(f"unix:{data}/rampd.sock"))
-        again = Address("127.0.0.1", at.http.port, is_tls=False)
         yield Scene(
             *(ask, call, proxy, store, certificate, lambda: handshake(at.grpc)),
-            *(server.close, lambda: begin_at(again)),
+            *(server.close, begin_again),
         )
 
 
