@@ -19,6 +19,7 @@ import httpx
 import pytest
 
 from rampd import v1
+from tests.ports import free_port
 from tests.rpc.access_table import Tokens, send
 from tests.servers import ServerProcess, Stubs, rampd_server, require, stubs
 from tests.stores import VALKEY, store_server
@@ -137,13 +138,12 @@ class Place:
 
     directory: Path
     flags: tuple[str, ...] = ()
-    port: int = 0
+    port: int = field(default_factory=free_port)
     servers: list[ServerProcess] = field(default_factory=list)
 
     @contextlib.contextmanager
     def serving(self, *flags: str) -> Iterator[ServerProcess]:
         with rampd_server(self.directory, "--http", f"127.0.0.1:{self.port}", *self.flags, *flags) as server:
-            self.port = int(server.event("listening_http")["address"].rpartition(":")[2])
             eventually(lambda: httpx.get(f"{self.url}/healthz").status_code == 200, suppressed=httpx.HTTPError)
             yield server
 
