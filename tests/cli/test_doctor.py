@@ -83,8 +83,8 @@ def serving(
         tokens = Tokens(directory / "access.toml")
         for role in ("launcher", "viewer", "operator"):
             tokens.grant(role, role)
-        soon = (datetime.now(UTC) + timedelta(days=3)).date()
-        tokens.grant("leaving", "operator", f"expires = {soon}", 'components = ["a", "b-*"]')
+        soon = datetime.now(UTC) + timedelta(days=3, hours=12)
+        tokens.grant("leaving", "operator", f"expires = {soon:%Y-%m-%dT%H:%M:%SZ}", 'components = ["a", "b-*"]')
         given = {
             "access_file": tokens.path,
             "insecure_admin": False,
