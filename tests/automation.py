@@ -1,6 +1,5 @@
 """Servers without gRPC that share one store. A test sets the store's clock and the counters."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from rampd_server.service.service import Service
 from rampd_server.storage.link import Link
 from rampd_server.storage.outcomes import RedisOutcomes
 from rampd_server.storage.store import RedisStore
+from tests.in_background import in_background
 from tests.rollouts import NOW
 from tests.stores import StoreServer
 
@@ -127,14 +127,7 @@ async def servers(
             if not made:
                 await store.begin_epoch(adopted=False)
             each = ServerWithoutPort(store, world)
-            following = asyncio.create_task(each.replica.run())
-            stack.push_async_callback(_end, following)
+            await stack.enter_async_context(in_background(each.replica.run()))
             await each.replica.loaded.wait()
             made.append(each)
         yield made
-
-
-async def _end(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task

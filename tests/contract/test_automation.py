@@ -22,6 +22,7 @@ from rampd_server.domain.rollout.model import RolloutState
 from rampd_server.domain.rollout.progress import Cause, Driver
 from rampd_server.ports import Event, FeedEntry, UntimelyError
 from tests.automation import BAD, GOOD, C, ServerWithoutPort, World, servers
+from tests.in_background import in_background
 from tests.stores import StoreServer
 
 MINUTE_MS = 60_000
@@ -507,10 +508,8 @@ async def test_what_a_rollout_waits_for_counts_down_without_a_look(one: ServerWi
 @pytest.fixture
 async def running(one: ServerWithoutPort) -> AsyncIterator[ServerWithoutPort]:
     """Runs the controller. Time passes only when a test lets it pass."""
-    task = asyncio.create_task(one.controller.run())
-    yield one
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    async with in_background(one.controller.run()):
+        yield one
 
 
 async def until(server: ServerWithoutPort, is_so) -> None:
@@ -544,11 +543,9 @@ async def test_automation_hears_of_outcomes_that_another_source_counts(running: 
         async def wait(self) -> frozenset[str]:
             return await counted.get()
 
-    following = asyncio.create_task(running.controller.follow(Source()))
-    counted.put_nowait(frozenset({"unknown", C}))
-    await until(running, lambda rollout: rollout.state is RolloutState.HELD)
-    following.cancel()
-    await asyncio.gather(following, return_exceptions=True)
+    async with in_background(running.controller.follow(Source())):
+        counted.put_nowait(frozenset({"unknown", C}))
+        await until(running, lambda rollout: rollout.state is RolloutState.HELD)
 
     assert world.store_ms - began_ms <= 1_000
 

@@ -28,6 +28,7 @@ from rampd_server.storage.outcomes import RedisOutcomes
 from rampd_server.storage.store import RedisStore
 from tests.contract.driving import ADA, COMPONENT, PatientReplica, commit, decide, do
 from tests.damaging import DAMAGE_OF_A_COMPONENT, damage, make_servers_read_again
+from tests.in_background import in_background
 from tests.rollouts import NOW
 from tests.waiting import PATIENCE_S
 
@@ -236,15 +237,10 @@ async def test_one_corrupt_component_leaves_the_others_readable(store: RedisStor
 async def following(store: RedisStore) -> AsyncIterator[Replica]:
     """A replica that has its first state."""
     replica = PatientReplica(store)
-    running = asyncio.create_task(replica.run())
-    try:
+    async with in_background(replica.run()):
         async with asyncio.timeout(PATIENCE_S):
             await replica.loaded.wait()
         yield replica
-    finally:
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
 
 
 async def until(is_so: Callable[[], bool]) -> None:
@@ -482,13 +478,10 @@ async def test_a_failure_of_the_store_does_not_count_as_damage_of_a_component(
 
     monkeypatch.setattr(store, "read_many", fail)
     replica = Replica(store)
-    running = asyncio.create_task(replica.run())
-    await until(lambda: asked >= 2 or replica.loaded.is_set())
-    assert not replica.loaded.is_set()
-    assert not replica.damaged
-    running.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
+    async with in_background(replica.run()):
+        await until(lambda: asked >= 2 or replica.loaded.is_set())
+        assert not replica.loaded.is_set()
+        assert not replica.damaged
 
 
 async def test_a_starting_server_gets_a_state_though_a_listener_always_fails(store: RedisStore):
@@ -511,13 +504,10 @@ async def test_a_starting_server_gets_a_state_though_a_listener_always_fails(sto
     for listener in (Failing(), others):
         replica.subscribe(listener)
     with capture_logs() as lines:
-        running = asyncio.create_task(replica.run())
-        async with asyncio.timeout(PATIENCE_S):
-            await replica.loaded.wait()
-        await until(lambda: others.reloads > 1)
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
+        async with in_background(replica.run()):
+            async with asyncio.timeout(PATIENCE_S):
+                await replica.loaded.wait()
+            await until(lambda: others.reloads > 1)
 
     assert replica.get(COMPONENT) is not None
     assert replica.age_s >= 0
@@ -597,11 +587,8 @@ async def test_a_defect_in_work_that_needs_only_time_does_not_end_the_server(
 
         monkeypatch.setattr(caretaker, "_look", look)
         with capture_logs() as lines:
-            running = asyncio.create_task(caretaker.run())
-            await until(lambda: len(looks) > 1)
-            running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
+            async with in_background(caretaker.run()):
+                await until(lambda: len(looks) > 1)
 
     assert [line["event"] for line in lines].count("caretaker_defect") >= len(looks) - 1
 

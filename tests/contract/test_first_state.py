@@ -1,7 +1,6 @@
 """A write that comes before the first state of a server. The server does not know yet which store it may write to."""
 
 import asyncio
-import contextlib
 
 import pytest
 
@@ -12,6 +11,7 @@ from rampd_server.replica.replica import Replica
 from rampd_server.service.service import Service
 from rampd_server.storage.store import RedisStore
 from tests.contract.driving import contents, do
+from tests.in_background import in_background
 from tests.stores import StoreServer
 from tests.waiting import PATIENCE_S
 
@@ -31,11 +31,8 @@ async def test_a_write_waits_for_the_first_state(store: RedisStore, server: Stor
     writing = asyncio.create_task(Service(other, replica).execute("restyler", commands.Release("t1"), ADA))
     await asyncio.sleep(0.05)
     assert not writing.done()
-    following = asyncio.create_task(replica.run())
-    assert (await writing).result.revision == 1
-    following.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await following
+    async with in_background(replica.run()):
+        assert (await writing).result.revision == 1
     await other.close()
 
 
@@ -62,13 +59,10 @@ async def test_a_time_in_the_past_is_refused_before_the_first_state_too(
     writing = asyncio.create_task(asks[ask]())
     await asyncio.sleep(0.05)
     assert not writing.done()
-    following = asyncio.create_task(replica.run())
-    with pytest.raises(InvalidRequestError, match="expire_time: is not in the future"):
-        await writing
-    assert await contents(store) == before
-    following.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await following
+    async with in_background(replica.run()):
+        with pytest.raises(InvalidRequestError, match="expire_time: is not in the future"):
+            await writing
+        assert await contents(store) == before
     await other.close()
 
 
@@ -79,15 +73,12 @@ async def test_a_freeze_of_all_before_the_first_state_has_the_time_of_the_store(
     replica = LatecomersReplica(other)
     writing = asyncio.create_task(Service(other, replica).freeze_all(None, ADA))
     await asyncio.sleep(0)
-    following = asyncio.create_task(replica.run())
-    await writing
-    head = await store.head()
-    assert head is not None
-    assert head.namespace.freeze is not None
-    assert head.time_ms - 60_000 < head.namespace.freeze.create_ms <= head.time_ms
-    following.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await following
+    async with in_background(replica.run()):
+        await writing
+        head = await store.head()
+        assert head is not None
+        assert head.namespace.freeze is not None
+        assert head.time_ms - 60_000 < head.namespace.freeze.create_ms <= head.time_ms
     await other.close()
 
 

@@ -15,6 +15,7 @@ from rampd_server.service.service import Service
 from rampd_server.storage.store import RedisStore
 from tests.contract.driving import COMPONENT, PatientReplica
 from tests.contract.driving import do as made
+from tests.in_background import in_background
 from tests.rollouts import NOW
 from tests.stores import StoreServer
 from tests.waiting import PATIENCE_S
@@ -30,12 +31,9 @@ async def following(
     """Yields the copy of a server that follows the store while the block lasts. `begin` comes before it does."""
     replica = PatientReplica(store)
     begin(replica)
-    running = asyncio.create_task(replica.run())
-    await replica.loaded.wait()
-    yield replica
-    running.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
+    async with in_background(replica.run()):
+        await replica.loaded.wait()
+        yield replica
 
 
 @pytest.fixture

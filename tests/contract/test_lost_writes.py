@@ -42,6 +42,7 @@ from tests import rollouts
 from tests.contract.driving import COMPONENT, PatientReplica, commit, decide, do
 from tests.contract.going_back import GoBack, copied
 from tests.contract.test_freezes import following
+from tests.in_background import in_background
 from tests.stores import StoreServer
 from tests.waiting import PATIENCE_S
 
@@ -1217,15 +1218,9 @@ async def test_a_change_of_this_server_that_a_reading_has_brought_is_no_loss(
 
 async def look_until(replica: Replica, is_so: Callable[[], bool]) -> None:
     """Has a copy follow its store until something is so."""
-    running = asyncio.create_task(replica.run())
-    try:
-        async with asyncio.timeout(PATIENCE_S):
-            while not is_so():  # noqa: ASYNC110 - there is no event
-                await asyncio.sleep(0.01)
-    finally:
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
+    async with in_background(replica.run()), asyncio.timeout(PATIENCE_S):
+        while not is_so():  # noqa: ASYNC110 - there is no event
+            await asyncio.sleep(0.01)
 
 
 async def test_a_loss_that_cannot_be_recorded_damages_only_its_own_component(

@@ -205,9 +205,11 @@ async def kept(directory: Path) -> AsyncIterator[tuple[embedded.EmbeddedStore, "
     """Starts a store. Gives it, and the task that keeps it running."""
     async with embedded_store(directory) as store:
         keeping = asyncio.create_task(store.keep())
-        yield store, keeping
-        keeping.cancel()
-        await asyncio.wait({keeping})
+        try:
+            yield store, keeping
+        finally:
+            keeping.cancel()
+            await asyncio.wait({keeping})
 
 
 def process_of(url: str) -> int:

@@ -22,6 +22,7 @@ from rampd_server.http.server import HttpServer
 from rampd_server.process.address import Address
 from rampd_server.rpc.certificates import Certificates
 from tests.authority import Authority
+from tests.in_background import in_background
 from tests.waiting import eventually_async
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
@@ -300,14 +301,12 @@ def test_what_comes_at_once_is_parsed_in_pieces_and_in_its_order(
     monkeypatch.setattr(H11Protocol, "data_received", take)
 
     async def main() -> None:
-        async with serving(keeps, tls=own) as address:
-            going = asyncio.create_task(go_round())
+        async with serving(keeps, tls=own) as address, in_background(go_round()):
             reader, writer = await opened(address, trusting)
             for _ in range(3):
                 writer.write(HEAD + b"content-length: %d\r\n\r\n" % len(body) + body)
                 assert await reader.readexactly(len(SERVED)) == SERVED
                 await reader.readuntil(b"\r\n\r\n")
-            going.cancel()
             writer.close()
 
     run(main())

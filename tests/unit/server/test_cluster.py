@@ -16,6 +16,7 @@ from rampd_server.storage.finding import Node
 from rampd_server.storage.redis_errors import ElsewhereError
 from rampd_server.storage.shards import Shards
 from rampd_server.storage.slots import Claim, merged, owners_by, read_claims, slot_of
+from tests.in_background import in_background
 from tests.waiting import eventually_async
 
 A, B, C, D = (Node("10.0.0.1", port) for port in (1, 2, 3, 4))
@@ -203,21 +204,19 @@ async def test_a_slot_that_no_node_has_is_an_error_that_names_it() -> None:
 async def test_the_cluster_is_followed_also_while_nothing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rampd_server.storage.doubts._EVERY_S", 0.001)
     world = World()
-    following = asyncio.create_task(world.finder.follow())
-    await eventually_async(lambda: world.nodes[C].asked > 0)
-    world.answer(*THREE, claim(D, 4, (0, 5460)))
-    await eventually_async(lambda: world.left == 1)
-    following.cancel()
+    async with in_background(world.finder.follow()):
+        await eventually_async(lambda: world.nodes[C].asked > 0)
+        world.answer(*THREE, claim(D, 4, (0, 5460)))
+        await eventually_async(lambda: world.left == 1)
 
 
 async def test_a_call_right_after_a_look_that_was_due_may_cause_one_too() -> None:
     world = World()
-    following = asyncio.create_task(world.finder.follow())
-    await eventually_async(lambda: world.cluster.owner(SLOT) == A)
-    world.answer(*THREE, claim(D, 4, (0, 5460)))
-    world.finder.doubt("a test")
-    assert await world.finder.address() == D
-    following.cancel()
+    async with in_background(world.finder.follow()):
+        await eventually_async(lambda: world.cluster.owner(SLOT) == A)
+        world.answer(*THREE, claim(D, 4, (0, 5460)))
+        world.finder.doubt("a test")
+        assert await world.finder.address() == D
 
 
 async def test_a_client_of_a_node_without_slots_sends_its_calls_elsewhere() -> None:

@@ -15,6 +15,7 @@ from rampd_server.metrics.families import FAMILIES
 from rampd_server.metrics.rollout_time import RolloutTime
 from rampd_server.metrics.shown import Shown
 from rampd_server.replica.replica import Replica
+from tests.in_background import in_background
 from tests.rollouts import steady
 from tests.waiting import eventually_async
 
@@ -47,13 +48,10 @@ async def test_what_nobody_scrapes_is_forgotten(monkeypatch: pytest.MonkeyPatch)
     for counts in (resolves, jobs):
         counts.add("a", ("x",))
         counts._slot("deleted")
-    keeping = asyncio.create_task(found.keep())
-    try:
+    async with in_background(found.keep()):
         await eventually_async(lambda: [name for name, _ in jobs.items()] == ["a"])
         assert [name for name, _ in resolves.items()] == ["a"]
         assert settled.is_set()
-    finally:
-        keeping.cancel()
 
 
 async def test_many_scrapes_at_once_have_one_turn_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,13 +74,12 @@ async def test_many_scrapes_at_once_have_one_turn_of_the_loop(monkeypatch: pytes
 
     for family in [each for each in FAMILIES if not each.labels][:10]:
         found.read_number(family, read)
-    going = asyncio.create_task(go_round())
 
     async def scrape() -> bytes:
         return b"".join([piece async for piece in found.text()])
 
-    texts = await asyncio.gather(*(scrape() for _ in range(20)))
-    going.cancel()
+    async with in_background(go_round()):
+        texts = await asyncio.gather(*(scrape() for _ in range(20)))
     assert len(set(texts)) == 1
     assert reads.total() == 200
     assert max(reads.values()) == 1

@@ -44,6 +44,7 @@ from rampd_server.replica.replica import Replica
 from rampd_server.replica.state import Component
 from rampd_server.storage.last_state import LastStateFile, _read_components
 from tests import filling
+from tests.in_background import in_background
 from tests.rollouts import NOW, held, rolling_out, steady
 from tests.unit.test_rollout_properties import COMMANDS
 
@@ -415,15 +416,14 @@ async def test_a_change_is_kept_at_the_next_turn_and_another_epoch_at_once(monke
         return event.is_set()
 
     monkeypatch.setattr(last_state_keeper, "_comes", comes)
-    running = asyncio.create_task(keeping.run())
-    await is_over.wait()
-    assert waited == [10.0, 50.0, 10.0, 50.0]
-    assert [each.epoch for each in kept.written] == [each.epoch for each in kept.confirmed] == ["e1"]
-    assert not keeping._is_urgent.is_set()
-    replica._state.epoch = "e2"
-    keeping.reloaded()
-    assert keeping._is_urgent.is_set()
-    running.cancel()
+    async with in_background(keeping.run()):
+        await is_over.wait()
+        assert waited == [10.0, 50.0, 10.0, 50.0]
+        assert [each.epoch for each in kept.written] == [each.epoch for each in kept.confirmed] == ["e1"]
+        assert not keeping._is_urgent.is_set()
+        replica._state.epoch = "e2"
+        keeping.reloaded()
+        assert keeping._is_urgent.is_set()
     await keeping.end()
     assert [(each.epoch, each.is_last) for each in kept.written[1:]] == [("e2", True)]
 

@@ -15,6 +15,7 @@ from rampd_server.domain.rollout.model import Absent, Rollout
 from rampd_server.ports import FeedEntry, Head, Namespace, OverridesPiece, StateMark, Stored
 from rampd_server.replica import replica as module
 from rampd_server.replica.replica import Replica
+from tests.in_background import in_background
 from tests.rollouts import rolling_out
 from tests.waiting import PATIENCE_S
 
@@ -85,12 +86,9 @@ def store() -> ScriptedStore:
 @pytest.fixture
 async def replica(store: ScriptedStore) -> AsyncIterator[Replica]:
     made = Replica(as_store(store), monotonic=lambda: 0.0)
-    running = asyncio.create_task(made.run())
-    await made.loaded.wait()
-    yield made
-    running.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
+    async with in_background(made.run()):
+        await made.loaded.wait()
+        yield made
 
 
 def as_store(store: ScriptedStore) -> Any:
@@ -252,17 +250,14 @@ async def test_a_server_without_a_state_says_why_it_has_none(store: ScriptedStor
 
     store.read = read  # type: ignore[method-assign]
     monkeypatch.setattr(module, "_RETRY_S", 0.0)
-    running = asyncio.create_task(replica.run())
-    for _ in range(2):
-        await asked.get()
+    async with in_background(replica.run()):
+        for _ in range(2):
+            await asked.get()
 
-    with pytest.raises(NoSnapshotError, match="no state yet: Redis can't be reached"):
-        _ = replica.age_s
-    with pytest.raises(NoSnapshotError, match="the link was cut"):
-        _ = replica.look
-    running.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
+        with pytest.raises(NoSnapshotError, match="no state yet: Redis can't be reached"):
+            _ = replica.age_s
+        with pytest.raises(NoSnapshotError, match="the link was cut"):
+            _ = replica.look
 
 
 async def test_the_first_state_may_come_while_a_caller_catches_up(store: ScriptedStore):
@@ -330,44 +325,41 @@ async def test_an_unconfirmed_copy_is_reported_soon_but_not_after_one_slow_look(
     clock, store = Clock(), FailingStore()
     replica = Replica(as_store(store), monotonic=clock)
     assert not replica.is_confirmed
-    running = asyncio.create_task(replica.run())
-    await replica.loaded.wait()
-    await store.asked.acquire()
-    await store.asked.acquire()
-    assert replica.is_confirmed
+    async with in_background(replica.run()):
+        await replica.loaded.wait()
+        await store.asked.acquire()
+        await store.asked.acquire()
+        assert replica.is_confirmed
 
-    # One look fails, and the one after it is slow.
-    store.error = error
-    await store.look()
-    clock.now_s += 1.4
-    assert replica.is_confirmed
-    store.error = None
-    await store.look()
-    assert replica.is_confirmed
+        # One look fails, and the one after it is slow.
+        store.error = error
+        await store.look()
+        clock.now_s += 1.4
+        assert replica.is_confirmed
+        store.error = None
+        await store.look()
+        assert replica.is_confirmed
 
-    # All looks fail.
-    store.error = error
-    await store.look()
-    clock.now_s += 0.4
-    await store.look()
-    assert replica.is_confirmed
-    clock.now_s += 1.2
-    await store.look()
-    assert not replica.is_confirmed
+        # All looks fail.
+        store.error = error
+        await store.look()
+        clock.now_s += 0.4
+        await store.look()
+        assert replica.is_confirmed
+        clock.now_s += 1.2
+        await store.look()
+        assert not replica.is_confirmed
 
-    # The store is back.
-    store.error = None
-    await store.look()
-    assert replica.is_confirmed
+        # The store is back.
+        store.error = None
+        await store.look()
+        assert replica.is_confirmed
 
-    # The store neither answers nor fails.
-    clock.now_s += STALE_AFTER_S + 0.1
-    assert not replica.is_confirmed
-    await store.look()
-    assert replica.is_confirmed
-    running.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
+        # The store neither answers nor fails.
+        clock.now_s += STALE_AFTER_S + 0.1
+        assert not replica.is_confirmed
+        await store.look()
+        assert replica.is_confirmed
 
 
 async def test_a_look_confirms_the_copy_only_after_all_entries_are_read(replica: Replica, store: ScriptedStore):
@@ -419,11 +411,8 @@ async def test_a_long_reload_does_not_set_the_clock_back_and_does_not_count_as_a
     clock = Clock()
     store = SlowStore(clock)
     replica = Replica(as_store(store), monotonic=clock)
-    running = asyncio.create_task(replica.run())
-    await replica.loaded.wait()
-    running.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
+    async with in_background(replica.run()):
+        await replica.loaded.wait()
 
     assert replica.now_ms() == store.time_ms
     assert replica.age_s == 0
@@ -452,11 +441,8 @@ async def test_a_copy_that_catches_up_slowly_has_the_age_of_the_look_that_confir
     clock = Clock()
     store = SlowStore(clock)
     replica = Replica(as_store(store), monotonic=clock)
-    running = asyncio.create_task(replica.run())
-    await replica.loaded.wait()
-    running.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
+    async with in_background(replica.run()):
+        await replica.loaded.wait()
     store.left, store.newest = [entry(1), entry(2)], entry(2).id
 
     await replica._check_head()

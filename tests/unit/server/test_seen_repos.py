@@ -1,8 +1,7 @@
 """A server collects the repos that it has seen, and sends what is new now and then."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,6 +13,7 @@ from rampd_server.domain.repo_sample import MOST, RepoSample, depth_of
 from rampd_server.replica.replica import Replica
 from rampd_server.service import seen_repos
 from rampd_server.service.seen_repos import SeenRepos
+from tests.in_background import in_background
 from tests.waiting import eventually_async
 
 C = "restyler"
@@ -234,15 +234,6 @@ async def test_everything_is_sent_again_after_the_whole_state_was_read(seen: See
     assert store.take() == [(C, {"acme/app"}, 0)] * 2
 
 
-@contextlib.asynccontextmanager
-async def running(seen: SeenRepos) -> AsyncIterator[None]:
-    task = asyncio.create_task(seen.run())
-    yield
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
-
-
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sends every hundredth of a second, and again after a fifth of a second."""
@@ -258,7 +249,7 @@ async def test_it_sends_by_itself_and_a_repo_that_is_still_seen_again_after_a_wh
         note(seen, "acme/app")
         return bool(store.sent)
 
-    async with running(seen):
+    async with in_background(seen.run()):
         note(seen, "acme/app")
         await eventually_async(lambda: bool(store.sent))
         store.take()
@@ -272,7 +263,7 @@ async def test_it_sends_by_itself_and_a_repo_that_is_still_seen_again_after_a_wh
 @pytest.mark.usefixtures("fast")
 async def test_nothing_is_sent_where_nothing_is_new(seen: SeenRepos, store: Store) -> None:
     note(seen, "acme/app")
-    async with running(seen):
+    async with in_background(seen.run()):
         await eventually_async(lambda: bool(store.sent))
         await asyncio.sleep(0.5)
     assert len(store.sent) == 1
@@ -281,7 +272,7 @@ async def test_nothing_is_sent_where_nothing_is_new(seen: SeenRepos, store: Stor
 @pytest.mark.usefixtures("fast")
 async def test_it_goes_on_after_the_store_was_away(seen: SeenRepos, store: Store, copy: Copy) -> None:
     copy.is_confirmed = False
-    async with running(seen):
+    async with in_background(seen.run()):
         note(seen, "acme/app")
         await asyncio.sleep(0.1)
         copy.is_confirmed = True

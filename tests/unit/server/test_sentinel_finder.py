@@ -13,6 +13,7 @@ from rampd_server.process.sentinel_url import SentinelUrl
 from rampd_server.storage.connection import connect
 from rampd_server.storage.finding import Node
 from rampd_server.storage.sentinel import Decision, RedisSentinel, SentinelFinder, chosen
+from tests.in_background import in_background
 from tests.waiting import eventually_async
 
 A, B, C = (Node("10.0.0.1", port) for port in (1, 2, 3))
@@ -192,11 +193,10 @@ async def test_sentinels_are_asked_only_after_a_doubt_and_once_for_many_callers(
 async def test_the_primary_is_followed_also_while_nothing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rampd_server.storage.doubts._EVERY_S", 0.001)
     three = Three()
-    following = asyncio.create_task(three.finder.follow())
-    await eventually_async(lambda: three.finder.primary.node == A)
-    three.answer([Decision(1, B)] * 3)
-    await eventually_async(lambda: three.left == 1)
-    following.cancel()
+    async with in_background(three.finder.follow()):
+        await eventually_async(lambda: three.finder.primary.node == A)
+        three.answer([Decision(1, B)] * 3)
+        await eventually_async(lambda: three.left == 1)
     assert await three.finder.address() == B
 
 
