@@ -14,6 +14,8 @@ PYTEST ?=
 SECONDS := 20
 # The number of processes that run tests. It may be more than the cores, because many tests only wait.
 TESTERS ?= 4
+# With it, each process would compile all its modules again.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Generated code refuses libraries that are older than its generator. So an old generator serves the most users. The
 # generator needs an old protobuf, so it has its own environment. The lower bounds in pyproject.toml follow the generator.

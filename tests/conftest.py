@@ -15,8 +15,9 @@ settings.register_profile("any machine", parent=settings(), deadline=None, suppr
 settings.load_profile("any machine")
 
 # Programs that tests start must run as on a user's machine. With PYTHONUNBUFFERED, a program that never flushes its output
-# passes the tests and fails at the user's.
-os.environ.pop("PYTHONUNBUFFERED", None)
+# passes the tests and fails at the user's. With PYTHONDONTWRITEBYTECODE, each one compiles all its modules again.
+for variable in ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"):
+    os.environ.pop(variable, None)
 # A shell starts what runs in the background without Ctrl-C, and every program inherits that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
