@@ -4,7 +4,6 @@ The system takes ports for connections and for port 0 from 32768 on. These are b
 nobody takes one before the program does.
 """
 
-import contextlib
 import itertools
 import os
 import random
@@ -42,7 +41,7 @@ def require_kept(address: str) -> None:
     host, _, port = address.rpartition(":")
     if not port.isdecimal() or int(port) < _OF_THE_SYSTEM:
         return
-    with contextlib.closing(socket.socket()) as probe:
+    with socket.socket() as probe:
         assert not probe.connect_ex((host, int(port))), (
             f"take free_port() for {address}: the system may give its port away"
         )

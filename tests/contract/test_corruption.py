@@ -1,7 +1,6 @@
 """Data that somebody edited by hand give an error that names the key and the field, and never a wrong version."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
@@ -26,7 +25,8 @@ from rampd_server.service.service import Service
 from rampd_server.storage.limits import SWEEP_AFTER_MS
 from rampd_server.storage.outcomes import RedisOutcomes
 from rampd_server.storage.store import RedisStore
-from tests.contract.driving import ADA, COMPONENT, PatientReplica, commit, decide, do
+from tests.contract.driving import ADA, COMPONENT, commit, decide, do
+from tests.contract.test_freezes import following
 from tests.damaging import DAMAGE_OF_A_COMPONENT, damage, make_servers_read_again
 from tests.in_background import in_background
 from tests.rollouts import NOW
@@ -231,16 +231,6 @@ async def test_one_corrupt_component_leaves_the_others_readable(store: RedisStor
 
     assert (await store.read("other")).rollout.revision == 1
     assert await store.components(limit=9) == ["other", COMPONENT]
-
-
-@contextlib.asynccontextmanager
-async def following(store: RedisStore) -> AsyncIterator[Replica]:
-    """A replica that has its first state."""
-    replica = PatientReplica(store)
-    async with in_background(replica.run()):
-        async with asyncio.timeout(PATIENCE_S):
-            await replica.loaded.wait()
-        yield replica
 
 
 async def until(is_so: Callable[[], bool]) -> None:

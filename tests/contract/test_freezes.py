@@ -32,7 +32,8 @@ async def following(
     replica = PatientReplica(store)
     begin(replica)
     async with in_background(replica.run()):
-        await replica.loaded.wait()
+        async with asyncio.timeout(PATIENCE_S):
+            await replica.loaded.wait()
         yield replica
 
 
