@@ -15,7 +15,6 @@ from rampd._decision.resolution import ComponentSnapshot, Overrides, RolloutStat
 from rampd._watching.feed import SILENT_AFTER_S
 from rampd_server.domain.errors import NoSnapshotError, StoreCorruptError, StoreUnavailableError
 from rampd_server.ports import FeedEntry, Override
-from rampd_server.process import memory
 from rampd_server.replica.damage import Damage
 from rampd_server.replica.replica import Listener, Replica
 from rampd_server.rpc.waking import AT_ONCE, Waking
@@ -359,10 +358,6 @@ async def test_the_memory_of_states_is_freed_after_a_while_without_new_watchers(
     assert await asyncio.to_thread(given_back.wait, 30)
     assert (watches._states._kept, watches._states._encoded) == ({}, {})
     assert (await watches._states.get(Selection(frozenset()))).parts
-
-
-def test_freed_memory_is_returned_to_this_operating_system() -> None:
-    memory.give_back()
 
 
 async def test_a_watcher_that_leaves_while_a_state_is_made_does_not_stop_it_for_others(
