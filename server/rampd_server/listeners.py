@@ -13,10 +13,11 @@ from rampd._contract.validation import violations
 from rampd_server.domain.evidence.samples import Sample
 from rampd_server.domain.repo_sample import RepoSample
 from rampd_server.doors import Doors
-from rampd_server.http.app import Parts, application
+from rampd_server.http.app import Pages, Parts, application
 from rampd_server.http.health import Health
 from rampd_server.http.server import HttpServer
 from rampd_server.metrics.collector import Scraped
+from rampd_server.page import routes as page
 from rampd_server.process import open_files
 from rampd_server.process.address import Address
 from rampd_server.process.config import Config, http_has_tls, tls_of
@@ -99,22 +100,23 @@ class Listeners:
         address, door = self._config.http, self._doors.tcp
         if address is None or measured is None:
             return None, None
+        handlers = bind(
+            servicers,
+            violations=violations,
+            door=door,
+            streams=streams,
+            calls=measured.calls,
+            system=_CONNECT,
+            logs_calls=self._config.access_log,
+        )
+        shown = page.routes(page.Served(handlers, door, replica, measured.samples, measured.seen))
         parts = Parts(
-            bind(
-                servicers,
-                violations=violations,
-                door=door,
-                streams=streams,
-                calls=measured.calls,
-                system=_CONNECT,
-                logs_calls=self._config.access_log,
-            ),
+            handlers,
             door,
             replica,
             Health(replica, is_open=door.credentials is None),
             measured.scraped,
-            measured.samples,
-            measured.seen,
+            Pages(shown, page.not_there),
             is_local=address.is_loopback and door.credentials is None,
             describes=self._config.reflection,
         )

@@ -322,8 +322,8 @@ RULES = (
         never=("rampd_server.http",),
         exceptions=(*APP, *ENTRANCE, "rampd_server.http", "rampd_server.page"),
     ),
-    # The page asks the API as every other caller does. Only the application of the HTTP port knows it.
-    Rule("rampd_server", never=("rampd_server.page",), exceptions=("rampd_server.page", "rampd_server.http.app")),
+    # The page asks the API as every other caller does. Only what puts doors and addresses together knows it.
+    Rule("rampd_server", never=("rampd_server.page",), exceptions=(*ENTRANCE, "rampd_server.page")),
     Rule(
         "rampd_server.page",
         never=(*REDIS, *GRPC, *HTTP, "rampd", "rampd_server"),
@@ -766,6 +766,9 @@ PLANTED = {
         ),
     ],
     "server/rampd_server/page/front.py": [("import asyncio", "rampd_server.page.front imports asyncio")],
+    "server/rampd_server/http/app.py": [
+        ("from rampd_server.page import routes", "rampd_server.http.app imports rampd_server.page.routes"),
+    ],
     "server/rampd_server/http/connect.py": [
         ("from rampd._standing import clock", "rampd_server.http.connect imports rampd._standing.clock"),
         (
@@ -816,7 +819,7 @@ def test_every_rule_finds_a_planted_import(tmp_path: Path, rule: Rule) -> None:
         ("server/rampd_server/access/rpc_roles.py", "from google.protobuf.descriptor import MethodDescriptor"),
         ("server/rampd_server/doors.py", "from rampd_server.rpc.door import Door"),
         ("server/rampd_server/http/server.py", "import h11, uvicorn\nfrom rampd_server.rpc.binding import Handlers"),
-        ("server/rampd_server/http/app.py", "from rampd_server.page import routes"),
+        ("server/rampd_server/listeners.py", "from rampd_server.page import routes"),
         ("server/rampd_server/page/live.py", "import starlette\nfrom rampd_server.http.call import call"),
         ("server/rampd_server/page/front.py", "from rampd import v1\nfrom rampd._standing.clock import Clock"),
         ("server/rampd_server/replicas.py", "import redistribute, rampdown"),

@@ -1,6 +1,7 @@
 """The application of the HTTP port: puts the routes together, behind what every request passes."""
 
 import re
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -9,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from rampd._contract.wording import one_line
@@ -17,13 +18,20 @@ from rampd_server.http import connect, health, metrics, ofrep, openapi
 from rampd_server.http.guard import Guard, words_of
 from rampd_server.http.health import Health
 from rampd_server.metrics.collector import Scraped
-from rampd_server.page import routes as page
-from rampd_server.page.component.reading import Samples, Seen
 from rampd_server.replica.replica import Replica
 from rampd_server.rpc.binding import Handlers
 from rampd_server.rpc.door import Door
 
 _KIND_OF_PAGES: Final = "text/html"
+
+
+@dataclass(frozen=True)
+class Pages:
+    """What people see in a browser."""
+
+    routes: Sequence[BaseRoute]
+    not_there: Callable[[str, HTTPStatus], Awaitable[Response]]
+    """Makes the answer to a browser that asked for what there is not. Its arguments: a sentence, and the status."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +46,7 @@ class Parts:
     health: Health
     scraped: Scraped
     """What answers a scrape of metrics."""
-    samples: Samples
-    """The jobs of a component over time, for the page."""
-    seen: Seen
-    """The repos of a component that were seen, for the page."""
+    pages: Pages
     is_local: bool
     """Whether the address is on the loopback, and whoever can reach it needs no credential."""
     describes: bool = True
@@ -61,7 +66,7 @@ def application(parts: Parts) -> ASGIApp:
         *metrics.routes(parts.scraped, parts.door),
         *connect.routes(parts.handlers, parts.door),
         *ofrep.routes(parts.handlers, parts.door, parts.replica),
-        *page.routes(page.Served(parts.handlers, parts.door, parts.replica, parts.samples, parts.seen)),
+        *parts.pages.routes,
         *(openapi.routes() if parts.describes else []),
     ]
     for route in routes:
@@ -71,7 +76,7 @@ def application(parts: Parts) -> ASGIApp:
 
     async def not_there(request: Request, error: Exception) -> Response:
         parts.handlers.count(request.scope["path"], "UNIMPLEMENTED")
-        return await _not_there(request, error)
+        return await _not_there(request, error, parts.pages)
 
     inner = Starlette(routes=routes, exception_handlers={404: not_there, 405: not_there, Exception: _leave_to_guard})
     inner.router.redirect_slashes = False
@@ -83,7 +88,7 @@ async def _leave_to_guard(_request: Request, error: Exception) -> Response:
     raise error
 
 
-async def _not_there(request: Request, error: Exception) -> Response:
+async def _not_there(request: Request, error: Exception, pages: Pages) -> Response:
     """For a path, or a method of HTTP, that there is not."""
     path, is_method = request.scope["path"], False
     if isinstance(error, HTTPException):
@@ -94,7 +99,7 @@ async def _not_there(request: Request, error: Exception) -> Response:
     status = HTTPStatus.METHOD_NOT_ALLOWED if is_method else HTTPStatus.NOT_FOUND
     headers = error.headers if isinstance(error, HTTPException) else None
     if _KIND_OF_PAGES in request.headers.get("accept", ""):
-        answer = await page.not_there(what, status)
+        answer = await pages.not_there(what, status)
         answer.headers.update(headers or {})
         return answer
     then = "A call of the API is a POST." if is_method else "/openapi.json describes what there is."
