@@ -1,7 +1,7 @@
 """What metrics cost: Resolve with and without them, Resolve beside clients over HTTP, and a scrape of many components.
 
 All servers but the one with workers run on one core, in turns. The components of the scrape are all being rolled out: a steady one
-has fewer series. Each check of a component gives it six lines more, which are written anew at each scrape.
+has fewer series. Each check of a component gives it six lines more, which are written again at each scrape.
 """
 
 import asyncio

@@ -92,14 +92,14 @@ def test_a_check_without_data_never_passes_and_never_fails(answers: list[Answer]
     assert (known(*answers).has_passed, known(*answers).failures) == (False, 0)
 
 
-ANEW = [
+FROM_ZERO = [
     holding(trial=2),
     holding(next=5),
     replace(holding(), progress=replace(HOLDING, resumed_ms=NOW + 1)),
 ]
 
 
-@pytest.mark.parametrize("rollout", ANEW)
+@pytest.mark.parametrize("rollout", FROM_ZERO)
 def test_counts_begin_again_with_a_new_next_or_trial_or_resume(rollout: Rollout):
     before = told(FAIL, ERROR)
 

@@ -38,7 +38,7 @@ class Turns(Generic[Name]):
         if due_s < self._due.get(name, float("inf")):
             self._due[name] = due_s
             if len(self._heap) > 2 * len(self._due) + _STALE:
-                # Most entries are of turns that were planned anew. Their times may be hours ahead.
+                # Most entries are of turns that were planned again. Their times may be hours ahead.
                 self._heap = [(each_s, each) for each, each_s in self._due.items()]
                 heapq.heapify(self._heap)
             else:

@@ -119,7 +119,7 @@ def chosen(decisions: Sequence[Decision], known: Decision | None, number: int) -
     """Returns the decision that counts, of those that some of `number` Sentinels have named.
 
     The latest one counts. If two have the same number, the known primary stays, or otherwise what most have named. An earlier
-    one than the known one counts only if most of all Sentinels name it: somebody has made them anew. Otherwise those that
+    one than the known one counts only if most of all Sentinels name it: somebody has made them again. Otherwise those that
     answer are cut off from the others, or have not heard yet.
     """
     votes = Counter(decisions)

@@ -109,7 +109,7 @@ async def test_who_is_cut_off_with_the_old_primary_is_not_believed() -> None:
     assert await world.address() == D
 
 
-async def test_a_cluster_that_was_made_anew_is_believed_although_it_counts_from_0() -> None:
+async def test_a_cluster_that_was_made_again_is_believed_although_it_counts_from_0() -> None:
     world = World()
     world.answer(*THREE[1:], claim(D, 4, (0, 5460)))
     await world.address()

@@ -81,7 +81,7 @@ class Three:
         # Who is cut off with the old primary still names it.
         ([(4, A)], (5, B), B),
         ([(4, A), (3, A)], (5, B), B),
-        # All Sentinels were made anew, and count from 0 again.
+        # All Sentinels were made again, and count from 0 again.
         ([(0, A), (0, A)], (5, B), A),
         ([(0, A), (0, A), (0, A)], (5, B), A),
     ],
