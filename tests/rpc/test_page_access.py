@@ -413,6 +413,13 @@ def test_texts_of_others_are_data(world: World) -> None:
     assert "<img" not in answer.text
 
 
+def test_a_filter_that_fills_the_address_is_cut(world: World) -> None:
+    page = world.browser("viewer").page("/?filter=" + "v+" * 6_000)
+    assert set(page.form("/").fields["filter"].split()) == {"v"}
+    assert len(page.form("/").fields["filter"]) <= 300
+    assert C in page.text
+
+
 # The stream
 
 

@@ -165,12 +165,12 @@ async def _not_known(request: Request, error: CallError) -> Response:
 
 
 async def _front(visit: Visit) -> Response:
-    cursor, words = visit.cursor, visit.request.query_params.get("filter", "").strip()
+    cursor, asked = visit.cursor, front.filter_of(visit.request.query_params.get("filter", ""))
     rollouts = await reading.everything(visit.person)
     moving = set(reading.moving(map(reading.place, rollouts)))
     courses = await reading.courses(visit.person, (each for each in rollouts if each.component in moving))
     rows = [front.row(each, visit.clock, courses.get(each.component, ())) async for each in in_turns(rollouts, _ROWS)]
-    found = sorted(rows, key=lambda row: row.order)
+    found, words = sorted(rows, key=lambda row: row.order), front.words_of(asked)
     top = front.top((row.group for row in found), front.freeze_of_everything(rollouts), visit.clock)
     return await visit.page(
         "front.html",
@@ -180,7 +180,7 @@ async def _front(visit: Visit) -> Response:
         rows=found,
         shown={row.name for row in found if row.has(words)},
         groups=front.GROUPS,
-        filter=words,
+        filter=asked,
         cursor=cursor,
     )
 

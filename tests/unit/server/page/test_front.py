@@ -85,7 +85,15 @@ def test_evidence_nears_its_limit_by_how_often_it_has_doubled(e: float, limit: f
     [("", True), ("rest", True), ("REST v2", True), ("rolling", True), ("v3", False), ("v1 x", False)],
 )
 def test_a_filter_keeps_rows_that_have_all_of_its_words(words: str, is_shown: bool) -> None:
-    assert front.row(under_way(), NOW).has(words) == is_shown
+    assert front.row(under_way(), NOW).has(front.words_of(words)) == is_shown
+
+
+def test_of_a_very_long_filter_the_beginning_counts() -> None:
+    """Each word is looked for in each row: 8,000 words and 1,000 rows would keep the event loop for a second."""
+    asked = front.filter_of(" v1 " * 8_000)
+    assert asked.startswith("v1")
+    assert len(asked) <= 300
+    assert front.words_of(asked) == {"v1"}
 
 
 def test_above_the_rows_it_is_said_how_many_stand_how() -> None:
