@@ -14,6 +14,7 @@ import pytest
 from rampd import v1
 from rampd._contract.wording import MISLEADING
 from rampd_server import testing
+from rampd_server.page import live
 from rampd_server.page.component.sections import SECTIONS
 from tests.rpc.access_table import Tokens
 from tests.servers import Stubs, short_directory, stubs
@@ -394,6 +395,20 @@ def test_jobs_come_without_a_change_of_the_component(call: Stubs, http: httpx.Cl
         found.drawn()
         call("ReportOutcomes", client_id="w1", sequence=1, outcomes=[outcome(call, "acme/app")])
         found.until("charts", "1 of current")
+
+
+@pytest.mark.usefixtures("rollout")
+def test_a_freeze_of_everything_comes_with_its_mark(
+    call: Stubs, http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a page that is open, expect the freeze at its time, and not over the whole time that is shown."""
+    monkeypatch.setattr(live, "LOOK_S", 0.1)
+    with stream(http) as found:
+        found.drawn()
+        call("Freeze", all=True, note="holidays")
+        found.until("charts", "Freeze by anonymous")
+        call("Unfreeze", all=True)
+        found.until("charts", "Unfreeze by anonymous")
 
 
 @pytest.mark.usefixtures("rollout")

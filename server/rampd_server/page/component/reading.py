@@ -55,15 +55,19 @@ class ComponentReading:
         self._replica = replica
         self._samples = samples
         self._seen = seen
+        self._namespace: object = None
+        """A freeze of everything is here, and in the charts. It is a change of no component."""
         self._troubles: list[str] = []
 
     async def read(self, now: datetime, before: Known | None = None) -> Known:
         """Returns what the page shows. `before`: what was read before, if the component has not changed since then. Raises
         CallError: there is no such component for this person, or it can't be read now. What else can't be read is left out.
         """
+        # Taken before the reading, so that a freeze that comes meanwhile is read again.
+        is_same_namespace, self._namespace = self._namespace is self._replica.namespace, self._replica.namespace
         rollout = await reading.one(self._person, self._component)
         self._troubles = []
-        if before is not None and before.rollout.revision != rollout.revision:
+        if before is not None and not (is_same_namespace and before.rollout.revision == rollout.revision):
             before = None
         axis = axis_of(rollout, self._asked.span, now)
         if not rollout.HasField("current"):
