@@ -8,7 +8,9 @@ from playwright.sync_api import Page, expect
 
 from tests.page.conftest import Open, site_of
 from tests.page.looking import Site, overflows, row, serious_findings, shows
+from tests.ports import free_port
 from tests.rpc.access_table import Tokens
+from tests.waiting import eventually
 
 C = "restyler"
 
@@ -68,6 +70,22 @@ def test_a_wrong_token_is_refused_in_words(site: Site, open_page: Open) -> None:
     shows(page.get_by_role("alert"), "token")
     expect(row(page, C)).to_have_count(0)
     assert serious_findings(page) == []
+
+
+def test_the_way_to_an_issuer_is_gone_once(site: Site, tokens: Tokens, open_page: Open) -> None:
+    """Expect that nothing asks for the link before the browser goes there. It leads to another host, and no script may ask that."""
+    tokens.also = f'[sign_in]\nissuer = "http://127.0.0.1:{free_port()}"\nclient_id = "rampd"'
+    tokens.write()
+    page = open_page(site.address)
+    asked: list[str] = []
+    link = page.get_by_role("link", name="Sign in with")
+    eventually(lambda: page.reload() and link.count() == 1)
+    page.on("request", lambda request: "/sign-in/oidc" in request.url and asked.append(request.url))
+
+    link.click()
+
+    shows(page.get_by_role("alert"), "can't be asked")
+    assert len(asked) == 1
 
 
 def test_who_signs_out_in_one_tab_does_nothing_more_in_another(site: Site, tokens: Tokens, open_page: Open) -> None:
