@@ -76,6 +76,22 @@ def test_a_lost_connection_is_said_with_its_time(site: Site, open_page: Open) ->
     shows(page.locator("#lost"), "Connection lost, as of")
 
 
+def test_a_connection_that_breaks_without_a_word_is_said_to_be_lost(site: Site, open_page: Open) -> None:
+    site.admin.release("restyler", "v1")
+    page = open_page(site.address)
+    page.clock.install()
+    with page.expect_request(lambda request: "/live" in request.url):
+        page.reload()
+
+    page.route("**/live?*", lambda _route: None)
+    page.clock.fast_forward("02:00")
+    shows(page.locator("#lost"), "Connection lost, as of")
+
+    page.unroute("**/live?*")
+    page.clock.fast_forward("02:00")
+    expect(page.locator("#lost")).to_be_hidden(timeout=60_000)
+
+
 def test_markup_and_tricks_in_a_tag_and_a_note_are_text(site: Site, open_page: Open) -> None:
     site.admin.release("restyler", "v1")
     site.admin.release("restyler", "v2")

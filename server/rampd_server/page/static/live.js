@@ -3,6 +3,8 @@ import { tellTimes, exactly } from "./times.js";
 import { fits, tidy } from "./filter.js";
 
 const LOST_AFTER_MS = 3_000;
+// The server says something every 40 s at the latest.
+const SILENT_AFTER_MS = 90_000;
 
 const place = (list, element) => {
   // The rows are sorted by their order. Only the changed row moves.
@@ -77,6 +79,7 @@ export const follow = (live) => {
   let cursor = live.dataset.cursor;
   let seen = new Date(live.dataset.shown);
   let lostTimer = null;
+  let silentTimer = null;
   let why = "";
   let isOver = false;
   const lost = document.getElementById("lost");
@@ -95,14 +98,25 @@ export const follow = (live) => {
     }, LOST_AFTER_MS);
   };
   const close = () => {
+    clearTimeout(silentTimer);
     source?.close();
     source = null;
+  };
+  // A network can break without a word, and then a browser waits for many minutes.
+  const hears = () => {
+    clearTimeout(silentTimer);
+    silentTimer = setTimeout(() => {
+      isLost();
+      close();
+      open();
+    }, SILENT_AFTER_MS);
   };
   const open = () => {
     if (source || isOver || document.hidden) return;
     const address = new URL(live.dataset.stream, location);
     address.searchParams.set("cursor", cursor);
     source = new EventSource(address);
+    hears();
     source.addEventListener("patch", (event) => {
       const { key, html } = JSON.parse(event.data);
       put(key, html);
@@ -117,10 +131,12 @@ export const follow = (live) => {
     });
     source.addEventListener("seen", (event) => {
       cursor = event.lastEventId || cursor;
+      hears();
       isHere();
     });
     source.addEventListener("refused", (event) => {
       why = JSON.parse(event.data);
+      hears();
       isLost();
     });
     source.addEventListener("ended", (event) => {
