@@ -91,11 +91,15 @@ export const follow = (live) => {
     seen = new Date();
     lost.hidden = true;
   };
+  const tell = () => {
+    const text = `Connection lost, as of ${exactly(seen)}. ${why}`;
+    // A screen reader reads a text again that is put there again.
+    if (lost.textContent !== text) lost.textContent = text;
+    lost.hidden = false;
+  };
   const isLost = () => {
-    lostTimer ??= setTimeout(() => {
-      lost.textContent = `Connection lost, as of ${exactly(seen)}. ${why}`;
-      lost.hidden = false;
-    }, LOST_AFTER_MS);
+    if (lost.hidden) lostTimer ??= setTimeout(tell, LOST_AFTER_MS);
+    else tell();
   };
   const close = () => {
     clearTimeout(silentTimer);
