@@ -105,6 +105,15 @@ def test_a_link_to_an_event_leads_to_it(site: Site, open_page: Open) -> None:
     shows(page.locator(".events > li.linked, .events > li:target"), "Release")
 
 
+def test_times_are_relative_and_in_the_history_exact_too(site: Site, open_page: Open) -> None:
+    rolling_out(site.admin)
+    page = open_page(component(site), width=360)
+
+    expect(page.locator("#head time")).to_have_text(re.compile(r"^\d+ (s|min) ago$"))
+    assert page.locator("#head time").get_attribute("title")
+    expect(page.locator(".permalink time").first).to_have_text(re.compile(r"^\d+ (s|min) ago, .*\d:\d\d:\d\d"))
+
+
 def test_a_verb_is_two_taps_away(site: Site, open_page: Open) -> None:
     rolling_out(site.admin)
     page = open_page(component(site))
