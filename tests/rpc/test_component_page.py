@@ -260,6 +260,21 @@ def test_overrides_are_found_by_their_beginning_and_in_pages(call: Stubs, http: 
     assert "No override begins with this" in page(http, prefix="nobody/").text("overrides")
 
 
+def test_of_many_tags_in_quarantine_the_newest_are_shown_with_the_command_that_lists_all(
+    call: Stubs, http: httpx.Client
+) -> None:
+    call("Release", component=C, tag="1.0")
+    for number in range(53):
+        call("Quarantine", component=C, tag=f"bad-{number:02}")
+
+    shown = page(http).text("quarantine")
+
+    assert "bad-52" in shown
+    assert "bad-00" not in shown
+    assert shown.count("bad-") == 50
+    assert f"And 3 more. rampd quarantine list {C} lists all." in shown
+
+
 @pytest.mark.usefixtures("rollout")
 def test_a_version_is_explained_as_on_the_command_line(call: Stubs, http: httpx.Client) -> None:
     call("SetOverride", component=C, repo="acme/*", channel=v1.CHANNEL_NEXT, note="staff")

@@ -15,7 +15,7 @@ from rampd_server.page.charts.axis import axis_of
 from rampd_server.page.component.asked import Asked
 from rampd_server.page.component.blast import Reach
 from rampd_server.page.component.figure import figure
-from rampd_server.page.component.known import Events, Explained, Known, Lasting, Overrides
+from rampd_server.page.component.known import Events, Explained, Known, Lasting, Overrides, Quarantine
 from rampd_server.page.component.sections import SECTIONS, section
 from rampd_server.page.component.view import view
 from rampd_server.rpc.binding import NAMES
@@ -90,7 +90,7 @@ def hostile() -> Known:
             of_axis=events,
             history=Events(EVIL, events=events),
             overrides=Overrides(EVIL, overrides=[override]),
-            quarantined=[v1.QuarantinedTag(tag=EVIL, actor=EVIL, note=EVIL)],
+            quarantine=Quarantine([v1.QuarantinedTag(tag=EVIL, actor=EVIL, note=EVIL)], others=1),
             policy=v1.Policy(checks=[v1.Check(name=EVIL, query=EVIL, max=1)], auto_start=True),
             reach=Reach(10, 5, False, (EVIL,)),
             highest=25,
