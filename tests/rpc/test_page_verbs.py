@@ -244,6 +244,17 @@ def test_a_refusal_keeps_what_was_filled_in(call: Stubs, browser: Browser) -> No
 
 
 @pytest.mark.usefixtures("rolling")
+def test_a_note_comes_back_after_a_refusal_as_it_was_typed(call: Stubs, browser: Browser) -> None:
+    """Given a note in Hebrew with a mark of direction, expect that it is not kept as an escape when it is sent again."""
+    note = '\u200f\u05ea\u05e7\u05dc\u05d4 <b>"EU"</b>'
+    looked = browser.look(browser.get(RAMP), percent="20")
+    refused = browser.send(looked, percent="150", note=note)
+    assert (refused.status, refused.fields["note"]) == (400, note)
+    browser.send(browser.look(refused, percent="20"))
+    assert last(call).note == note
+
+
+@pytest.mark.usefixtures("rolling")
 def test_a_refusal_of_the_state_is_shown_with_the_way_on(call: Stubs, browser: Browser) -> None:
     call("Freeze", component=C)
     form = browser.get(RAMP, percent="50")
