@@ -19,7 +19,7 @@ def rolling(site: Site) -> None:
 
 def opened(page: Page, verb: str) -> Locator:
     """Opens the dialog of a verb."""
-    page.get_by_role("link", name=verb, exact=True).click()
+    page.get_by_role("link", name=verb).click()
     dialog = page.get_by_role("dialog", name=verb)
     expect(dialog).to_be_visible()
     return dialog

@@ -111,6 +111,19 @@ def test_a_phone_needs_no_sideways_movement(site: Site, open_page: Open) -> None
     assert not overflows(page)
 
 
+def test_each_button_of_a_row_has_a_name_of_its_own(site: Site, open_page: Open) -> None:
+    for name in ("restyler", "indexer"):
+        site.admin.release(name, "v1")
+        site.admin.release(name, "v2")
+        site.admin.ramp(name, 20)
+    page = open_page(site.address)
+    page.get_by_role("link", name="Roll back indexer", exact=True).click()
+    dialog = page.get_by_role("dialog", name="Roll back")
+    dialog.get_by_role("button", name="Roll back").click()
+    shows(dialog.get_by_role("status"), "Everybody gets v1")
+    assert site.admin.get_rollout("restyler").next_percent == 20
+
+
 def test_nobody_is_kept_out(site: Site, open_page: Open) -> None:
     site.admin.release("restyler", "v1")
     site.admin.release("restyler", "v2")

@@ -534,6 +534,15 @@ def test_without_an_access_file_the_page_is_open_to_the_machine_and_says_so(url:
                 found += stream.until("seen")
 
 
+def test_the_front_page_has_one_heading_of_its_own_with_rows_and_without(url: str, call: Stubs) -> None:
+    with httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
+        for shown in ("There is no component yet", f"/components/{C}"):
+            html = Browser(client, url).get("/").text
+            assert shown in html
+            assert re.findall("<h1.*?>(.*?)</h1>", html) == ["All components"]
+            call("Release", component=C, tag="v1")
+
+
 def test_who_may_only_read_has_no_buttons(store_process: StoreServer, namespace: str) -> None:
     settings = {"namespace": namespace, "insecure_admin": False, "http": "127.0.0.1:0"}
     with short_directory() as directory, testing.listening(directory, store_process.url, **settings) as found:

@@ -8,6 +8,7 @@ import pytest
 from rampd import v1
 from rampd._standing.clock import Clock
 from rampd_server.page import front
+from rampd_server.page.rendering import fragment
 
 NOW = Clock(datetime(2026, 11, 27, 12, tzinfo=UTC), is_utc=True)
 CURRENT = v1.Release(number=1, tag="v1")
@@ -71,6 +72,16 @@ def test_a_damaged_component_has_a_row_with_little_in_it() -> None:
     row = front.row(v1.Rollout(component="restyler", damage=v1.Damage(problem="cut")), NOW)
     assert (row.current, row.next, row.percent, row.can_revert) == ("", "", "", False)
     assert "cut" in row.said
+
+
+@pytest.mark.parametrize(
+    ("found", "name"),
+    [(under_way(), "Roll back restyler"), (rollout(previous=[v1.Release(tag="v0")]), "Revert restyler")],
+    ids=["Roll back", "Revert"],
+)
+def test_for_those_who_do_not_see_it_a_button_of_a_row_says_what_it_is_about(found: v1.Rollout, name: str) -> None:
+    html = fragment("row.html", row=front.row(found, NOW), may={"Rollback": True, "Revert": True})
+    assert f'<a class="act" aria-label="{name}"' in html
 
 
 @pytest.mark.parametrize(

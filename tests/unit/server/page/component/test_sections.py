@@ -133,6 +133,23 @@ def test_links_lead_nowhere_else() -> None:
     assert [link for link in links if link.startswith("//")] == []
 
 
+def test_for_those_who_do_not_see_it_a_button_of_a_list_says_which_entry_it_is_about() -> None:
+    lasting = Lasting(
+        overrides=Overrides(overrides=[v1.Override(repo="acme/app", tag="1.0")]),
+        quarantine=Quarantine([v1.QuarantinedTag(tag="0.1")]),
+    )
+    known = Known(rollouts.ramping(), axis_of(rollouts.ramping(), "", NOW), lasting=lasting)
+    html = dict(drawn(known))
+
+    found = [
+        attributes.get("aria-label")
+        for name in ("queue", "overrides", "quarantine")
+        for tag, attributes in Elements(html[name]).found
+        if tag == "a" and "act" in (attributes.get("class") or "")
+    ]
+    assert found == ["Cancel 20200410", "Cancel 20200411", "Delete acme/app", "Unquarantine 0.1"]
+
+
 def test_a_page_has_no_style_of_its_own_in_an_element() -> None:
     for state in STATES.values():
         for name, html in drawn(plain(state)):
