@@ -18,6 +18,7 @@ const place = (list, element) => {
 const drawn = new Map([...document.querySelectorAll(".section")].map((each) => [each.id, each.innerHTML.trim()]));
 
 const FOCUSABLE = "a[href], button, summary, input, select, textarea";
+const nameOf = (element) => element.getAttribute("aria-label") ?? element.textContent;
 
 // Draws the inside of an element that stays. What is open stays open, and the focus stays where it is.
 const refill = (old, content) => {
@@ -32,7 +33,7 @@ const refill = (old, content) => {
   const now = [...old.querySelectorAll(FOCUSABLE)];
   const same = now.find((each) => each.href && each.href === focused.href) ?? now[place];
   // Another button in its place must not get the key that somebody presses now.
-  const isSame = same?.tagName === focused.tagName && same.textContent === focused.textContent;
+  const isSame = same?.tagName === focused.tagName && nameOf(same) === nameOf(focused);
   if (!isSame) old.tabIndex = -1;
   (isSame ? same : old).focus({ preventScroll: true });
 };
