@@ -180,6 +180,14 @@ def test_everything_is_frozen_and_unfrozen_from_the_front_page(call: Stubs, brow
     assert not now(call).frozen
 
 
+def test_everything_is_unfrozen_also_where_there_is_no_component(call: Stubs, browser: Browser) -> None:
+    call("Freeze", all=True, note="the launch")
+    front = browser.get("/")
+    assert "the launch" in front.text
+    browser.send(browser.get(front.links["Unfreeze everything"]))
+    assert "Freeze everything" in browser.get("/").links
+
+
 @pytest.mark.usefixtures("rolling")
 def test_what_would_change_nothing_has_no_button(browser: Browser) -> None:
     form = browser.get(RAMP, percent="10")

@@ -165,11 +165,6 @@ def top(groups: Iterable[int], everything: v1.FreezeStatus | None, clock: Clock)
     )
 
 
-def freeze_of_everything(rollouts: Iterable[v1.Rollout]) -> v1.FreezeStatus | None:
-    """Returns the freeze of everything, which each component shows."""
-    return next((freeze for each in rollouts for freeze in each.freezes if freeze.all), None)
-
-
 def evidence_share(found: v1.Evidence) -> float:
     """Returns how near evidence is to its limit, 0 to 100. The scale is logarithmic, because evidence multiplies with failures."""
     if not (found.e > 1 and found.limit > 1):

@@ -171,7 +171,8 @@ async def _front(visit: Visit) -> Response:
     courses = await reading.courses(visit.person, (each for each in rollouts if each.component in moving))
     rows = [front.row(each, visit.clock, courses.get(each.component, ())) async for each in in_turns(rollouts, _ROWS)]
     found, words = sorted(rows, key=lambda row: row.order), front.words_of(asked)
-    top = front.top((row.group for row in found), front.freeze_of_everything(rollouts), visit.clock)
+    everything = reading.freeze_of_everything(visit.served.replica)
+    top = front.top((row.group for row in found), everything, visit.clock)
     return await visit.page(
         "front.html",
         top=top,

@@ -117,9 +117,4 @@ def test_above_the_rows_it_is_said_how_many_stand_how() -> None:
 
 
 def test_a_freeze_of_everything_is_said_once() -> None:
-    rollouts = [rollout("a"), rollout("b", freezes=[freeze(), freeze(is_of_all=True)])]
-    found = front.freeze_of_everything(rollouts)
-    assert found is not None
-    assert found.all
-    assert front.top([5, 5], found, NOW).frozen.startswith("Everything is frozen by ada")
-    assert front.freeze_of_everything([rollout("a", freezes=[freeze()])]) is None
+    assert front.top([5, 5], freeze(is_of_all=True), NOW).frozen.startswith("Everything is frozen by ada")
