@@ -331,6 +331,22 @@ def test_somebody_without_a_credential_is_everybody_and_may_sign_in(world: World
     assert not any(link.startswith("/sign-in") for link in page.links)
 
 
+def test_a_site_that_leads_its_own_name_here_reads_nothing_in_the_name_of_everybody(world: World) -> None:
+    """To the browser, the pages of that site are of the same host then."""
+    world.tokens.grant("everybody", "viewer", proof="everybody = true")
+    eventually(lambda: world.browser().get("/").status_code == 200)
+    led = {"host": f"evil.example:{httpx.URL(world.site).port}", "accept-language": "en"}
+    client = world.browser().client
+    listed = "/rampd.v1.RolloutService/ListRollouts?encoding=json&message=%7B%7D"
+    for path in ("/", "/live", f"/components/{C}", "/metrics", listed):
+        assert client.get(path, headers=led).status_code == 421, path
+    origin = {"origin": f"http://{led['host']}"}
+    assert client.post("/rampd.v1.RolloutService/ListRollouts", json={}, headers=led | origin).status_code == 421
+    # A program, and a browser behind a proxy that has ended the TLS.
+    assert client.get("/metrics", headers={"host": led["host"]}).status_code == 200
+    assert C in client.get("/", headers=led | {"sec-fetch-site": "none"}).text
+
+
 # What protects each answer
 
 PATHS = ("/", "/live", "/sign-in", "/sign-in/oidc", "/sign-in/oidc/return", "/nothing", "/components/x/y", "/sign-out")
