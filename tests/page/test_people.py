@@ -105,6 +105,17 @@ def test_who_signs_out_in_one_tab_does_nothing_more_in_another(site: Site, token
     assert site.admin.get_rollout(C).next_percent == 20
 
 
+def test_who_signs_out_in_one_tab_is_signed_out_in_all(site: Site, tokens: Tokens, open_page: Open) -> None:
+    """Given a tab that follows the server with a credential that goes on, expect that it follows no more."""
+    page = open_page(site.address)
+    sign_in(page, tokens.of["viewer"])
+    shows(row(page, C), "20 %")
+    other = page.context.new_page()
+    other.goto(site.address)
+    other.get_by_role("button", name="Sign out").click()
+    shows(page.locator("#lost"), "You are signed out. Sign in again")
+
+
 def test_an_open_page_says_that_a_credential_has_ended(site: Site, tokens: Tokens, open_page: Open) -> None:
     page = open_page(site.address)
     sign_in(page, tokens.of["viewer"])

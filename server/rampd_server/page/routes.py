@@ -38,6 +38,7 @@ Look = Callable[["Visit"], Awaitable[Response]]
 
 _ROWS: Final = 25
 """How many rows are made before other tasks get a turn. They take about a millisecond."""
+_SIGNED_OUT: Final = "You are signed out."
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,9 @@ def _protecting(endpoint: Endpoint) -> Endpoint:
 
 async def _not_known(request: Request, error: CallError) -> Response:
     if live.wants_events(request.headers.get("accept", "")):
-        return live.refusal(error)
+        has_credential = session.is_signed_in(request) or "authorization" in request.headers
+        is_out = error.status.code == code_pb2.UNAUTHENTICATED and not has_credential
+        return live.refusal(CallError.plain(code_pb2.UNAUTHENTICATED, _SIGNED_OUT) if is_out else error)
     if error.status.code != code_pb2.UNAUTHENTICATED:
         return await page("refused.html", STATUS_OF[error.status.code], error=error, again=here(request))
     return RedirectResponse(f"{SIGN_IN}?to={quote(here(request), safe='')}", HTTPStatus.SEE_OTHER)

@@ -2,6 +2,9 @@
 import { tellTimes, exactly } from "./times.js";
 import { fits, tidy } from "./filter.js";
 
+// On this channel a tab tells the others of its browser that somebody may have signed out.
+export const SESSION = "session";
+
 const LOST_AFTER_MS = 3_000;
 // The server says something every 40 s at the latest.
 const SILENT_AFTER_MS = 90_000;
@@ -164,6 +167,10 @@ export const follow = (live) => {
       }
     });
   };
+  new BroadcastChannel(SESSION).addEventListener("message", () => {
+    close();
+    open();
+  });
   document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
   window.addEventListener("pagehide", close);
   window.addEventListener("pageshow", open);
