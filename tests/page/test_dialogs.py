@@ -97,6 +97,19 @@ def test_enter_in_a_field_shows_what_would_happen_and_does_nothing(site: Site, o
 
 
 @pytest.mark.usefixtures("rolling")
+def test_enter_in_the_note_of_a_form_without_other_fields_does_nothing(site: Site, open_page: Open) -> None:
+    page = open_page(f"{site.address}/components/restyler/pause")
+    expect(page.get_by_role("button", name="Pause")).to_be_enabled()
+    page.get_by_label("Note").fill("lunch")
+    with page.expect_response(lambda answer: "/pause" in answer.url) as answered:
+        page.get_by_label("Note").press("Enter")
+    assert answered.value.request.method == "GET"
+    expect(page.get_by_label("Note")).to_have_value("lunch")
+    expect(page.get_by_role("button", name="Pause")).to_be_enabled()
+    assert not site.admin.get_rollout("restyler").paused
+
+
+@pytest.mark.usefixtures("rolling")
 def test_who_was_slower_sees_what_has_changed_and_decides_again(site: Site, open_page: Open) -> None:
     pages = [open_page(site.address), open_page(site.address)]
     dialogs = [opened(page, "Roll back") for page in pages]

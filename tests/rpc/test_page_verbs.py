@@ -15,6 +15,7 @@ import pytest
 from rampd import v1
 from rampd_server import testing
 from rampd_server.page.session import FORM_KEY
+from rampd_server.page.verbs import VERBS
 from tests.rpc.access_table import Tokens
 from tests.servers import Stubs, short_directory
 from tests.stores import StoreServer
@@ -193,6 +194,14 @@ def test_what_would_change_nothing_has_no_button(browser: Browser) -> None:
     form = browser.get(RAMP, percent="10")
     assert form.button is None
     assert "Nothing would change B was at 10 % already." in form.text
+
+
+@pytest.mark.usefixtures("rolling")
+def test_enter_in_a_field_shows_what_would_happen_and_does_nothing(browser: Browser) -> None:
+    """A browser presses the first button of a form then."""
+    for verb in VERBS:
+        form = browser.get(verb.address(C)).html.partition('<form class="verb"')[2]
+        assert re.findall("<button([^>]*)>", form)[0] == ' class="show"', verb.label
 
 
 # Refusals
