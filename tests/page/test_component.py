@@ -63,6 +63,20 @@ def test_what_a_person_has_opened_stays_open_and_the_focus_stays(site: Site, ope
     assert focused(page) == "Roll back"
 
 
+def test_the_button_of_another_entry_does_not_get_the_focus(site: Site, open_page: Open) -> None:
+    """Given two releases that wait, and the first one goes, expect that Enter does not cancel the other one."""
+    rolling_out(site.admin)
+    site.admin.release(C, "v4")
+    page = open_page(component(site))
+    page.get_by_role("link", name="Cancel v3", exact=True).focus()
+
+    site.admin.cancel_release(C, 3)
+
+    expect(page.get_by_role("link", name="Cancel v3")).to_have_count(0, timeout=60_000)
+    expect(page.get_by_role("link", name="Cancel v4")).to_be_visible()
+    expect(page.locator("#queue")).to_be_focused()
+
+
 def test_what_is_the_same_is_not_drawn_again(site: Site, open_page: Open) -> None:
     rolling_out(site.admin)
     page = open_page(component(site))
@@ -103,6 +117,15 @@ def test_a_link_to_an_event_leads_to_it(site: Site, open_page: Open) -> None:
     site.admin.ramp(C, 55)
     shows(page.locator("#head"), "55 %")
     shows(page.locator(".events > li.linked, .events > li:target"), "Release")
+
+
+def test_times_are_relative_and_in_the_history_exact_too(site: Site, open_page: Open) -> None:
+    rolling_out(site.admin)
+    page = open_page(component(site), width=360)
+
+    expect(page.locator("#head time")).to_have_text(re.compile(r"^\d+ (s|min) ago$"))
+    assert page.locator("#head time").get_attribute("title")
+    expect(page.locator(".permalink time").first).to_have_text(re.compile(r"^\d+ (s|min) ago, .*\d:\d\d:\d\d"))
 
 
 def test_a_verb_is_two_taps_away(site: Site, open_page: Open) -> None:

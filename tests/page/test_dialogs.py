@@ -19,7 +19,7 @@ def rolling(site: Site) -> None:
 
 def opened(page: Page, verb: str) -> Locator:
     """Opens the dialog of a verb."""
-    page.get_by_role("link", name=verb, exact=True).click()
+    page.get_by_role("link", name=verb).click()
     dialog = page.get_by_role("dialog", name=verb)
     expect(dialog).to_be_visible()
     return dialog
@@ -94,6 +94,19 @@ def test_enter_in_a_field_shows_what_would_happen_and_does_nothing(site: Site, o
     page.get_by_label("Note").press("Enter")
     shows(page.locator(".would"), "v2 is at 30 %.")
     assert site.admin.get_rollout("restyler").next_percent == 20
+
+
+@pytest.mark.usefixtures("rolling")
+def test_enter_in_the_note_of_a_form_without_other_fields_does_nothing(site: Site, open_page: Open) -> None:
+    page = open_page(f"{site.address}/components/restyler/pause")
+    expect(page.get_by_role("button", name="Pause")).to_be_enabled()
+    page.get_by_label("Note").fill("lunch")
+    with page.expect_response(lambda answer: "/pause" in answer.url) as answered:
+        page.get_by_label("Note").press("Enter")
+    assert answered.value.request.method == "GET"
+    expect(page.get_by_label("Note")).to_have_value("lunch")
+    expect(page.get_by_role("button", name="Pause")).to_be_enabled()
+    assert not site.admin.get_rollout("restyler").paused
 
 
 @pytest.mark.usefixtures("rolling")

@@ -76,6 +76,22 @@ def test_a_lost_connection_is_said_with_its_time(site: Site, open_page: Open) ->
     shows(page.locator("#lost"), "Connection lost, as of")
 
 
+def test_a_connection_that_breaks_without_a_word_is_said_to_be_lost(site: Site, open_page: Open) -> None:
+    site.admin.release("restyler", "v1")
+    page = open_page(site.address)
+    page.clock.install()
+    with page.expect_request(lambda request: "/live" in request.url):
+        page.reload()
+
+    page.route("**/live?*", lambda _route: None)
+    page.clock.fast_forward("02:00")
+    shows(page.locator("#lost"), "Connection lost, as of")
+
+    page.unroute("**/live?*")
+    page.clock.fast_forward("02:00")
+    expect(page.locator("#lost")).to_be_hidden(timeout=60_000)
+
+
 def test_markup_and_tricks_in_a_tag_and_a_note_are_text(site: Site, open_page: Open) -> None:
     site.admin.release("restyler", "v1")
     site.admin.release("restyler", "v2")
@@ -93,6 +109,19 @@ def test_a_phone_needs_no_sideways_movement(site: Site, open_page: Open) -> None
     page = open_page(site.address, width=360, height=740)
     expect(row(page, "restyler")).to_be_visible()
     assert not overflows(page)
+
+
+def test_each_button_of_a_row_has_a_name_of_its_own(site: Site, open_page: Open) -> None:
+    for name in ("restyler", "indexer"):
+        site.admin.release(name, "v1")
+        site.admin.release(name, "v2")
+        site.admin.ramp(name, 20)
+    page = open_page(site.address)
+    page.get_by_role("link", name="Roll back indexer", exact=True).click()
+    dialog = page.get_by_role("dialog", name="Roll back")
+    dialog.get_by_role("button", name="Roll back").click()
+    shows(dialog.get_by_role("status"), "Everybody gets v1")
+    assert site.admin.get_rollout("restyler").next_percent == 20
 
 
 def test_nobody_is_kept_out(site: Site, open_page: Open) -> None:

@@ -8,7 +8,9 @@ from playwright.sync_api import Page, expect
 
 from tests.page.conftest import Open, site_of
 from tests.page.looking import Site, overflows, row, serious_findings, shows
+from tests.ports import free_port
 from tests.rpc.access_table import Tokens
+from tests.waiting import eventually
 
 C = "restyler"
 
@@ -70,6 +72,22 @@ def test_a_wrong_token_is_refused_in_words(site: Site, open_page: Open) -> None:
     assert serious_findings(page) == []
 
 
+def test_the_way_to_an_issuer_is_gone_once(site: Site, tokens: Tokens, open_page: Open) -> None:
+    """Expect that nothing asks for the link before the browser goes there. It leads to another host, and no script may ask that."""
+    tokens.also = f'[sign_in]\nissuer = "http://127.0.0.1:{free_port()}"\nclient_id = "rampd"'
+    tokens.write()
+    page = open_page(site.address)
+    asked: list[str] = []
+    link = page.get_by_role("link", name="Sign in with")
+    eventually(lambda: page.reload() and link.count() == 1)
+    page.on("request", lambda request: "/sign-in/oidc" in request.url and asked.append(request.url))
+
+    link.click()
+
+    shows(page.get_by_role("alert"), "can't be asked")
+    assert len(asked) == 1
+
+
 def test_who_signs_out_in_one_tab_does_nothing_more_in_another(site: Site, tokens: Tokens, open_page: Open) -> None:
     page = open_page(site.address)
     sign_in(page, tokens.of["operator"])
@@ -85,6 +103,17 @@ def test_who_signs_out_in_one_tab_does_nothing_more_in_another(site: Site, token
 
     expect(page.get_by_label("Token")).to_be_visible(timeout=60_000)
     assert site.admin.get_rollout(C).next_percent == 20
+
+
+def test_who_signs_out_in_one_tab_is_signed_out_in_all(site: Site, tokens: Tokens, open_page: Open) -> None:
+    """Given a tab that follows the server with a credential that goes on, expect that it follows no more."""
+    page = open_page(site.address)
+    sign_in(page, tokens.of["viewer"])
+    shows(row(page, C), "20 %")
+    other = page.context.new_page()
+    other.goto(site.address)
+    other.get_by_role("button", name="Sign out").click()
+    shows(page.locator("#lost"), "You are signed out. Sign in again")
 
 
 def test_an_open_page_says_that_a_credential_has_ended(site: Site, tokens: Tokens, open_page: Open) -> None:

@@ -8,6 +8,7 @@ from rampd import Resolver
 from tests.page.conftest import Open, site_of
 from tests.page.looking import Site, group, shows
 from tests.ports import free_port
+from tests.servers import rampd_server
 
 C = "restyler"
 
@@ -77,6 +78,22 @@ def test_a_page_that_stays_open_goes_on_after_the_server_has_started_again(direc
             expect(page.locator("#lost")).to_be_hidden(timeout=60_000)
         shows(group(front, "Rolling out"), "v2")
         shows(one.locator("#head"), "v2")
+
+
+def test_a_page_that_has_lost_its_server_says_what_has_changed_since(directory: Path, open_page: Open) -> None:
+    """Given a server that comes back without its store, expect that the page says so."""
+    http = f"127.0.0.1:{free_port()}"
+    with site_of(directory, http=http) as site:
+        site.admin.release(C, "v1")
+        page = open_page(site.address)
+        shows(group(page, "Steady"), "v1")
+    shows(page.locator("#lost"), "Connection lost, as of")
+    before = page.locator("#lost").inner_text()
+
+    with rampd_server(directory, "--http", http, "--redis-url", f"unix://{directory}/none.sock") as server:
+        server.event("waiting_for_store")
+        expect(page.locator("#lost")).not_to_have_text(before, timeout=60_000)
+        shows(page.locator("#lost"), "Connection lost, as of")
 
 
 def test_a_hidden_tab_has_no_stream_and_catches_up_when_it_is_looked_at(site: Site, open_page: Open) -> None:

@@ -14,6 +14,7 @@ import pytest
 from rampd import v1
 from rampd._contract.wording import MISLEADING
 from rampd_server import testing
+from rampd_server.page import live
 from rampd_server.page.component.sections import SECTIONS
 from tests.rpc.access_table import Tokens
 from tests.servers import Stubs, short_directory, stubs
@@ -259,6 +260,21 @@ def test_overrides_are_found_by_their_beginning_and_in_pages(call: Stubs, http: 
     assert "No override begins with this" in page(http, prefix="nobody/").text("overrides")
 
 
+def test_of_many_tags_in_quarantine_the_newest_are_shown_with_the_command_that_lists_all(
+    call: Stubs, http: httpx.Client
+) -> None:
+    call("Release", component=C, tag="1.0")
+    for number in range(53):
+        call("Quarantine", component=C, tag=f"bad-{number:02}")
+
+    shown = page(http).text("quarantine")
+
+    assert "bad-52" in shown
+    assert "bad-00" not in shown
+    assert shown.count("bad-") == 50
+    assert f"And 3 more. rampd quarantine list {C} lists all." in shown
+
+
 @pytest.mark.usefixtures("rollout")
 def test_a_version_is_explained_as_on_the_command_line(call: Stubs, http: httpx.Client) -> None:
     call("SetOverride", component=C, repo="acme/*", channel=v1.CHANNEL_NEXT, note="staff")
@@ -394,6 +410,20 @@ def test_jobs_come_without_a_change_of_the_component(call: Stubs, http: httpx.Cl
         found.drawn()
         call("ReportOutcomes", client_id="w1", sequence=1, outcomes=[outcome(call, "acme/app")])
         found.until("charts", "1 of current")
+
+
+@pytest.mark.usefixtures("rollout")
+def test_a_freeze_of_everything_comes_with_its_mark(
+    call: Stubs, http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a page that is open, expect the freeze at its time, and not over the whole time that is shown."""
+    monkeypatch.setattr(live, "LOOK_S", 0.1)
+    with stream(http) as found:
+        found.drawn()
+        call("Freeze", all=True, note="holidays")
+        found.until("charts", "Freeze by anonymous")
+        call("Unfreeze", all=True)
+        found.until("charts", "Unfreeze by anonymous")
 
 
 @pytest.mark.usefixtures("rollout")

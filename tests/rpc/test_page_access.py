@@ -331,6 +331,22 @@ def test_somebody_without_a_credential_is_everybody_and_may_sign_in(world: World
     assert not any(link.startswith("/sign-in") for link in page.links)
 
 
+def test_a_site_that_leads_its_own_name_here_reads_nothing_in_the_name_of_everybody(world: World) -> None:
+    """To the browser, the pages of that site are of the same host then."""
+    world.tokens.grant("everybody", "viewer", proof="everybody = true")
+    eventually(lambda: world.browser().get("/").status_code == 200)
+    led = {"host": f"evil.example:{httpx.URL(world.site).port}", "accept-language": "en"}
+    client = world.browser().client
+    listed = "/rampd.v1.RolloutService/ListRollouts?encoding=json&message=%7B%7D"
+    for path in ("/", "/live", f"/components/{C}", "/metrics", listed):
+        assert client.get(path, headers=led).status_code == 421, path
+    origin = {"origin": f"http://{led['host']}"}
+    assert client.post("/rampd.v1.RolloutService/ListRollouts", json={}, headers=led | origin).status_code == 421
+    # A program, and a browser behind a proxy that has ended the TLS.
+    assert client.get("/metrics", headers={"host": led["host"]}).status_code == 200
+    assert C in client.get("/", headers=led | {"sec-fetch-site": "none"}).text
+
+
 # What protects each answer
 
 PATHS = ("/", "/live", "/sign-in", "/sign-in/oidc", "/sign-in/oidc/return", "/nothing", "/components/x/y", "/sign-out")
@@ -413,6 +429,13 @@ def test_texts_of_others_are_data(world: World) -> None:
     assert "<img" not in answer.text
 
 
+def test_a_filter_that_fills_the_address_is_cut(world: World) -> None:
+    page = world.browser("viewer").page("/?filter=" + "v+" * 6_000)
+    assert set(page.form("/").fields["filter"].split()) == {"v"}
+    assert len(page.form("/").fields["filter"]) <= 300
+    assert C in page.text
+
+
 # The stream
 
 
@@ -439,7 +462,7 @@ def test_a_stream_ends_when_its_credential_is_revoked_and_says_so(world: World) 
 def test_a_stream_of_somebody_who_is_not_known_ends_at_once(world: World) -> None:
     with world.browser().stream("/live") as stream:
         assert stream.answer.status_code == 200
-        assert [name for name, _ in stream] == ["ended"]
+        assert list(stream) == [("ended", "You are signed out.")]
 
 
 def test_a_page_goes_on_from_its_cursor_and_a_wrong_one_brings_everything(world: World) -> None:
@@ -525,6 +548,15 @@ def test_without_an_access_file_the_page_is_open_to_the_machine_and_says_so(url:
             found = []
             while not any(name == "patch" and "v7" in data["html"] for name, data in found):
                 found += stream.until("seen")
+
+
+def test_the_front_page_has_one_heading_of_its_own_with_rows_and_without(url: str, call: Stubs) -> None:
+    with httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
+        for shown in ("There is no component yet", f"/components/{C}"):
+            html = Browser(client, url).get("/").text
+            assert shown in html
+            assert re.findall("<h1.*?>(.*?)</h1>", html) == ["All components"]
+            call("Release", component=C, tag="v1")
 
 
 def test_who_may_only_read_has_no_buttons(store_process: StoreServer, namespace: str) -> None:

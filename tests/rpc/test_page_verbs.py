@@ -15,6 +15,7 @@ import pytest
 from rampd import v1
 from rampd_server import testing
 from rampd_server.page.session import FORM_KEY
+from rampd_server.page.verbs import VERBS
 from tests.rpc.access_table import Tokens
 from tests.servers import Stubs, short_directory
 from tests.stores import StoreServer
@@ -180,11 +181,27 @@ def test_everything_is_frozen_and_unfrozen_from_the_front_page(call: Stubs, brow
     assert not now(call).frozen
 
 
+def test_everything_is_unfrozen_also_where_there_is_no_component(call: Stubs, browser: Browser) -> None:
+    call("Freeze", all=True, note="the launch")
+    front = browser.get("/")
+    assert "the launch" in front.text
+    browser.send(browser.get(front.links["Unfreeze everything"]))
+    assert "Freeze everything" in browser.get("/").links
+
+
 @pytest.mark.usefixtures("rolling")
 def test_what_would_change_nothing_has_no_button(browser: Browser) -> None:
     form = browser.get(RAMP, percent="10")
     assert form.button is None
     assert "Nothing would change B was at 10 % already." in form.text
+
+
+@pytest.mark.usefixtures("rolling")
+def test_enter_in_a_field_shows_what_would_happen_and_does_nothing(browser: Browser) -> None:
+    """A browser presses the first button of a form then."""
+    for verb in VERBS:
+        form = browser.get(verb.address(C)).html.partition('<form class="verb"')[2]
+        assert re.findall("<button([^>]*)>", form)[0] == ' class="show"', verb.label
 
 
 # Refusals
@@ -241,6 +258,17 @@ def test_a_refusal_keeps_what_was_filled_in(call: Stubs, browser: Browser) -> No
         assert said in refused.text
         assert (refused.fields["percent"], refused.fields["note"]) == (percent, "why")
     assert now(call).next_percent == 10
+
+
+@pytest.mark.usefixtures("rolling")
+def test_a_note_comes_back_after_a_refusal_as_it_was_typed(call: Stubs, browser: Browser) -> None:
+    """Given a note in Hebrew with a mark of direction, expect that it is not kept as an escape when it is sent again."""
+    note = '\u200f\u05ea\u05e7\u05dc\u05d4 <b>"EU"</b>'
+    looked = browser.look(browser.get(RAMP), percent="20")
+    refused = browser.send(looked, percent="150", note=note)
+    assert (refused.status, refused.fields["note"]) == (400, note)
+    browser.send(browser.look(refused, percent="20"))
+    assert last(call).note == note
 
 
 @pytest.mark.usefixtures("rolling")

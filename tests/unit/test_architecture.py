@@ -277,6 +277,7 @@ RULES = (
     ),
     Rule("rampd_server.access.grants", never=IMPURE),
     Rule("rampd_server.access.quotas", never=IMPURE),
+    Rule("rampd_server.access.peers", never=IMPURE),
     Rule("rampd_server.access.access_file", never=IMPURE),
     Rule("rampd_server.access.not_meant", never=IMPURE),
     # Texts and limits are pure: neither Redis nor the scripts that read them.
@@ -680,6 +681,7 @@ PLANTED = {
     ],
     "server/rampd_server/access/grants.py": [("import time", "rampd_server.access.grants imports time")],
     "server/rampd_server/access/quotas.py": [("import time", "rampd_server.access.quotas imports time")],
+    "server/rampd_server/access/peers.py": [("import time", "rampd_server.access.peers imports time")],
     "server/rampd_server/access/access_file.py": [
         ("import asyncio", "rampd_server.access.access_file imports asyncio")
     ],

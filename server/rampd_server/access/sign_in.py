@@ -20,6 +20,7 @@ import structlog
 from rampd_server.access.asking_issuer import TIMEOUT_S, address, client, configuration, json_of
 from rampd_server.access.client_secret import secret_of
 from rampd_server.access.grants import SignIn
+from rampd_server.access.peers import PeerRates
 from rampd_server.access.quotas import Rate
 
 _CONFIGURATION_LIVES_S: Final = 3600.0
@@ -27,7 +28,13 @@ _ASK_AGAIN_S: Final = 5.0
 """The shortest time between two questions for a configuration that could not be read."""
 _ENDS_PER_S: Final = 5.0
 _BURST: Final = 50.0
-"""Anybody who reaches the page can make the server ask the issuer about a made-up code. It asks no more often than this."""
+"""Anybody who reaches the page can make the server ask the issuer about a made-up code. For one peer it asks no more often than this."""
+_ALL_ENDS_PER_S: Final = 50.0
+_ALL_BURST: Final = 500.0
+"""The same for all peers together."""
+_LINES_PER_S: Final = 5.0
+_LINES_BURST: Final = 50.0
+"""How often the log says that a sign-in has failed."""
 _MOST_SAID: Final = 300
 """How many characters of an issuer's own words are shown."""
 _ENDPOINTS: Final = ("authorization_endpoint", "token_endpoint")
@@ -73,7 +80,9 @@ class PeopleIssuer:
         self._asked_s = -math.inf
         self._problem = ""
         self._asking = asyncio.Lock()
-        self._ends = Rate(_ENDS_PER_S, _BURST)
+        self._ends = Rate(_ALL_ENDS_PER_S, _ALL_BURST)
+        self._ends_of = PeerRates(_ENDS_PER_S, _BURST)
+        self._lines = Rate(_LINES_PER_S, _LINES_BURST)
 
     async def begin(self, attempt: Attempt, back: str) -> str:
         """Returns the address to which the browser goes. The issuer sends it back to `back`. Raises SignInError."""
@@ -95,12 +104,14 @@ class PeopleIssuer:
         )
         return str(url)
 
-    async def end(self, attempt: Attempt, code: str, back: str) -> str:
+    async def end(self, attempt: Attempt, code: str, back: str, *, peer: str) -> str:
         """Returns the ID token for the code with which the browser has come back. Whoever takes the token has to verify its signature.
-        Raises SignInError.
+        `peer` is the address from which the browser comes. Raises SignInError.
         """
-        if self._ends.take(1, self._monotonic()):
-            raise SignInError("Too many people sign in at once. Try again in a moment.")
+        now_s = self._monotonic()
+        # Its own limit first, so that one peer does not use up that of all.
+        if self._ends_of.take(peer, now_s) or self._ends.take(1, now_s):
+            raise SignInError("Too many people sign in at once. Try again in a moment, or sign in with a token.")
         about = await self._configuration()
         try:
             secret = await self._secret()
@@ -175,7 +186,8 @@ class PeopleIssuer:
         self._about, self._problem = about, ""
 
     def _failed(self, why: str) -> SignInError:
-        _log.warning("sign_in_failed", issuer=self.settings.issuer, error=why)
+        if not self._lines.take(1, self._monotonic()):
+            _log.warning("sign_in_failed", issuer=self.settings.issuer, error=why)
         return SignInError(f"Signing in with {self.settings.issuer} has failed: {why}.")
 
 

@@ -80,7 +80,13 @@ def application(parts: Parts) -> ASGIApp:
 
     inner = Starlette(routes=routes, exception_handlers={404: not_there, 405: not_there, Exception: _leave_to_guard})
     inner.router.redirect_slashes = False
-    return Guard(inner, parts.health, is_local=parts.is_local, count=parts.handlers.count)
+    return Guard(
+        inner,
+        parts.health,
+        is_local=parts.is_local,
+        takes_everybody=lambda: parts.door.without_credentials() is not None,
+        count=parts.handlers.count,
+    )
 
 
 async def _leave_to_guard(_request: Request, error: Exception) -> Response:

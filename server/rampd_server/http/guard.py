@@ -1,11 +1,13 @@
 """What every request passes before it reaches a route, and every answer after.
 
 A browser can be made to send requests to this port by any page that its user looks at. So a request that comes from another
-page is refused, and a server that asks for no credential answers only to the names of its own machine.
+page is refused, and a server that asks for no credential answers only to the names of its own machine. Where a grant is for
+everybody, a browser without a credential is answered only if no other site can have led it here.
 """
 
 import asyncio
 import contextlib
+import ipaddress
 import secrets
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -36,12 +38,21 @@ class Guard:
     """Refuses requests that no client of rampd sends, and answers where the application fails."""
 
     def __init__(
-        self, application: ASGIApp, health: Health, *, is_local: bool, count: Callable[[str, str], None]
+        self,
+        application: ASGIApp,
+        health: Health,
+        *,
+        is_local: bool,
+        takes_everybody: Callable[[], bool],
+        count: Callable[[str, str], None],
     ) -> None:
-        """`count` counts a request that does not reach its route, by its path and the status."""
+        """`takes_everybody` says whether who sends no credential is somebody. `count` counts a request that does not reach its route, by
+        its path and the status.
+        """
         self._application = application
         self._health = health
         self._is_local = is_local
+        self._takes_everybody = takes_everybody
         self._count = count
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,6 +117,14 @@ class Guard:
                 "127.0.0.1. For other names, give the server an --access-file.",
                 "host",
             )
+        if _may_be_led_here(scope, headers) and self._takes_everybody():
+            return _Refusal(
+                HTTPStatus.MISDIRECTED_REQUEST,
+                "permission_denied",
+                "A browser without a credential is not answered by this name over http://, because any site can lead a name of its own "
+                "here. Use https://, or the IP address of the server.",
+                "host",
+            )
         origin = headers.get("origin")
         if origin is not None and not _is_own(_split(origin), host, scope):
             return _Refusal(
@@ -155,6 +174,25 @@ def _is_own(origin: SplitResult, host: str, scope: Scope) -> bool:
     A proxy may have ended the TLS, so the reverse says nothing.
     """
     return origin.netloc.lower() == host.lower() and (scope.get("scheme") != "https" or origin.scheme == "https")
+
+
+def _may_be_led_here(scope: Scope, headers: Headers) -> bool:
+    """Whether a request may be that of a page of another site, which has led its own name to this address (DNS rebinding). For a
+    browser, this server is the site then. But no certificate fits, so the request is in the clear. There a browser sends no
+    `sec-fetch-site`, and a page can neither send that nor leave out `origin`, or in a GET `accept-language`. Programs send none of them.
+    """
+    is_browser = "origin" in headers or (scope["method"] in {"GET", "HEAD"} and "accept-language" in headers)
+    is_safe = scope.get("scheme") == "https" or "sec-fetch-site" in headers or "authorization" in headers
+    return is_browser and not is_safe and not _is_fixed(host_of(scope))
+
+
+def _is_fixed(host: str) -> bool:
+    """Whether nobody can lead a host elsewhere: it is an address, or `localhost`."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return is_loopback(host)
+    return True
 
 
 def _split(url: str) -> SplitResult:

@@ -2,9 +2,10 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from rampd import v1
 from rampd._contract.wording import counted, evidence
@@ -18,6 +19,8 @@ from rampd_server.page.charts.percent import small_line
 
 GROUPS = ("Waits for a person", "HELD", "Rolling out", "Paused", "Frozen", "Steady")
 """The headings, in their order."""
+_MOST_OF_FILTER: Final = 300
+"""How much of a filter is looked at. Each of its words is looked for in each row, and all of them in one turn of the event loop."""
 _GROUP_OF = {Kind.HELD: 1, Kind.ROLLING_OUT: 2, Kind.PAUSED: 3, Kind.FROZEN: 4, Kind.STEADY: 5}
 
 
@@ -64,9 +67,10 @@ class Row:
         """What a filter looks at, in small letters."""
         return f"{self.name} {self.current} {self.next} {self.word}".lower()
 
-    def has(self, words: str) -> bool:
+    def has(self, words: Collection[str]) -> bool:
         """Whether a filter keeps the row: each of its words is in the text."""
-        return all(word in self.text for word in words.lower().split())
+        text = self.text
+        return all(word in text for word in words)
 
     @property
     def order(self) -> str:
@@ -97,6 +101,16 @@ class Top:
     def icon(self) -> str:
         """The file of the icon."""
         return "icon-held.svg" if self.held else "icon-waits.svg" if self.waiting else "icon.svg"
+
+
+def filter_of(asked: str) -> str:
+    """Returns the filter that an address asks for. Of a very long one, the beginning."""
+    return asked.strip()[:_MOST_OF_FILTER]
+
+
+def words_of(text: str) -> frozenset[str]:
+    """Returns the words of a filter, in small letters."""
+    return frozenset(text.lower().split())
 
 
 def key(component: str) -> str:
@@ -149,11 +163,6 @@ def top(groups: Iterable[int], everything: v1.FreezeStatus | None, clock: Clock)
         held=found[1],
         waiting=found[0],
     )
-
-
-def freeze_of_everything(rollouts: Iterable[v1.Rollout]) -> v1.FreezeStatus | None:
-    """Returns the freeze of everything, which each component shows."""
-    return next((freeze for each in rollouts for freeze in each.freezes if freeze.all), None)
 
 
 def evidence_share(found: v1.Evidence) -> float:

@@ -40,8 +40,6 @@ class FrontLive:
         self._known: dict[str, _Known] = {}
         self._courses: dict[str, list[Stretch]] = {}
         """Of the components whose jobs are shown, too."""
-        self._everything: v1.FreezeStatus | None = None
-        """The freeze of everything."""
         self._namespace: object = None
         """A freeze of everything is here. It is in every rollout, and a change of none."""
         self._damaged: Set[str] = frozenset()
@@ -56,7 +54,8 @@ class FrontLive:
             patches = await self._all(set(changed or ()), clock)
         else:
             patches = await self._some(set(self._due() if changed is None else changed), clock)
-        top = front.top((each.group for each in self._known.values()), self._everything, clock)
+        everything = reading.freeze_of_everything(self._replica)
+        top = front.top((each.group for each in self._known.values()), everything, clock)
         verbs = verbs_for_all(is_frozen=bool(top.frozen), may=self._may)
         return [*patches, Patch(TOP, fragment("top.html", top=top, verbs=verbs))]
 
@@ -83,7 +82,7 @@ class FrontLive:
             self._known[each.component] = _Known(row.group, reading.place(each))
             if drawn is None or each.component in drawn:
                 patches.append(self._patch(row))
-        self._everything, self._namespace = front.freeze_of_everything(rollouts), namespace
+        self._namespace = namespace
         return [*patches, *_gone((before.keys() | changed) - self._known.keys())]
 
     async def _some(self, names: set[str], clock: Clock) -> list[Patch]:

@@ -8,6 +8,7 @@ import asyncio
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator
 from contextlib import aclosing, contextmanager
 from typing import Final, NamedTuple
@@ -45,25 +46,38 @@ class Tabs:
     """The open streams of this process. A tab costs far more than a watcher, because what it shows is read for it."""
 
     MOST: Final = 200
+    MOST_OF_ONE: Final = 40
+    """Of one identity, so that it leaves places to others. People may share an identity."""
     _EACH_LOOKS_S: Final = 0.2
     _EACH_GATHERS_S: Final = 0.02
 
     def __init__(self) -> None:
         self.open = 0
+        self._of: Counter[str] = Counter()
 
     @contextmanager
-    def one_more(self) -> Iterator[None]:
-        """Counts a stream for as long as the block lasts. Raises CallError at the limit."""
+    def one_more(self, identity: str) -> Iterator[None]:
+        """Counts a stream of an identity for as long as the block lasts. Raises CallError at a limit."""
+        if self._of[identity] >= self.MOST_OF_ONE:
+            raise CallError.plain(
+                code_pb2.RESOURCE_EXHAUSTED,
+                f"{self.MOST_OF_ONE} tabs of {identity} follow this server, which is the limit of one identity. Close some of them, or "
+                "load the page again to see what is new.",
+            )
         if self.open >= self.MOST:
             raise CallError.plain(
                 code_pb2.UNAVAILABLE,
                 f"{self.MOST} tabs follow this server, which is its limit. Load the page again to see what is new.",
             )
         self.open += 1
+        self._of[identity] += 1
         try:
             yield
         finally:
             self.open -= 1
+            self._of[identity] -= 1
+            if not self._of[identity]:
+                del self._of[identity]
 
     @property
     def look_s(self) -> float:
@@ -125,7 +139,7 @@ class Live:
     async def events(self) -> AsyncGenerator[str]:
         """Yields the events, as texts, until the stream ends. Close it to end it earlier."""
         try:
-            with TABS.one_more():
+            with TABS.one_more(self._person.identity):
                 async with aclosing(self._followed()) as events:
                     async for event in events:
                         yield event

@@ -15,6 +15,8 @@ from rampd_server.http.context import CallError
 from rampd_server.page.charts.course import Stretch, course
 from rampd_server.page.person import Person
 from rampd_server.page.turns import in_turns
+from rampd_server.replica.replica import Replica
+from rampd_server.rpc.messages.convert import freeze_message
 
 MOST_WITH_JOBS: Final = 40
 """Of how many components the front page shows the jobs of their trial: the most urgent ones, because each costs a call."""
@@ -25,6 +27,14 @@ _AT_ONCE: Final = 8
 _MOST_OF_COURSE: Final = 100
 """Of how many events the small line of a row is drawn."""
 _DAMAGED: Final = v1.ErrorReason.Name(v1.ERROR_REASON_STORE_CORRUPT).removeprefix("ERROR_REASON_")
+
+
+def freeze_of_everything(replica: Replica) -> v1.FreezeStatus | None:
+    """Returns the freeze of everything, if one is in force. It is there also for a person who sees no component."""
+    freeze = replica.namespace.freeze
+    if freeze is None or not freeze.is_in_force(replica.likely_ms()):
+        return None
+    return freeze_message(freeze, is_all=True)
 
 
 async def rollout(person: Person, component: str) -> v1.Rollout:

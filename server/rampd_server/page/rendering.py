@@ -1,11 +1,13 @@
-"""From what the page shows to HTML. Every text is data: markup is escaped, and misleading characters become visible."""
+"""From what the page shows to HTML. Every text is data: markup is escaped, and misleading characters become visible. Only what a form
+sends again is as it was typed.
+"""
 
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse
 
 from rampd._contract.wording import one_line
@@ -37,6 +39,8 @@ _TEMPLATES: Final = Environment(
 )
 _TEMPLATES.globals["static"] = static.address
 _TEMPLATES.filters["moment"] = _moment
+# For the value of a field: a browser would send a visible escape as what the person has typed.
+_TEMPLATES.filters["typed"] = escape
 
 
 def prepare() -> None:

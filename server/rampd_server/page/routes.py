@@ -38,6 +38,7 @@ Look = Callable[["Visit"], Awaitable[Response]]
 
 _ROWS: Final = 25
 """How many rows are made before other tasks get a turn. They take about a millisecond."""
+_SIGNED_OUT: Final = "You are signed out."
 
 
 @dataclass(frozen=True)
@@ -158,20 +159,23 @@ def _protecting(endpoint: Endpoint) -> Endpoint:
 
 async def _not_known(request: Request, error: CallError) -> Response:
     if live.wants_events(request.headers.get("accept", "")):
-        return live.refusal(error)
+        has_credential = session.is_signed_in(request) or "authorization" in request.headers
+        is_out = error.status.code == code_pb2.UNAUTHENTICATED and not has_credential
+        return live.refusal(CallError.plain(code_pb2.UNAUTHENTICATED, _SIGNED_OUT) if is_out else error)
     if error.status.code != code_pb2.UNAUTHENTICATED:
         return await page("refused.html", STATUS_OF[error.status.code], error=error, again=here(request))
     return RedirectResponse(f"{SIGN_IN}?to={quote(here(request), safe='')}", HTTPStatus.SEE_OTHER)
 
 
 async def _front(visit: Visit) -> Response:
-    cursor, words = visit.cursor, visit.request.query_params.get("filter", "").strip()
+    cursor, asked = visit.cursor, front.filter_of(visit.request.query_params.get("filter", ""))
     rollouts = await reading.everything(visit.person)
     moving = set(reading.moving(map(reading.place, rollouts)))
     courses = await reading.courses(visit.person, (each for each in rollouts if each.component in moving))
     rows = [front.row(each, visit.clock, courses.get(each.component, ())) async for each in in_turns(rollouts, _ROWS)]
-    found = sorted(rows, key=lambda row: row.order)
-    top = front.top((row.group for row in found), front.freeze_of_everything(rollouts), visit.clock)
+    found, words = sorted(rows, key=lambda row: row.order), front.words_of(asked)
+    everything = reading.freeze_of_everything(visit.served.replica)
+    top = front.top((row.group for row in found), everything, visit.clock)
     return await visit.page(
         "front.html",
         top=top,
@@ -180,7 +184,7 @@ async def _front(visit: Visit) -> Response:
         rows=found,
         shown={row.name for row in found if row.has(words)},
         groups=front.GROUPS,
-        filter=words,
+        filter=asked,
         cursor=cursor,
     )
 

@@ -65,7 +65,8 @@ class _Signing:
         if attempt is None or not secrets.compare_digest(query.get("state", "").encode(), attempt.state.encode()):
             return await self._refusal(request, to, _NO_ATTEMPT, HTTPStatus.BAD_REQUEST)
         try:
-            token = await issuer.end(attempt, _code(query, issuer.settings.issuer), _back(request))
+            code = _code(query, issuer.settings.issuer)
+            token = await issuer.end(attempt, code, _back(request), peer=_peer(request))
             caller = await self._caller(request, token)
         except SignInError as error:
             response = await self._refusal(request, to, str(error), HTTPStatus.FORBIDDEN)
@@ -102,6 +103,10 @@ class _Signing:
 
 def _back(request: Request) -> str:
     return f"{session.site(request)}{BACK}"
+
+
+def _peer(request: Request) -> str:
+    return "" if request.client is None else request.client.host
 
 
 def _code(query: Mapping[str, str], issuer: str) -> str:

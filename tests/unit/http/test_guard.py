@@ -18,9 +18,15 @@ RESOLVE = "/rampd.v1.ResolverService/Resolve"
 
 
 class World:
-    def __init__(self, *, is_local: bool = False) -> None:
+    def __init__(self, *, is_local: bool = False, takes_everybody: bool = False) -> None:
         self.counted: list[tuple[str, str]] = []
-        self.guard = Guard(self.inner, self, is_local=is_local, count=lambda *each: self.counted.append(each))  # type: ignore[arg-type]
+        self.guard = Guard(
+            self.inner,
+            self,  # type: ignore[arg-type]
+            is_local=is_local,
+            takes_everybody=lambda: takes_everybody,
+            count=lambda *each: self.counted.append(each),
+        )
         self.is_stopping = False
         self.fails = False
         self.pieces: list[bytes] | None = None
@@ -32,7 +38,13 @@ class World:
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
     async def status(
-        self, *headers: tuple[str, str], query: str = "", path: str = RESOLVE, scheme: str = "http"
+        self,
+        *headers: tuple[str, str],
+        query: str = "",
+        path: str = RESOLVE,
+        scheme: str = "http",
+        method: str = "GET",
+        host: str = "x",
     ) -> int:
         sent: list[Message] = []
 
@@ -47,13 +59,13 @@ class World:
 
         scope = {
             "type": "http",
-            "method": "GET",
+            "method": method,
             "scheme": scheme,
             "path": path,
             "raw_path": path.encode(),
             "query_string": query.encode(),
             "client": ("10.0.0.7", 4711),
-            "headers": [(name.encode(), value.encode()) for name, value in (("host", "x"), *headers)],
+            "headers": [(name.encode(), value.encode()) for name, value in (("host", host), *headers)],
         }
         await self.guard(scope, receive, send)
         return int(sent[0]["status"])
@@ -121,6 +133,43 @@ async def test_a_refusal_because_of_who_has_sent_the_request_is_in_the_log(
 async def test_a_page_in_the_clear_is_no_page_of_a_server_with_tls(scheme: str, origin: str, status: int) -> None:
     """Given a page that somebody in between has written, expect that it is a page of another host."""
     assert await World().status(("origin", origin), scheme=scheme) == status
+
+
+LANGUAGE = ("accept-language", "en")
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        ({}, 421),
+        ({"method": "HEAD"}, 421),
+        ({"method": "POST", "headers": [("origin", "http://evil.example:8080")]}, 421),
+        ({"headers": [("accept-language", "")]}, 421),
+        ({"host": ""}, 421),
+        # A program.
+        ({"headers": []}, 200),
+        ({"method": "POST", "headers": [("accept-language", "*")]}, 200),
+        # What a page can't send, or has no reason to.
+        ({"headers": [LANGUAGE, ("sec-fetch-site", "none")]}, 200),
+        ({"headers": [LANGUAGE, ("authorization", "Bearer x")]}, 200),
+        ({"scheme": "https"}, 200),
+        # Nobody can lead these elsewhere.
+        ({"host": "10.0.0.7:8080"}, 200),
+        ({"host": "[fd00::7]:8080"}, 200),
+        ({"host": "localhost:8080"}, 200),
+        ({"host": "localhost.evil.example:8080"}, 421),
+        ({"host": "0x0a000007"}, 421),
+    ],
+    ids=lambda each: str(each) if each else "a page",
+)
+async def test_a_browser_that_another_site_may_have_led_here_is_not_everybody(
+    sent: dict[str, Any], status: int
+) -> None:
+    """Given a grant for everybody, and a page of evil.example whose name leads to this address now, expect that it reads nothing."""
+    given = {"host": "evil.example:8080", "headers": [LANGUAGE], **sent}
+    headers = given.pop("headers")
+    assert await World(takes_everybody=True).status(*headers, **given) == status
+    assert await World().status(*headers, **given) == 200
 
 
 async def test_many_such_refusals_and_long_texts_do_not_fill_the_log(lines: list[dict[str, Any]]) -> None:

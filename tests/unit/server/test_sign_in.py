@@ -19,6 +19,7 @@ from tests.people_issuer import PeopleIssuer as Issuer
 
 NAME = "https://accounts.example.com"
 BACK = "https://rampd.example.com/sign-in/oidc/return"
+PEER = "10.0.0.7"
 
 
 class World:
@@ -50,7 +51,7 @@ class World:
         return query["code"]
 
     async def token(self) -> str:
-        return await self.people.end(self.attempt, await self.code(), BACK)
+        return await self.people.end(self.attempt, await self.code(), BACK, peer=PEER)
 
     async def refusal(self) -> str:
         with pytest.raises(SignInError) as caught:
@@ -98,14 +99,14 @@ def test_nobody_can_guess_an_attempt() -> None:
 async def test_a_code_is_worth_nothing_without_the_attempt_that_has_got_it(world: World) -> None:
     code = await world.code()
     with pytest.raises(SignInError, match="it refuses the code: invalid_grant"):
-        await world.people.end(Attempt.new(), code, BACK)
+        await world.people.end(Attempt.new(), code, BACK, peer=PEER)
 
 
 async def test_a_code_is_good_once(world: World) -> None:
     code = await world.code()
-    await world.people.end(world.attempt, code, BACK)
+    await world.people.end(world.attempt, code, BACK, peer=PEER)
     with pytest.raises(SignInError, match="invalid_grant"):
-        await world.people.end(world.attempt, code, BACK)
+        await world.people.end(world.attempt, code, BACK, peer=PEER)
 
 
 async def test_the_secret_is_read_again_for_each_sign_in(world: World) -> None:
@@ -242,16 +243,35 @@ async def test_the_last_good_configuration_stays_in_use(world: World) -> None:
 
 
 async def test_made_up_codes_make_the_server_ask_the_issuer_only_so_often(world: World) -> None:
-    async def one() -> str:
+    async def one(peer: str = PEER) -> str:
         with pytest.raises(SignInError) as caught:
-            await world.people.end(Attempt.new(), "made up", BACK)
+            await world.people.end(Attempt.new(), "made up", BACK, peer=peer)
         return str(caught.value)
 
     said = [await one() for _ in range(200)]
     assert world.issuer.asked.count("/token") < 60
-    assert said[-1] == "Too many people sign in at once. Try again in a moment."
+    assert said[-1] == "Too many people sign in at once. Try again in a moment, or sign in with a token."
     world.now_s += 1
     assert "invalid_grant" in await one()
+    for number in range(1_000):
+        await one(f"10.0.1.{number % 50}")
+    assert 400 < world.issuer.asked.count("/token") < 600
+
+
+async def test_made_up_codes_of_one_peer_keep_nobody_else_from_signing_in(world: World) -> None:
+    for _ in range(2_000):
+        with pytest.raises(SignInError):
+            await world.people.end(Attempt.new(), "made up", BACK, peer="10.0.0.66")
+    await world.token()
+
+
+async def test_made_up_codes_do_not_fill_the_log(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(sign_in._log, "warning", lambda event, **_: lines.append(event), raising=False)
+    for number in range(400):
+        with pytest.raises(SignInError, match="invalid_grant"):
+            await world.people.end(Attempt.new(), "made up", BACK, peer=f"10.0.1.{number % 50}")
+    assert 0 < len(lines) < 100
 
 
 # The secret

@@ -37,6 +37,16 @@ class Overrides(Listed):
 
 
 @dataclass(frozen=True, slots=True)
+class Quarantine:
+    """The tags in quarantine."""
+
+    tags: Sequence[v1.QuarantinedTag] = ()
+    """Those that are listed."""
+    others: int = 0
+    """How many more there are."""
+
+
+@dataclass(frozen=True, slots=True)
 class Explained:
     """Which version a repo gets, or why that can't be said."""
 
@@ -59,7 +69,7 @@ class Lasting:
     history: Events = field(default_factory=Events)
     """Those that are listed."""
     overrides: Overrides = field(default_factory=Overrides)
-    quarantined: Sequence[v1.QuarantinedTag] = ()
+    quarantine: Quarantine = field(default_factory=Quarantine)
     policy: v1.Policy = field(default_factory=v1.Policy)
     usual_rate: float = LEAST_RATE
     """The failure rate that is usual among all components. It is read only if it matters."""

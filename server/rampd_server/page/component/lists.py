@@ -3,10 +3,16 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from heapq import nsmallest
+from typing import Final
 
 from rampd import v1
 from rampd._standing.clock import as_datetime
+from rampd_server.page.component.known import Quarantine
 from rampd_server.page.verbs import Button, May, entry_button
+
+_MOST_TAGS: Final = 50
+"""How many tags in quarantine are listed. There may be 1,000, and each look of each tab draws what is listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +85,21 @@ def override_row(override: v1.Override, button: Button | None) -> OverrideRow:
     )
 
 
+def quarantine(rollout: v1.Rollout, tags: Sequence[v1.QuarantinedTag]) -> Quarantine:
+    """Returns what is listed of all tags in quarantine: those of current and next first, then the newest."""
+    of_jobs = {rollout.next.tag, rollout.current.tag}
+
+    def place(each: v1.QuarantinedTag) -> tuple[bool, int, int]:
+        return each.tag not in of_jobs, -each.create_time.seconds, -each.create_time.nanos
+
+    listed = nsmallest(_MOST_TAGS, tags, key=place)
+    return Quarantine(listed, len(tags) - len(listed))
+
+
 def quarantined(rollout: v1.Rollout, tags: Sequence[v1.QuarantinedTag], may: May) -> Iterator[QuarantineRow]:
-    """Yields the rows of the tags in quarantine, those of current and next first."""
+    """Yields the rows of tags in quarantine."""
     roles = {rollout.next.tag: "next", rollout.current.tag: "current"}
-    for each in sorted(tags, key=lambda each: each.tag not in roles):
+    for each in tags:
         button = entry_button("Unquarantine", rollout, may, tag=each.tag)
         yield QuarantineRow(
             each.tag, roles.get(each.tag, ""), each.actor, each.note, as_datetime(each.create_time), button

@@ -21,7 +21,8 @@ from rampd_server.page.charts.axis import Axis, axis_of
 from rampd_server.page.charts.course import course, highest
 from rampd_server.page.component.asked import Asked
 from rampd_server.page.component.blast import Reach, reach
-from rampd_server.page.component.known import Events, Explained, Known, Lasting, Overrides
+from rampd_server.page.component.known import Events, Explained, Known, Lasting, Overrides, Quarantine
+from rampd_server.page.component.lists import quarantine
 from rampd_server.page.person import Person
 from rampd_server.replica.replica import Replica
 
@@ -55,15 +56,19 @@ class ComponentReading:
         self._replica = replica
         self._samples = samples
         self._seen = seen
+        self._namespace: object = None
+        """A freeze of everything is here, and in the charts. It is a change of no component."""
         self._troubles: list[str] = []
 
     async def read(self, now: datetime, before: Known | None = None) -> Known:
         """Returns what the page shows. `before`: what was read before, if the component has not changed since then. Raises
         CallError: there is no such component for this person, or it can't be read now. What else can't be read is left out.
         """
+        # Taken before the reading, so that a freeze that comes meanwhile is read again.
+        is_same_namespace, self._namespace = self._namespace is self._replica.namespace, self._replica.namespace
         rollout = await reading.one(self._person, self._component)
         self._troubles = []
-        if before is not None and before.rollout.revision != rollout.revision:
+        if before is not None and not (is_same_namespace and before.rollout.revision == rollout.revision):
             before = None
         axis = axis_of(rollout, self._asked.span, now)
         if not rollout.HasField("current"):
@@ -117,10 +122,10 @@ class ComponentReading:
 
     async def _lasting(self, rollout: v1.Rollout, axis: Axis) -> Lasting:
         asked = self._asked
-        newest, overrides, quarantined, policy = await asyncio.gather(
+        newest, overrides, in_quarantine, policy = await asyncio.gather(
             self._tried(self._history(""), Events()),
             self._tried(self._overrides(), Overrides()),
-            self._tried(self._quarantined(), ()),
+            self._tried(self._quarantine(rollout), Quarantine()),
             self._tried(self._policy(), v1.Policy()),
         )
         history, (of_axis, is_cut), usual, explained = await asyncio.gather(
@@ -136,7 +141,7 @@ class ComponentReading:
             is_cut=is_cut,
             history=history,
             overrides=overrides,
-            quarantined=quarantined,
+            quarantine=in_quarantine,
             policy=policy,
             usual_rate=usual,
             highest=most,
@@ -175,9 +180,9 @@ class ComponentReading:
             return Overrides(refusal=_refusal(error))
         return Overrides(answer.next_page_token, overrides=answer.overrides)
 
-    async def _quarantined(self) -> Sequence[v1.QuarantinedTag]:
+    async def _quarantine(self, rollout: v1.Rollout) -> Quarantine:
         request = v1.ListQuarantineRequest(component=self._component, page_size=_PAGE)
-        return (await self._person.ask(request, v1.ListQuarantineResponse)).tags
+        return quarantine(rollout, (await self._person.ask(request, v1.ListQuarantineResponse)).tags)
 
     async def _policy(self) -> v1.Policy:
         return (await self._person.ask(v1.GetPolicyRequest(component=self._component), v1.GetPolicyResponse)).policy

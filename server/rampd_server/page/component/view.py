@@ -140,6 +140,8 @@ class View:
     overrides: tuple[OverrideRow, ...]
     overrides_end: Listing
     quarantine: tuple[QuarantineRow, ...]
+    more_quarantine: str
+    """How many more tags are in quarantine. Empty: none."""
     policy: tuple[Setting, ...]
     history: tuple[Entry, ...]
     history_end: Listing
@@ -174,7 +176,8 @@ def view(known: Known, charts: Figure | None, asked: Asked, clock: Clock, may: M
             _link(asked, "overrides", lasting.overrides.token, "overrides"),
             f"{asked.link(overrides='')}#overrides" if asked.overrides else "",
         ),
-        quarantine=tuple(quarantined(rollout, lasting.quarantined, may)),
+        quarantine=tuple(quarantined(rollout, lasting.quarantine.tags, may)),
+        more_quarantine=f"{lasting.quarantine.others:,}" if lasting.quarantine.others else "",
         policy=tuple(settings(lasting.policy, rollout.policy)) if is_readable else (),
         history=tuple(map(entry, lasting.history.events)),
         history_end=Listing(

@@ -120,7 +120,8 @@ export const dialogs = () => {
   if (form) enliven(form);
   let isOpening = false;
   document.addEventListener("click", async (event) => {
-    const link = event.target.closest?.("a.act");
+    // The link to an issuer, the main one of its page, leads away and not to a form.
+    const link = event.target.closest?.("a.act:not(.main)");
     const isPlain = !event.button && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey;
     if (!link || !isPlain || event.defaultPrevented) return;
     event.preventDefault();

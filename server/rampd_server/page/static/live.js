@@ -2,7 +2,12 @@
 import { tellTimes, exactly } from "./times.js";
 import { fits, tidy } from "./filter.js";
 
+// On this channel a tab tells the others of its browser that somebody may have signed out.
+export const SESSION = "session";
+
 const LOST_AFTER_MS = 3_000;
+// The server says something every 40 s at the latest.
+const SILENT_AFTER_MS = 90_000;
 
 const place = (list, element) => {
   // The rows are sorted by their order. Only the changed row moves.
@@ -16,6 +21,7 @@ const place = (list, element) => {
 const drawn = new Map([...document.querySelectorAll(".section")].map((each) => [each.id, each.innerHTML.trim()]));
 
 const FOCUSABLE = "a[href], button, summary, input, select, textarea";
+const nameOf = (element) => element.getAttribute("aria-label") ?? element.textContent;
 
 // Draws the inside of an element that stays. What is open stays open, and the focus stays where it is.
 const refill = (old, content) => {
@@ -30,7 +36,7 @@ const refill = (old, content) => {
   const now = [...old.querySelectorAll(FOCUSABLE)];
   const same = now.find((each) => each.href && each.href === focused.href) ?? now[place];
   // Another button in its place must not get the key that somebody presses now.
-  const isSame = same?.tagName === focused.tagName && same.textContent === focused.textContent;
+  const isSame = same?.tagName === focused.tagName && nameOf(same) === nameOf(focused);
   if (!isSame) old.tabIndex = -1;
   (isSame ? same : old).focus({ preventScroll: true });
 };
@@ -77,6 +83,7 @@ export const follow = (live) => {
   let cursor = live.dataset.cursor;
   let seen = new Date(live.dataset.shown);
   let lostTimer = null;
+  let silentTimer = null;
   let why = "";
   let isOver = false;
   const lost = document.getElementById("lost");
@@ -88,21 +95,36 @@ export const follow = (live) => {
     seen = new Date();
     lost.hidden = true;
   };
+  const tell = () => {
+    const text = `Connection lost, as of ${exactly(seen)}. ${why}`;
+    // A screen reader reads a text again that is put there again.
+    if (lost.textContent !== text) lost.textContent = text;
+    lost.hidden = false;
+  };
   const isLost = () => {
-    lostTimer ??= setTimeout(() => {
-      lost.textContent = `Connection lost, as of ${exactly(seen)}. ${why}`;
-      lost.hidden = false;
-    }, LOST_AFTER_MS);
+    if (lost.hidden) lostTimer ??= setTimeout(tell, LOST_AFTER_MS);
+    else tell();
   };
   const close = () => {
+    clearTimeout(silentTimer);
     source?.close();
     source = null;
+  };
+  // A network can break without a word, and then a browser waits for many minutes.
+  const hears = () => {
+    clearTimeout(silentTimer);
+    silentTimer = setTimeout(() => {
+      isLost();
+      close();
+      open();
+    }, SILENT_AFTER_MS);
   };
   const open = () => {
     if (source || isOver || document.hidden) return;
     const address = new URL(live.dataset.stream, location);
     address.searchParams.set("cursor", cursor);
     source = new EventSource(address);
+    hears();
     source.addEventListener("patch", (event) => {
       const { key, html } = JSON.parse(event.data);
       put(key, html);
@@ -117,10 +139,12 @@ export const follow = (live) => {
     });
     source.addEventListener("seen", (event) => {
       cursor = event.lastEventId || cursor;
+      hears();
       isHere();
     });
     source.addEventListener("refused", (event) => {
       why = JSON.parse(event.data);
+      hears();
       isLost();
     });
     source.addEventListener("ended", (event) => {
@@ -143,6 +167,10 @@ export const follow = (live) => {
       }
     });
   };
+  new BroadcastChannel(SESSION).addEventListener("message", () => {
+    close();
+    open();
+  });
   document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
   window.addEventListener("pagehide", close);
   window.addEventListener("pageshow", open);

@@ -1,4 +1,5 @@
-// Times: how long ago, with the exact moment in the zone of the browser when the pointer or the focus is on it.
+// Times: how long ago, with the exact moment in the zone of the browser when the pointer is on it. A phone has no pointer, so the
+// history has both.
 const UNITS = [[86400, "day"], [3600, "h"], [60, "min"], [1, "s"]];
 const EXACT = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 
@@ -15,7 +16,8 @@ export const tellTimes = (root) => {
   for (const element of root.querySelectorAll("time[datetime]")) {
     const date = new Date(element.dateTime);
     const seconds = (now - date) / 1000;
-    const text = seconds >= 0 ? `${span(seconds)} ago` : `in ${span(-seconds)}`;
+    const about = seconds >= 0 ? `${span(seconds)} ago` : `in ${span(-seconds)}`;
+    const text = element.matches(".permalink > time") ? `${about}, ${exactly(date)}` : about;
     if (element.textContent !== text) element.textContent = text;
     if (!element.title) element.title = exactly(date);
   }

@@ -37,7 +37,7 @@ def rollout_message(rollout: Rollout, namespace: Namespace, now_ms: int) -> v1.R
         revision=rollout.revision,
         held_reason=rollout.held_reason,
         frozen=bool(in_force),
-        freezes=[_freeze_message(freeze, is_all=freeze is namespace.freeze) for freeze in in_force],
+        freezes=[freeze_message(freeze, is_all=freeze is namespace.freeze) for freeze in in_force],
         paused=rollout.paused,
         unit=f"UNIT_{rollout.unit}",
         policy=set_policy_message(rollout.policy),
@@ -145,7 +145,8 @@ def event_message(event: Event) -> v1.Event:
     )
 
 
-def _freeze_message(freeze: model.Freeze, *, is_all: bool) -> v1.FreezeStatus:
+def freeze_message(freeze: model.Freeze, *, is_all: bool) -> v1.FreezeStatus:
+    """Returns a freeze as readers see it. `is_all`: it is that of the namespace."""
     message = v1.FreezeStatus(all=is_all, actor=freeze.actor, note=freeze.note, create_time=timestamp(freeze.create_ms))
     if freeze.expire_ms is not None:
         message.expire_time.FromMilliseconds(freeze.expire_ms)

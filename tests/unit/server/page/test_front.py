@@ -8,6 +8,7 @@ import pytest
 from rampd import v1
 from rampd._standing.clock import Clock
 from rampd_server.page import front
+from rampd_server.page.rendering import fragment
 
 NOW = Clock(datetime(2026, 11, 27, 12, tzinfo=UTC), is_utc=True)
 CURRENT = v1.Release(number=1, tag="v1")
@@ -74,6 +75,16 @@ def test_a_damaged_component_has_a_row_with_little_in_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("found", "name"),
+    [(under_way(), "Roll back restyler"), (rollout(previous=[v1.Release(tag="v0")]), "Revert restyler")],
+    ids=["Roll back", "Revert"],
+)
+def test_for_those_who_do_not_see_it_a_button_of_a_row_says_what_it_is_about(found: v1.Rollout, name: str) -> None:
+    html = fragment("row.html", row=front.row(found, NOW), may={"Rollback": True, "Revert": True})
+    assert f'<a class="act" aria-label="{name}"' in html
+
+
+@pytest.mark.parametrize(
     ("e", "limit", "share"), [(0, 100, 0), (1, 100, 0), (10, 100, 50), (100, 100, 100), (1e9, 100, 100), (5, 0, 0)]
 )
 def test_evidence_nears_its_limit_by_how_often_it_has_doubled(e: float, limit: float, share: float) -> None:
@@ -85,7 +96,15 @@ def test_evidence_nears_its_limit_by_how_often_it_has_doubled(e: float, limit: f
     [("", True), ("rest", True), ("REST v2", True), ("rolling", True), ("v3", False), ("v1 x", False)],
 )
 def test_a_filter_keeps_rows_that_have_all_of_its_words(words: str, is_shown: bool) -> None:
-    assert front.row(under_way(), NOW).has(words) == is_shown
+    assert front.row(under_way(), NOW).has(front.words_of(words)) == is_shown
+
+
+def test_of_a_very_long_filter_the_beginning_counts() -> None:
+    """Each word is looked for in each row: 8,000 words and 1,000 rows would keep the event loop for a second."""
+    asked = front.filter_of(" v1 " * 8_000)
+    assert asked.startswith("v1")
+    assert len(asked) <= 300
+    assert front.words_of(asked) == {"v1"}
 
 
 def test_above_the_rows_it_is_said_how_many_stand_how() -> None:
@@ -98,9 +117,4 @@ def test_above_the_rows_it_is_said_how_many_stand_how() -> None:
 
 
 def test_a_freeze_of_everything_is_said_once() -> None:
-    rollouts = [rollout("a"), rollout("b", freezes=[freeze(), freeze(is_of_all=True)])]
-    found = front.freeze_of_everything(rollouts)
-    assert found is not None
-    assert found.all
-    assert front.top([5, 5], found, NOW).frozen.startswith("Everything is frozen by ada")
-    assert front.freeze_of_everything([rollout("a", freezes=[freeze()])]) is None
+    assert front.top([5, 5], freeze(is_of_all=True), NOW).frozen.startswith("Everything is frozen by ada")

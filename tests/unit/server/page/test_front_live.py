@@ -2,18 +2,23 @@
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from google.rpc import code_pb2
 
 from rampd import v1
+from rampd_server.domain.rollout.model import Freeze
 from rampd_server.http.context import CallError
 from rampd_server.page import reading
 from rampd_server.page.front_live import TOP, FrontLive
+from rampd_server.ports import Namespace
 from tests.unit.server.page.test_front import freeze, rollout, under_way
 
-MAY = {"Rollback": True, "Revert": True, "Freeze": False, "Unfreeze": False, "all": False}
+MAY = {"Rollback": True, "Revert": True, "Freeze": True, "Unfreeze": True, "all": True}
+NOW_MS = 1_795_780_800_000
+FREEZE = Freeze("ada", "a launch", NOW_MS - 60_000)
 
 
 class World:
@@ -22,9 +27,12 @@ class World:
     def __init__(self, *rollouts: v1.Rollout) -> None:
         self.rollouts = {each.component: each for each in rollouts}
         self.asked: Counter[str] = Counter()
-        self.namespace = object()
+        self.namespace = Namespace()
         self.damaged: set[str] = set()
         self.drawing = FrontLive(self, self, MAY)  # type: ignore[arg-type]
+
+    def likely_ms(self) -> int:
+        return NOW_MS
 
     async def ask(self, message: Any, _answer: Any) -> Any:
         await asyncio.sleep(0)
@@ -106,13 +114,31 @@ async def test_a_component_that_goes_while_it_is_looked_at_is_gone() -> None:
 async def test_a_freeze_of_everything_is_seen_although_no_component_has_changed() -> None:
     world = World(rollout("a"), under_way("b"))
     await world.drawn()
-    world.namespace = object()
+    world.namespace = Namespace(FREEZE)
     for each in world.rollouts.values():
         each.freezes.append(freeze(is_of_all=True))
     found = await world.drawn()
     assert "Everything is frozen by ada" in found[TOP]
     assert found.keys() == {"component-a", "component-b", TOP}
     assert "Everything is frozen" in (await world.drawn("a"))[TOP]
+
+
+@pytest.mark.parametrize(
+    ("freeze", "verb"),
+    [
+        (FREEZE, "Unfreeze everything"),
+        (replace(FREEZE, expire_ms=NOW_MS + 1), "Unfreeze everything"),
+        (replace(FREEZE, expire_ms=NOW_MS), "Freeze everything"),
+        (None, "Freeze everything"),
+    ],
+    ids=["for ever", "until soon", "until now", "none"],
+)
+async def test_a_freeze_of_everything_is_said_to_who_sees_no_component(freeze: Freeze | None, verb: str) -> None:
+    world = World()
+    world.namespace = Namespace(freeze)
+    top = (await world.drawn())[TOP]
+    assert f">{verb}</a>" in top
+    assert ("Everything is frozen by ada" in top) == (verb == "Unfreeze everything")
 
 
 async def test_a_damaged_component_hides_no_other_one() -> None:
@@ -158,7 +184,7 @@ async def test_only_little_is_kept_of_each_component() -> None:
 async def test_a_thousand_components_leave_turns_to_other_tasks() -> None:
     world = World(*(under_way(f"c{number:04}") for number in range(1_000)))
     await world.drawn()
-    world.namespace = object()
+    world.namespace = Namespace()
     turns = 0
 
     async def others() -> None:

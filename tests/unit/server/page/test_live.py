@@ -27,7 +27,8 @@ class Event(NamedTuple):
 class FakePerson:
     """Somebody who follows what a test sends."""
 
-    def __init__(self) -> None:
+    def __init__(self, identity: str = "ada") -> None:
+        self.identity = identity
         self.asked: list[v1.WatchRequest] = []
         self.is_followed = False
         self._has_asked = asyncio.Event()
@@ -259,6 +260,23 @@ async def test_tabs_over_the_limit_are_refused_and_a_tab_that_closes_makes_room(
         assert "Load the page again" in refused.data
     async with aclosing(events_of(opened(FakePerson(), Drawing()))) as second:
         assert [each.name for each in await until_seen(second)] == ["seen"]
+
+
+async def test_one_identity_has_only_so_many_tabs_and_leaves_places_to_others(
+    person: FakePerson, drawing: Drawing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TABS, "MOST_OF_ONE", 1, raising=False)
+    async with aclosing(events_of(opened(person, drawing))) as first:
+        await until_seen(first)
+        async with aclosing(events_of(opened(FakePerson(), Drawing()))) as second:
+            refused = await anext(second)
+            assert (refused.name, [each async for each in second]) == ("refused", [])
+        assert "1 tabs of ada follow this server" in refused.data
+        async with aclosing(events_of(opened(FakePerson("bob"), Drawing()))) as other:
+            assert [each.name for each in await until_seen(other)] == ["seen"]
+    async with aclosing(events_of(opened(FakePerson(), Drawing()))) as second:
+        assert [each.name for each in await until_seen(second)] == ["seen"]
+    assert TABS._of == {}
 
 
 def test_many_tabs_look_less_often_so_that_all_of_them_cost_no_more(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """From what the page shows to HTML: every text is data."""
 
+import html
 import re
 from datetime import UTC, datetime, timedelta, timezone
 from importlib import resources
@@ -33,6 +34,15 @@ async def test_markup_in_a_text_is_shown_as_text(text: str) -> None:
 @pytest.mark.parametrize(("text", "shown"), [("a\u202eb", "a\\u202eb"), ("a\nb", "a\\nb"), ("a\x1bb", "a\\u001bb")])
 def test_characters_that_mislead_become_visible(text: str, shown: str) -> None:
     assert shown in fragment("not_there.html", text=text)
+
+
+@pytest.mark.parametrize("text", [*HOSTILE, pytest.param("\u200fa\u202eb\t", id="marks"), 7])
+def test_what_was_typed_is_in_its_field_as_it_was_typed(text: object) -> None:
+    from rampd_server.page.rendering import _TEMPLATES
+
+    shown = _TEMPLATES.from_string('<input value="{{ text | typed }}">').render(text=text)
+    [value] = re.findall(r'<input value="([^"<>]*)">', shown)
+    assert html.unescape(value) == str(text)
 
 
 def test_a_template_that_shows_what_is_not_given_fails() -> None:
@@ -85,6 +95,12 @@ def test_no_template_has_a_style_a_script_or_an_address_that_the_policy_forbids(
     assert re.findall(r"(?:src|href|action)=\"(?:https?:)?//", text) == []
     assert "| safe" not in text
     assert "autoescape" not in text
+
+
+@pytest.mark.parametrize("file", TEMPLATES, ids=lambda file: file.name)
+def test_every_field_of_a_form_sends_what_was_typed(file: "resources.abc.Traversable") -> None:
+    values = re.findall(r"""(?<![\w-])value="([^"]*\{\{[^"]*)\"""", file.read_text())
+    assert [value for value in values if not value.endswith("| typed }}") and value != "{{ form_key }}"] == []
 
 
 def test_every_answer_has_its_headers_and_keeps_its_own() -> None:

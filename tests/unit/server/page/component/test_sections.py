@@ -15,7 +15,7 @@ from rampd_server.page.charts.axis import axis_of
 from rampd_server.page.component.asked import Asked
 from rampd_server.page.component.blast import Reach
 from rampd_server.page.component.figure import figure
-from rampd_server.page.component.known import Events, Explained, Known, Lasting, Overrides
+from rampd_server.page.component.known import Events, Explained, Known, Lasting, Overrides, Quarantine
 from rampd_server.page.component.sections import SECTIONS, section
 from rampd_server.page.component.view import view
 from rampd_server.rpc.binding import NAMES
@@ -90,7 +90,7 @@ def hostile() -> Known:
             of_axis=events,
             history=Events(EVIL, events=events),
             overrides=Overrides(EVIL, overrides=[override]),
-            quarantined=[v1.QuarantinedTag(tag=EVIL, actor=EVIL, note=EVIL)],
+            quarantine=Quarantine([v1.QuarantinedTag(tag=EVIL, actor=EVIL, note=EVIL)], others=1),
             policy=v1.Policy(checks=[v1.Check(name=EVIL, query=EVIL, max=1)], auto_start=True),
             reach=Reach(10, 5, False, (EVIL,)),
             highest=25,
@@ -131,6 +131,23 @@ def test_links_lead_nowhere_else() -> None:
     assert links
     assert {link[0] for link in links} <= {"?", "#", "/"}
     assert [link for link in links if link.startswith("//")] == []
+
+
+def test_for_those_who_do_not_see_it_a_button_of_a_list_says_which_entry_it_is_about() -> None:
+    lasting = Lasting(
+        overrides=Overrides(overrides=[v1.Override(repo="acme/app", tag="1.0")]),
+        quarantine=Quarantine([v1.QuarantinedTag(tag="0.1")]),
+    )
+    known = Known(rollouts.ramping(), axis_of(rollouts.ramping(), "", NOW), lasting=lasting)
+    html = dict(drawn(known))
+
+    found = [
+        attributes.get("aria-label")
+        for name in ("queue", "overrides", "quarantine")
+        for tag, attributes in Elements(html[name]).found
+        if tag == "a" and "act" in (attributes.get("class") or "")
+    ]
+    assert found == ["Cancel 20200410", "Cancel 20200411", "Delete acme/app", "Unquarantine 0.1"]
 
 
 def test_a_page_has_no_style_of_its_own_in_an_element() -> None:

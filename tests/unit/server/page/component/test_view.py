@@ -13,7 +13,8 @@ from rampd_server.domain.evidence.samples import Sample
 from rampd_server.page.charts.axis import axis_of
 from rampd_server.page.component.asked import Asked
 from rampd_server.page.component.figure import figure
-from rampd_server.page.component.known import Events, Explained, Known, Lasting, Overrides
+from rampd_server.page.component.known import Events, Explained, Known, Lasting, Overrides, Quarantine
+from rampd_server.page.component.lists import quarantine
 from rampd_server.page.component.view import View, view
 from rampd_server.rpc.binding import NAMES
 from tests.cli import rollouts
@@ -128,9 +129,25 @@ def test_queue_and_previous_are_in_order() -> None:
 def test_tags_of_jobs_come_first_in_the_quarantine() -> None:
     tags = [v1.QuarantinedTag(tag=tag, actor="ada", note="bad") for tag in ("1.0", "20200409")]
 
-    found = shown(rollouts.ramping(), quarantined=tags)
+    found = shown(rollouts.ramping(), quarantine=quarantine(rollouts.ramping(), tags))
 
     assert [(each.tag, each.role) for each in found.quarantine] == [("20200409", "next"), ("1.0", "")]
+    assert found.more_quarantine == ""
+
+
+def test_of_very_many_tags_in_quarantine_the_newest_are_listed() -> None:
+    """Each look of each tab draws what is listed: a thousand tags would keep the event loop for 20 ms."""
+    tags = [v1.QuarantinedTag(tag=f"{number:04}") for number in range(1_000)]
+    for number, tag in enumerate(tags):
+        # The order of the tags is not that of time.
+        tag.create_time.FromSeconds(number * 7 % 1_000)
+    tags.append(v1.QuarantinedTag(tag="20200409"))
+
+    found = shown(rollouts.ramping(), quarantine=quarantine(rollouts.ramping(), tags))
+
+    assert [each.tag for each in found.quarantine[:3]] == ["20200409", "0857", "0714"]
+    assert len(found.quarantine) == 50
+    assert found.more_quarantine == "951"
 
 
 def test_overrides_say_who_set_them_and_when_they_end() -> None:
@@ -152,7 +169,7 @@ def test_what_a_person_may_do_is_beside_what_it_is_about() -> None:
     rollout = rollouts.ramping()
     lasting = Lasting(
         overrides=Overrides(overrides=[v1.Override(repo="acme/app", tag="1.0")]),
-        quarantined=[v1.QuarantinedTag(tag="1.0")],
+        quarantine=Quarantine([v1.QuarantinedTag(tag="1.0")]),
     )
     known_ = Known(rollout, axis_of(rollout, "", NOW), lasting=lasting)
 
