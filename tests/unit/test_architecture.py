@@ -420,7 +420,7 @@ HOMES = {
 # What is easily written again, each with its only file.
 WRITTEN_ONCE = {
     "register_at_fork": "client/rampd/_runtime/fork_gate.py",
-    "ip_address(": "client/rampd/_contract/loopback.py",
+    "ip_address(host).is_loopback": "client/rampd/_contract/loopback.py",
     "st_ctime_ns": "client/rampd/_runtime/file_stamp.py",
 }
 
