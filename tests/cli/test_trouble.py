@@ -171,6 +171,21 @@ def test_a_program_reads_that_an_interrupted_change_may_have_been_made(  # noqa:
     assert (said in error["message"], error["metadata"]) == (True, {"request_id": request_id})
 
 
+def test_a_program_reads_after_ctrl_c_that_the_release_it_waits_for_is_handed_in(server: ScriptedServer) -> None:
+    server.answers["Release"] = [v1.ReleaseResponse(changed=True, release=2, message="2.0 is next, at 0 %.")]
+    server.answers["ListReleases"] = [v1.ListReleasesResponse(releases=[v1.Release(number=2, tag="2.0")])]
+
+    code, out, err = interrupted(server, "WatchRelease", "release", "restyler", "2.0", "--wait", "-o", "json")
+
+    request_id = server.requests("Release")[0].request_id
+    assert (code, out) == (130, "")
+    assert json.loads(err) == {
+        "reason": "INTERRUPTED",
+        "message": f"The change is made (request id {request_id}).",
+        "metadata": {"request_id": request_id},
+    }
+
+
 @pytest.mark.parametrize(
     ("method", "words"),
     [
