@@ -12,19 +12,16 @@ _LINES: Final = 10
 
 
 @contextmanager
-def progress(session: Session, title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Gives a function that takes how many are done."""
+def progress(session: Session, title: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Gives a function that takes how many are done. `total`: None if nobody knows it. Then a pipe gets no line."""
     console = live_terminal(is_error=True)
     if console is not None:
         # It is slow to import, and a pipe does not need it.
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-        )
+        number = TextColumn("{task.completed:,}", markup=False)
+        counts = (number,) if total is None else (MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), *counts)
         with Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task(title, total=total)
             yield lambda done: bar.update(task, completed=done)
@@ -33,8 +30,8 @@ def progress(session: Session, title: str, total: int) -> Iterator[Callable[[int
 
     def tell(done: int) -> None:
         nonlocal said
-        part = done * _LINES // total if total else _LINES
-        if part > said and total > 0:
+        part = done * _LINES // total if total else 0
+        if part > said:
             said = part
             session.tell(f"{title}: {done:,} of {total:,}")
 

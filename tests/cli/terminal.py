@@ -101,7 +101,7 @@ def _started(
         os.close(master)
 
 
-_PATIENT = """
+PATIENT = """
 import sys
 from rampd import Admin
 from rampd_cli.__main__ import main
@@ -115,7 +115,7 @@ sys.exit(main())
 _TAKE_TERMINAL = f"""
 import fcntl, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-{_PATIENT}
+{PATIENT}
 """
 _BECOME = """
 import fcntl, os, sys, termios
@@ -164,7 +164,7 @@ def in_pipe(*words: str, environment: Mapping[str, str] | None = None, errors: P
     """Starts `rampd` in a pipe. Its errors go to the file `errors`."""
     with contextlib.ExitStack() as stack:
         process = subprocess.Popen(
-            [sys.executable, "-c", _PATIENT, *words],
+            [sys.executable, "-c", PATIENT, *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=stack.enter_context(errors.open("w")) if errors else subprocess.DEVNULL,

@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from rampd import Admin, Resolver
 from rampd.testing import RampdServer
 from rampd_cli.drawing.paragraph import say
 from tests.cli.conftest import AtTerminal, Run
+from tests.cli.terminal import in_pipe
 from tests.waiting import eventually
 
 
@@ -274,6 +276,23 @@ def test_a_release_can_be_waited_for(cli: Run, admin: Admin, component: str) -> 
     assert cli("release", component, "5.0", "--timeout", "1s").code == 2
 
 
+def test_ctrl_c_while_a_release_is_waited_for_says_that_it_is_handed_in(
+    cli: Run, admin: Admin, component: str, shared_server: RampdServer, tmp_path: Path
+) -> None:
+    admin.release(component, "1.0")
+    errors = tmp_path / "errors"
+    words = ("--server", shared_server.target, "release", component, "2.0", "--wait")
+    with in_pipe(*words, errors=errors) as waits:
+        waits.has(1)
+        assert waits.interrupt() == 130
+
+    handed_in, made = errors.read_text().splitlines()
+    assert handed_in == "2.0 is next, at 0 %. Ramp raises it."
+    request_id = made.removeprefix("The change is made (request id ").removesuffix(").")
+    repeated = cli("release", component, "2.0", "--request-id", request_id, "-o", "json").json
+    assert (repeated["replayed"], repeated["revision"]) == (True, "2")
+
+
 @pytest.mark.parametrize("timeout", ["0s", "20000d"])
 def test_a_release_with_a_wrong_timeout_is_not_handed_in(cli: Run, admin: Admin, component: str, timeout: str) -> None:
     ran = cli("release", component, "1.0", "--wait", "--timeout", timeout)
@@ -337,6 +356,54 @@ def test_the_note_and_the_actor_are_in_the_history(cli: Run, admin: Admin, rampi
 
     event = next(admin.list_events(ramping))
     assert (event.action, event.note, event.actor, event.actor_claimed) == ("Pause", "wait", "joe", True)
+
+
+@pytest.mark.parametrize(("login", "actor"), [("grace", "grace"), (" grace", "anonymous")])
+def test_without_a_credential_the_login_name_is_the_actor_and_claimed(  # noqa: PLR0917
+    cli: Run, admin: Admin, ramping: str, monkeypatch: pytest.MonkeyPatch, login: str, actor: str
+) -> None:
+    """Given a login name that can't be a name in the history, expect no name."""
+    monkeypatch.setenv("LOGNAME", login)
+
+    assert cli("pause", ramping).code == 0
+
+    event = next(admin.list_events(ramping))
+    assert (event.action, event.actor, event.actor_claimed) == ("Pause", actor, actor == login)
+
+
+def test_launchers_get_the_attributes_of_a_release(cli: Run, component: str, shared_server: RampdServer) -> None:
+    cli("release", component, "1.0", "--attribute", "commit=1a2b=3c", "-a", "memory=")
+
+    with shared_server.resolver() as resolver:
+        assert resolver.resolve(component, repo="acme/app").attributes == {"commit": "1a2b=3c", "memory": ""}
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("-a", "commit"), "needs KEY=VALUE; got 'commit'"),
+        (("-a", "commit=1", "-a", "commit=2"), "commit is given twice"),
+    ],
+    ids=["no value", "twice"],
+)
+def test_an_attribute_that_makes_no_sense_is_wrong_use(
+    cli: Run, component: str, words: tuple[str, ...], says: str
+) -> None:
+    ran = cli("release", component, "1.0", *words)
+
+    assert (ran.code, ran.out, says in ran.err) == (2, "", True)
+    assert cli("status", component).code == 1
+
+
+def test_force_hands_in_a_tag_in_quarantine_and_ends_the_quarantine(cli: Run, admin: Admin, ramping: str) -> None:
+    cli("quarantine", "add", ramping, "4.0")
+
+    refused = cli("release", ramping, "4.0")
+    forced = cli("release", ramping, "4.0", "--force")
+
+    assert (refused.code, "(TAG_QUARANTINED)" in refused.err) == (1, True)
+    assert (forced.code, forced.rows[0][1], state(admin, ramping)["queue"]) == (0, "yes", ["3.0", "4.0"])
+    assert cli("quarantine", "list", ramping).rows == []
 
 
 def test_a_repeat_with_the_same_request_id_changes_nothing(cli: Run, admin: Admin, ramping: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,6 +69,30 @@ def test_only_the_answer_to_a_dry_run_says_that_it_is_one(rampd: Run) -> None:
 
     assert (dry["dryRun"], dry["changed"]) == (True, True)
     assert "dryRun" not in made
+
+
+@pytest.fixture
+def in_india(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The clock of this machine is five and a half hours ahead of UTC."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "IST-5:30")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+def test_times_are_those_of_this_machine_unless_utc_is_asked_for(in_india: None, rampd: Run) -> None:
+    rampd("release", "restyler", "1.0")
+    rampd("override", "set", "restyler", "acme/app", "--tag", "2.0", "--expires", "2126-12-01T09:30Z")
+    listed = ("override", "list", "restyler", "-o", "table")
+
+    here = rampd(*listed).out
+    asked = [rampd(*listed, "--utc").out, rampd("--utc", *listed).out]
+    rampd("config", "set", "utc", "true")
+    asked.append(rampd(*listed).out)
+
+    assert (" 1 Dec 2126 15:00 " in here, "UTC" in here) == (True, False)
+    assert [" 1 Dec 2126 09:30 UTC " in each for each in asked] == [True, True, True]
 
 
 def names_in(answer: object) -> Iterator[str]:

@@ -2,7 +2,10 @@
 
 import json
 import os
-from collections.abc import Callable
+import re
+import shlex
+import sys
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,11 +15,13 @@ import pytest
 from rampd import Resolver, v1
 from rampd.errors import InvalidArgumentError, UnavailableError
 from rampd.testing import RampdServer
-from rampd_cli.commands import override_import
+from rampd_cli.commands import override_export, override_import
 from rampd_cli.override_files import sending
 from rampd_cli.override_files.rows import CSV, JSON_LINES, UnreadableError, read_rows
 from tests.cli.conftest import AtTerminal, Run, piped
+from tests.cli.terminal import CURSOR, on_terminal, program_on_terminal
 from tests.rpc.scripted_server import scripted_server
+from tests.waiting import eventually
 
 LATER = datetime(2126, 12, 1, 9, 30, 0, 250_000, tzinfo=UTC)
 HEADER = "repo,channel,tag,expire_time,delete\n"
@@ -607,3 +612,79 @@ def test_an_override_of_a_later_server_is_not_exported_as_another_one(
         ran = run("override", "export", "restyler")
 
     assert (ran.code, ran.out, "does not know" in ran.err) == (1, "", True)
+
+
+def with_overrides(admin: Any, component: str, number: int) -> None:
+    """Given a component with so many overrides."""
+    admin.release(component, "1.0")
+    for first in range(0, number, 1_000):
+        batch = range(first, min(first + 1_000, number))
+        changes = [v1.OverrideChange(repo=f"acme/{each:05}", channel=v1.CHANNEL_NEXT) for each in batch]
+        admin.batch_set_overrides(component, changes)
+
+
+def test_a_person_sees_how_many_overrides_an_export_has_read(
+    person: AtTerminal, cli: Run, component: str, shared_server: RampdServer, tmp_path: Path
+) -> None:
+    with_overrides(shared_server.admin(), component, 1_100)
+
+    screen = person("override", "export", component, "all.csv")
+    in_a_pipe = cli("override", "export", component, "again.csv")
+
+    read = re.search("Read overrides [━ ]+ 1,000\n", screen.text)
+    assert (screen.code, read is not None) == (0, True)
+    assert screen.text.endswith(f"all.csv has 1,100 overrides of {component}.\n")
+    assert (in_a_pipe.code, in_a_pipe.out) == (0, "")
+    assert in_a_pipe.err == f"again.csv has 1,100 overrides of {component}.\n"
+    assert (tmp_path / "all.csv").read_text() == (tmp_path / "again.csv").read_text()
+    assert cli("override", "export", component).err == ""
+
+
+def test_what_an_export_has_read_is_on_the_terminal_and_not_in_its_rows(
+    settings: None, component: str, shared_server: RampdServer, tmp_path: Path
+) -> None:
+    with_overrides(shared_server.admin(), component, 1)
+    words = (sys.executable, "-m", "rampd_cli", "--server", shared_server.target, "override", "export", component)
+    line = f"{shlex.join(words)} > all.csv"
+
+    with program_on_terminal("sh", "-c", line, environment={**os.environ, "TERM": "xterm"}, folder=tmp_path) as found:
+        found.shows("Read overrides ")
+        assert found.ends() == 0
+
+    assert (tmp_path / "all.csv").read_text() == HEADER + "acme/00000,next,,,\n"
+
+
+def test_ctrl_c_while_an_export_reads_restores_the_terminal_and_leaves_the_file_as_it_was(
+    settings: None, tmp_path: Path
+) -> None:
+    (tmp_path / "all.csv").write_text("as it was")
+    page = v1.ListOverridesResponse(overrides=[v1.Override(repo="acme/app", tag="1.0")], next_page_token="more")
+    with scripted_server() as server:
+        server.answers["ListOverrides"] = [page, server.hang]
+        words = ("--server", server.target, "override", "export", "restyler", "all.csv")
+        with on_terminal(*words) as found:
+            found.shows("Read overrides ━")
+            eventually(lambda: len(server.requests("ListOverrides")) == 2)
+            found.types("\x03")
+            assert found.ends() == 130
+
+    assert found.raw.rindex(CURSOR) > found.raw.rindex("\x1b[?25l")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("all.csv", "as it was")]
+
+
+def test_ctrl_c_while_an_export_writes_leaves_the_file_as_it_was(
+    rampd: Run, admin: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin.set_override("restyler", "acme/app", channel="NEXT")
+    (tmp_path / "all.csv").write_text("as it was")
+
+    def pressed(*_arguments: object) -> Iterator[str]:
+        yield HEADER
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(override_export, "written", pressed)
+
+    ran = rampd("override", "export", "restyler", "all.csv")
+
+    assert (ran.code, ran.out, ran.err) == (130, "", "")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("all.csv", "as it was")]

@@ -7,11 +7,13 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 
 from rampd import Admin, v1
+from rampd_cli.planning import detection
 from tests.cli.conftest import RAMPD, AtTerminal, Run, be_impatient
 from tests.rpc.scripted_server import ScriptedServer, scripted_server, status
 from tests.servers import rampd_server, short_directory
@@ -167,6 +169,62 @@ def test_a_program_reads_that_an_interrupted_change_may_have_been_made(  # noqa:
     request_id = server.requests(method)[0].request_id
     assert (code, out, error["reason"]) == (128 + by, "", "INTERRUPTED")
     assert (said in error["message"], error["metadata"]) == (True, {"request_id": request_id})
+
+
+def test_a_program_reads_after_ctrl_c_that_the_release_it_waits_for_is_handed_in(server: ScriptedServer) -> None:
+    server.answers["Release"] = [v1.ReleaseResponse(changed=True, release=2, message="2.0 is next, at 0 %.")]
+    server.answers["ListReleases"] = [v1.ListReleasesResponse(releases=[v1.Release(number=2, tag="2.0")])]
+
+    code, out, err = interrupted(server, "WatchRelease", "release", "restyler", "2.0", "--wait", "-o", "json")
+
+    request_id = server.requests("Release")[0].request_id
+    assert (code, out) == (130, "")
+    assert json.loads(err) == {
+        "reason": "INTERRUPTED",
+        "message": f"The change is made (request id {request_id}).",
+        "metadata": {"request_id": request_id},
+    }
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ("ListOverrides", ("override", "export", "restyler", "o.csv")),
+        ("GetPolicy", ("plan", "restyler", "--jobs-per-hour", "400")),
+        ("WhoAmI", ("doctor",)),
+        ("GetServer", ("doctor",)),
+    ],
+    ids=["export", "plan", "doctor: who am I", "doctor: the server"],
+)
+def test_ctrl_c_in_what_only_reads_says_nothing_and_leaves_nothing_behind(
+    server: ScriptedServer, tmp_path: Path, method: str, words: tuple[str, ...]
+) -> None:
+    (tmp_path / "o.csv").write_text("as it was")
+
+    assert interrupted(server, method, *words) == (130, "", "")
+
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("o.csv", "as it was")]
+
+
+def test_ctrl_c_while_a_plan_is_simulated_says_nothing(
+    run: Run, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = v1.Policy(steps=[v1.Step(percent=10)])
+    server.answers["GetPolicy"] = [v1.GetPolicyResponse(policy=policy)]
+    simulated = []
+
+    def pressed(*arguments: Any) -> detection.Chances:
+        if simulated:
+            raise KeyboardInterrupt
+        simulated.append(arguments)
+        return real(*arguments)
+
+    real = detection.chances
+    monkeypatch.setattr(detection, "chances", pressed)
+
+    ran = run("plan", "restyler", "--jobs-per-hour", "400")
+
+    assert (ran.code, ran.out, ran.err, len(simulated)) == (130, "", "", 1)
 
 
 def test_a_change_is_made_once_if_a_server_that_did_not_answer_is_asked_again(

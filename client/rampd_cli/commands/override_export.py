@@ -14,10 +14,15 @@ from rampd_cli.command import command as make_command
 from rampd_cli.failures import NotWrittenError, WrongUseError, is_of_stream
 from rampd_cli.override_files.rows import CSV, FORMATS, JSON_LINES, format_of_name, is_formula, written
 from rampd_cli.session import Session
+from rampd_cli.work_bar import progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from rampd import v1
+
+_PAGE: Final = 1000
+"""How many overrides a server is asked for at once."""
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -41,7 +46,7 @@ def command(session: Session, component: str, file: str, form: str | None) -> No
     file as text.
     """
     form = form or format_of_name(file) or _format_of_output(session.output)
-    overrides = list(session.admin().list_overrides(component, page_size=1000, timeout=30))
+    overrides = _read(session, component)
     lines = written(overrides, form)
     if file == "-":
         for line in lines:
@@ -51,6 +56,17 @@ def command(session: Session, component: str, file: str, form: str | None) -> No
         session.tell(f"{file} has {len(overrides):,} override{'s' * (len(overrides) != 1)} of {component}.")
     if formulas := sum(map(is_formula, overrides)):
         session.tell(f"A spreadsheet would take values in {formulas:,} of these rows for formulas.")
+
+
+def _read(session: Session, component: str) -> "list[v1.Override]":
+    """Returns all overrides of a component. A person sees how far that has come, because many of them take seconds."""
+    found: list[v1.Override] = []
+    with progress(session, "Read overrides", None) as tell:
+        for override in session.admin().list_overrides(component, page_size=_PAGE, timeout=30):
+            found.append(override)
+            if len(found) % _PAGE == 0:
+                tell(len(found))
+    return found
 
 
 def _format_of_output(output: str) -> str:
