@@ -205,6 +205,27 @@ async def test_a_server_that_starts_tidies_a_few_components_at_a_time_and_none_t
         assert sorted(outcomes.components) == [f"steady{number}" for number in range(5)]
 
 
+async def test_counts_of_a_component_that_is_deleted_right_after_a_reading_of_everything_are_dropped(store: RedisStore):
+    """Given a deletion before the caretaker has taken in the component, which it does piece by piece, expect that it is tidied."""
+    async with following(store) as replica:
+        _, service, _ = made(store, replica)
+        for name in ("a", "b"):
+            await do(service, commands.Release("a"), component=name)
+        caretaker, _, outcomes = made(store, replica)
+        for known in (caretaker._old, caretaker._seen, caretaker._untidy):
+            known.clear()
+        pieces = caretaker.reloaded()
+        next(pieces)
+        await do(service, commands.DeleteComponent(), component="b")
+        await caretaker._look(is_sweep=False)
+        for _ in pieces:
+            pass
+        await caretaker._look(is_sweep=False)
+        assert outcomes.components.count("b") == 1
+        await caretaker._look(is_sweep=False)
+        assert outcomes.components.count("b") == 1
+
+
 async def test_only_a_component_with_an_expired_override_is_swept(store: RedisStore):
     async with following(store) as replica:
         caretaker, service, _ = made(store, replica)
