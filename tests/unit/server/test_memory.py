@@ -1,0 +1,67 @@
+"""What garbage collection does while much comes into memory to stay."""
+
+import gc
+import weakref
+from collections.abc import Iterator
+
+import pytest
+
+from rampd_server.process.memory import growing
+
+_MUCH = 200_000
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    before = gc.get_threshold()
+    gc.set_threshold(700, 10, 10)
+    gc.collect()
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*before)
+
+
+class Ring:
+    """Garbage that only garbage collection frees."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def looks_at_all() -> int:
+    return int(gc.get_stats()[2]["collections"])
+
+
+def test_what_comes_to_stay_is_not_looked_at_again_and_again_and_is_spared_at_the_end() -> None:
+    spared = gc.get_freeze_count()
+    with growing():
+        looks = looks_at_all()
+        stays = [[number] for number in range(_MUCH)]
+        assert looks_at_all() == looks
+    assert gc.get_freeze_count() - spared >= len(stays)
+    assert gc.get_threshold() == (700, 10, 10)
+
+
+def test_if_little_comes_nothing_is_spared() -> None:
+    spared = gc.get_freeze_count()
+    with growing():
+        stays = [[number] for number in range(1_000)]
+    assert gc.get_freeze_count() == spared
+    assert gc.get_threshold() == (700, 10, 10)
+    assert len(stays) == 1_000
+
+
+def test_new_garbage_is_freed_and_not_spared() -> None:
+    with growing():
+        stays = [[number] for number in range(_MUCH)]
+        ring = Ring()
+        lives = weakref.ref(ring)
+        del ring
+    assert lives() is None
+    assert len(stays) == _MUCH
+
+
+def test_after_an_error_garbage_is_looked_for_as_before() -> None:
+    with pytest.raises(ZeroDivisionError), growing():
+        raise ZeroDivisionError
+    assert gc.get_threshold() == (700, 10, 10)
