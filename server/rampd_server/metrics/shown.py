@@ -34,6 +34,9 @@ class Shown:
 
     def has(self, component: str) -> bool:
         """Whether a component has series of its own."""
+        if component not in self._ages:
+            # A reading of everything may have brought it just now.
+            self._place(component)
         age = self._ages.get(component)
         if age is None:
             return False

@@ -88,6 +88,14 @@ def test_after_a_reading_of_everything_the_oldest_components_have_series_of_thei
     assert {each for each in "abcdefgh" if shown.name_of(each) == each} == set(oldest)
 
 
+def test_a_component_that_a_reading_of_everything_has_brought_has_its_series_at_once() -> None:
+    copy = Copy({})
+    shown = Shown(cast("Replica", copy), LIMIT)
+    copy.made = {"a": 1, "b": 2}
+    next(shown.reloaded())
+    assert [shown.name_of(name) for name in "abc"] == ["a", "b", "_others"]
+
+
 def test_without_any_series_all_components_are_others() -> None:
     shown = Shown(cast("Replica", Copy({"a": 1})), 0)
     assert (shown.name_of("a"), shown.count) == ("_others", 0)
