@@ -4,7 +4,7 @@ The pauses of the event loop are those of a server in this process. It reads eve
 """
 
 import time
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from structlog.testing import capture_logs
@@ -68,35 +68,49 @@ def _job(stored: Stored | Exception) -> OutcomeBatch:
     assert isinstance(stored.rollout, Rollout)
     rollout, jobs = stored.rollout, JobCount(1, 0)
     job = Counted(weight=1000, is_next=False, is_failed=False, unit="acme/app", duration_ms=0)
-    counts = {"by_release": {rollout.current: jobs}, "current_revision": rollout.current_revision, "current": jobs}
-    return OutcomeBatch(rollout.component, trial_of(rollout), "worker-1", 1, "d1", "ada", "1.", (job,), **counts)
+    batch = OutcomeBatch(rollout.component, trial_of(rollout), "worker-1", 1, "d1", "ada", "1.", (job,))
+    return replace(batch, by_release={rollout.current: jobs}, current_revision=rollout.current_revision, current=jobs)
 
 
 def _starts(store: StoreServer, number: int) -> list[Row]:
     """Starts servers that know nothing, and each of them again on what it has kept."""
-    cold_s, warm_s, read_s, again_s, memory_mb, waits_ms = [], [], [], [], [], []
+    cold, warm = [], []
     for _ in range(number):
         with short_directory() as directory:
-            for seconds, reading in ((cold_s, read_s), (warm_s, again_s)):
-                began_s = time.monotonic()
-                with running.starting(store, directory=directory) as server, health_checks(server.target) as waits:
-                    server.event("serving", within_s=_SERVES_S)
-                    seconds.append(time.monotonic() - began_s)
-                    reading.append(float(server.event("replica_loaded", within_s=_SERVES_S)["seconds"]))
-                if seconds is cold_s:
-                    memory_mb.append(_memory_mb(server))
-                    waits_ms += [1000 * wait for wait in waits]
-                    server.stop()
-    waits_ms.sort()
+            cold.append(_started(store, directory))
+            warm.append(_started(store, directory))
+    waits_ms = sorted(1000 * wait for each in cold for wait in each.waits_s)
     return [
-        at_most("a server's start until it serves", cold_s, "s", START_S),
-        plain("  of that, reading everything", read_s, "s"),
-        plain("  its peak memory", memory_mb, "MB"),
+        at_most("a server's start until it serves", [each.serves_s for each in cold], "s", START_S),
+        plain("  of that, reading everything", [each.reading_s for each in cold], "s"),
+        plain("  its peak memory", [each.memory_mb for each in cold], "MB"),
         plain("  wait for its health while it starts: p99", [percentile(waits_ms, 0.99)], "ms"),
         plain("  wait for its health while it starts: longest", [waits_ms[-1]], "ms"),
-        plain("its next start until it serves", warm_s, "s"),
-        plain("  until everything is compared with the store", again_s, "s"),
+        plain("its next start until it serves", [each.serves_s for each in warm], "s"),
+        plain("  comparing everything with the store", [each.reading_s for each in warm], "s"),
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    serves_s: float
+    reading_s: float
+    memory_mb: float
+    waits_s: list[float]
+    """For its health, from when it listened."""
+
+
+def _started(store: StoreServer, directory: Path) -> _Start:
+    """Starts a server, and ends it in order, so that it keeps what it has served."""
+    began_s = time.monotonic()
+    with running.starting(store, directory=directory) as server:
+        with health_checks(server.target) as waits:
+            server.event("serving", within_s=_SERVES_S)
+            serves_s = time.monotonic() - began_s
+            reading_s = float(server.event("replica_loaded", within_s=_SERVES_S)["seconds"])
+        found = _Start(serves_s, reading_s, _memory_mb(server), waits)
+        server.stop()
+    return found
 
 
 def _memory_mb(server: ServerProcess) -> float:
@@ -111,10 +125,10 @@ def _lists(call: Stubs, components: int, number: int) -> list[Row]:
         ("pages of 1,000, with outcomes", 1_000, True),
     ):
         seconds = [_list_s(call, components, size, outcomes=outcomes) for _ in range(number + 1)]
-        limit = partial(at_most, limit=LIST_S) if size == 1_000 else plain
+        named = f"ListRollouts of all in {what}"
         if not rows:
-            rows.append(limit(f"ListRollouts of all in {what}, for the first time", seconds[:1], "s"))
-        rows.append(limit(f"ListRollouts of all in {what}", seconds[1:], "s"))
+            rows.append(at_most(f"{named}, for the first time", seconds[:1], "s", LIST_S))
+        rows.append(at_most(named, seconds[1:], "s", LIST_S) if size == 1_000 else plain(named, seconds[1:], "s"))
     return rows
 
 
