@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import gc
 import random
+import weakref
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -166,6 +168,36 @@ async def test_while_some_components_are_taken_in_the_next_ones_are_asked_for(
     assert asked == ["a", "b"]
     await found.aclose()
     assert asyncio.all_tasks() == tasks
+
+
+class Taken(list[str]):
+    """What a reader has taken in."""
+
+
+async def test_what_was_read_before_an_error_is_freed_without_garbage_collection(
+    three: RedisStore, monkeypatch: pytest.MonkeyPatch
+):
+    """The next reading of everything would spare it from garbage collection for ever."""
+    lives: list[weakref.ref[Taken]] = []
+
+    async def away(*_: object, **__: object) -> list[Any]:
+        raise StoreUnavailableError("Redis is away.")
+
+    async def take() -> None:
+        taken = Taken()
+        lives.append(weakref.ref(taken))
+        async for name, _ in read_rollouts(three.link, ("a",)):
+            taken.append(name)
+
+    monkeypatch.setattr(three.link, "run_many", away)
+    gc.disable()
+    try:
+        with contextlib.suppress(StoreUnavailableError):
+            await take()
+        await asyncio.sleep(0)
+        assert lives[0]() is None
+    finally:
+        gc.enable()
 
 
 async def test_a_mark_has_the_last_entry_and_the_number_of_overrides(three: RedisStore):

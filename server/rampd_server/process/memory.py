@@ -27,15 +27,15 @@ def settle() -> None:
 def growing() -> Iterator[None]:
     """A block that brings much into memory to stay. Within it, garbage collection looks only at new objects, because each look at all
     of them would stop the event loop, and find nothing. If so much has come by the end that a look at all is due, all is spared in
-    place of that, as by `settle`.
+    place of that, as by `settle`. After an error nothing is spared, because most of what came is garbage.
     """
     *young, old = before = gc.get_threshold()
     gc.set_threshold(*young, _NEVER)
     try:
         yield
-    finally:
         if gc.get_count()[2] > old:
             # Garbage that is spared is never freed. Most of it is among new objects.
             gc.collect(1)
             settle()
+    finally:
         gc.set_threshold(*before)

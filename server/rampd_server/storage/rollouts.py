@@ -54,6 +54,8 @@ async def read_rollouts(link: Link, components: Sequence[str]) -> AsyncIterator[
     finally:
         asked.cancel()
         await asyncio.gather(asked, return_exceptions=True)
+        # The traceback of its error leads back to here. In a ring, all that was read would wait for garbage collection.
+        del asked
 
 
 async def read_marks(link: Link, components: Sequence[str]) -> list[StateMark]:

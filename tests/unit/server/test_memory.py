@@ -65,3 +65,10 @@ def test_after_an_error_garbage_is_looked_for_as_before() -> None:
     with pytest.raises(ZeroDivisionError), growing():
         raise ZeroDivisionError
     assert gc.get_threshold() == (700, 10, 10)
+
+
+def test_what_came_before_an_error_is_not_spared() -> None:
+    spared = gc.get_freeze_count()
+    with pytest.raises(ZeroDivisionError), growing():
+        _ = [[1 // number] for number in range(_MUCH, -1, -1)]
+    assert gc.get_freeze_count() == spared
