@@ -141,6 +141,8 @@ class Replica:
         self._readings = 0
         """The number of the last reading of everything that has begun. `_read` is the last one that has ended."""
         self._read = 0
+        self._is_telling = False
+        """Whether listeners are at work after a reading of everything. One of them may fail yet, so only the end of their work confirms."""
         self._writable = asyncio.Event()
         """Clear while a state of another epoch is being read, because a write must not depend on the old state."""
         self._recent: deque[Seen] = deque(maxlen=_RECENT)
@@ -648,7 +650,9 @@ class Replica:
             return await self._reload(head)
         if await self._has_lost_own(own):
             return await self._reload(head)
-        return self._confirm(read_s)
+        if not self._is_telling:
+            self._confirm(read_s)
+        return None
 
     async def _has_lost_own(self, own: Mapping[str, OwnChange]) -> bool:
         """Whether the store has lost one of these changes of this server, after the copy has got to a newer head. It forgets those
@@ -777,6 +781,7 @@ class Replica:
         # If a listener fails, the copy is in doubt, and not confirmed, until everything is read again.
         self._is_in_doubt = bool(failed)
         pieces = _all_of(left, failed)
+        self._is_telling = True
         try:
             async for _ in in_pieces(pieces):
                 pass
@@ -784,6 +789,7 @@ class Replica:
             # The caller for whom this is read may have gone. Then all that is left is done at once.
             for _ in pieces:
                 pass
+            self._is_telling = False
             self._is_in_doubt = self._is_in_doubt or bool(failed)
             if not failed:
                 while self._lost:

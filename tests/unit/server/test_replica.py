@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -373,6 +373,40 @@ async def test_a_look_confirms_the_copy_only_after_all_entries_are_read(replica:
     store.newest = entry(5).id
     await replica._check_head()
     assert replica.entry_id == entry(5).id
+
+
+async def test_while_listeners_are_at_work_after_a_reading_for_a_caller_no_look_confirms_the_copy(
+    store: ScriptedStore, monkeypatch: pytest.MonkeyPatch
+):
+    """Given a look meanwhile, expect that the copy counts as confirmed only when all listeners have done their work without a failure."""
+    monkeypatch.setattr("rampd_server.process.long_work._PIECE_S", 0.0)
+    begun, left = asyncio.Event(), 10_000
+
+    class Working:
+        def applied(self, *_: object) -> None:
+            pass
+
+        def reloaded(self) -> Iterator[None]:
+            nonlocal left
+            begun.set()
+            while left > 0:
+                left -= 1
+                yield
+
+    clock = Clock()
+    replica = Replica(as_store(store), monotonic=clock)
+    await replica.read_again()
+    replica.subscribe(Working())
+    clock.now_s += 2
+    reading = asyncio.create_task(replica.read_again())
+    await begun.wait()
+    clock.now_s += 1
+    await replica._check_head()
+    assert (replica.age_s, reading.done()) == (3, False)
+
+    left = 0
+    await reading
+    assert replica.age_s == 1
 
 
 class SlowStore(ScriptedStore):
