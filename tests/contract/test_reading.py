@@ -365,12 +365,14 @@ async def test_changes_are_made_and_applied_while_listeners_are_at_work_after_a_
     """Given work that does not end before the change is visible, expect that nothing is read again for it."""
     working.left = 10**9
     reading = await begun(replica, working)
-    await Service(three, replica).execute("a", commands.Ramp(700), ADA)
-    assert copy_of(replica)["a"][0].basis_points == 700
-    assert (working.applied_meanwhile, asked, replica.is_confirmed) == (["a"], [], True)
-    assert not reading.done()
-    working.left = 0
-    await reading
+    try:
+        await Service(three, replica).execute("a", commands.Ramp(700), ADA)
+        assert copy_of(replica)["a"][0].basis_points == 700
+        assert (working.applied_meanwhile, asked, replica.is_confirmed) == (["a"], [], True)
+        assert not reading.done()
+    finally:
+        working.left = 0
+        await reading
 
 
 async def test_a_listener_that_fails_at_its_work_harms_no_other_and_everything_is_read_again(
