@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import gc
+import weakref
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -407,6 +409,48 @@ async def test_while_listeners_are_at_work_after_a_reading_for_a_caller_no_look_
     left = 0
     await reading
     assert replica.age_s == 1
+
+
+class DefectError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+async def test_the_error_of_a_listener_and_all_that_was_read_are_freed_without_garbage_collection(
+    store: ScriptedStore, is_late: bool
+):
+    """The next reading of everything would spare them from garbage collection for ever."""
+    lives: list[weakref.ref[DefectError]] = []
+
+    def defect() -> DefectError:
+        error = DefectError()
+        lives.append(weakref.ref(error))
+        return error
+
+    class Failing:
+        def applied(self, *_: object) -> None:
+            pass
+
+        def reloaded(self) -> Iterator[None]:
+            if not is_late:
+                raise defect()
+            return self._work()
+
+        def _work(self) -> Iterator[None]:
+            yield
+            raise defect()
+
+    replica = Replica(as_store(store), monotonic=Clock())
+    for _ in range(2):
+        replica.subscribe(Failing())
+    gc.disable()
+    try:
+        with contextlib.suppress(DefectError):
+            await replica.read_again()
+        await asyncio.sleep(0)
+        assert [each() for each in lives] == [None, None]
+    finally:
+        gc.enable()
 
 
 class SlowStore(ScriptedStore):
