@@ -85,7 +85,7 @@ class Caretaker:
                     log.debug("caretaker_waits", error=error.message)
                 except Exception:
                     log.exception("caretaker_defect")
-            looks += 1
+                looks += 1
             await asyncio.sleep(_LOOK_S)
 
     async def _look(self, *, is_sweep: bool) -> None:

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from rampd_server import caretaker as module
 from rampd_server.caretaker import Caretaker
 from rampd_server.domain.errors import ShardUnavailableError, StoreUnavailableError
 from rampd_server.domain.evidence.admission import Trial
@@ -17,9 +18,11 @@ from rampd_server.service.service import Service
 from rampd_server.storage.limits import SWEEP_AFTER_MS
 from rampd_server.storage.store import RedisStore
 from tests.automation import World, servers
-from tests.contract.driving import ADA, COMPONENT
+from tests.contract.driving import ADA, COMPONENT, PatientReplica
 from tests.contract.test_freezes import following
+from tests.in_background import in_background
 from tests.stores import StoreServer
+from tests.waiting import PATIENCE_S
 
 
 class Forgetful:
@@ -224,6 +227,27 @@ async def test_counts_of_a_component_that_is_deleted_right_after_a_reading_of_ev
         assert outcomes.components.count("b") == 1
         await caretaker._look(is_sweep=False)
         assert outcomes.components.count("b") == 1
+
+
+async def test_a_server_that_starts_sweeps_once_the_store_has_confirmed_its_state(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+):
+    """Given a state of before the start, which is not confirmed before all listeners have done their work, expect no wait of an hour."""
+    answers, sweeps, twice = [False, False], list[bool](), asyncio.Event()
+
+    async def look(*, is_sweep: bool) -> None:
+        sweeps.append(is_sweep)
+        if len(sweeps) == 2:
+            twice.set()
+
+    monkeypatch.setattr(module, "_LOOK_S", 0.001)
+    async with following(store) as replica:
+        caretaker, _, _ = made(store, replica)
+        monkeypatch.setattr(caretaker, "_look", look)
+        monkeypatch.setattr(PatientReplica, "is_confirmed", property(lambda _: not answers or answers.pop()))
+        async with in_background(caretaker.run()), asyncio.timeout(PATIENCE_S):
+            await twice.wait()
+    assert sweeps[:2] == [True, False]
 
 
 async def test_only_a_component_with_an_expired_override_is_swept(store: RedisStore):
