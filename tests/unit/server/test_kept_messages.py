@@ -84,11 +84,12 @@ def test_a_message_is_the_callers_own(makes: list[str]) -> None:
 
 def test_only_messages_of_components_of_the_copy_are_kept(makes: list[str]) -> None:
     """Given a component as the store has it, which the copy has in another state or not at all, expect that each caller has it made."""
-    messages = made(Copy(named("a")))
-    for rollout in (named("a"), named("b")):
+    known = named("a")
+    messages = made(Copy(known))
+    for rollout in (known, named("a", basis_points=known.basis_points + 100), named("b")):
         for _ in range(2):
-            messages.message(rollout, Namespace(), NOW)
-    assert makes == ["a", "a", "b", "b"]
+            assert messages.message(rollout, Namespace(), NOW) == rollout_message(rollout, Namespace(), NOW)
+    assert makes == ["a", "a", "a", "b", "b"]
 
 
 def test_a_message_is_forgotten_when_its_component_changes_and_by_a_reading_that_does_not_keep_it(
