@@ -770,8 +770,9 @@ class Replica:
         read_s = self._monotonic()
         self._damage_checked_s = self._monotonic()
         self._tell_damage()
-        if self._confirmed_s is None:
-            # A server that has a state answers from it, even if a listener fails below.
+        if not self.loaded.is_set():
+            # Who waits for the first state goes on before all listeners have done their work, or if one fails. It is not as old as the
+            # state from before the start.
             self._confirmed_s = read_s
         self.answers.set()
         self.loaded.set()
