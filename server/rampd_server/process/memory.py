@@ -29,8 +29,8 @@ def growing() -> Iterator[None]:
     of them would stop the event loop, and find nothing. If so much has come by the end that a look at all is due, all is spared in
     place of that, as by `settle`. After an error nothing is spared, because most of what came is garbage.
     """
-    *young, old = before = gc.get_threshold()
-    gc.set_threshold(*young, _NEVER)
+    young, middle, old = before = gc.get_threshold()
+    gc.set_threshold(young, middle, _NEVER)
     try:
         yield
         if gc.get_count()[2] > old:
