@@ -40,7 +40,8 @@ class FakeReplica:
     def rollouts(self, rollouts: list[Rollout]) -> None:
         self._rollouts = rollouts
         for listener in self._listeners:
-            listener.reloaded()
+            for _ in listener.reloaded():
+                pass
 
     def subscribe(self, listener: asking.Checks) -> None:
         self._listeners.append(listener)

@@ -15,6 +15,7 @@ LARGE = "c0000"
 LASTING_MS = 4_000_000_000_000
 BATCH = 1000
 OWNERS = 5_000
+_AT_ONCE = 50
 ADA = Author("ada", "BatchSetOverrides")
 
 
@@ -48,6 +49,14 @@ async def fill(store: RedisStore, *, components: int, overrides: int) -> None:
         numbers = range(first, min(overrides, first + BATCH))
         await store.commit_overrides(LARGE, {repo(number): override(number) for number in numbers}, ADA)
         await asyncio.sleep(0)
+
+
+async def begin_rollouts(store: RedisStore, rollouts: int) -> None:
+    """Begins so many rollouts, some at once, in a new namespace."""
+    store.set_epoch(await store.begin_epoch(adopted=False))
+    for first in range(0, rollouts, _AT_ONCE):
+        numbers = range(first, min(rollouts, first + _AT_ONCE))
+        await asyncio.gather(*(begin_rollout(store, component(number)) for number in numbers))
 
 
 async def begin_rollout(store: RedisStore, name: str) -> None:

@@ -1,10 +1,11 @@
-"""Observes a process and a store from outside while something else happens."""
+"""Observes a process, a store or an event loop while something else happens."""
 
+import asyncio
 import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import grpc
@@ -56,6 +57,27 @@ def health_checks(target: str, clock: Callable[[], float] = time.perf_counter) -
         check = health_pb2_grpc.HealthStub(channel).Check
         with repeated(lambda: check(health_pb2.HealthCheckRequest(), timeout=60), clock) as found:
             yield found
+
+
+@contextlib.asynccontextmanager
+async def loop_pauses() -> AsyncIterator[list[float]]:
+    """Measures for how many seconds this event loop gives no other task a turn. The list has the longest time."""
+    pauses = [0.0]
+
+    async def watch() -> None:
+        before_s = time.perf_counter()
+        while True:
+            await asyncio.sleep(0)
+            now_s = time.perf_counter()
+            pauses[0] = max(pauses[0], now_s - before_s)
+            before_s = now_s
+
+    watching = asyncio.create_task(watch())
+    await asyncio.sleep(0)
+    try:
+        yield pauses
+    finally:
+        watching.cancel()
 
 
 def work_of(process_id: int) -> Callable[[], float]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -86,13 +86,15 @@ async def running(
     worker: Worker | None = None,
     store_deadline_s: float = DEADLINE_S,
     max_loss_s: float = MAX_LOSS_S,
+    growing: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> AsyncIterator[Listening]:
     """Runs a server for as long as the block lasts, and gives the addresses that it listens on.
 
     `worker` is the server among the workers that share the port: see `workers.py`. Without `wait_for_store`
     the store must answer at the start. With it, the server answers from the state that it served last, or NOT_SERVING,
     until the store answers. `store_deadline_s` is how long a call of the store may take. A change that the store had
-    for `max_loss_s` is not lost by a failover. Raises StartupError if an address is taken, if the store is not suitable, or if the
+    for `max_loss_s` is not lost by a failover. What brings all components into memory runs within `growing`: `memory.growing`
+    where this server is all that the process does. Raises StartupError if an address is taken, if the store is not suitable, or if the
     token for Prometheus can't be read.
     """
     doors = Doors(config, OidcVerifier())
@@ -109,7 +111,7 @@ async def running(
         wait_replicas=config.wait_replicas,
     )
     store, counted = RedisStore(link), RedisOutcomes(link)
-    replica = Replica(store, count_error=link.counts.note_error, max_loss_s=max_loss_s)
+    replica = Replica(store, count_error=link.counts.note_error, max_loss_s=max_loss_s, growing=growing)
     watches = Watches(replica)
     # Without the HTTP port nobody could read the metrics.
     metering = None if config.http is None else Metering(replica, components=config.metrics_components)
@@ -147,7 +149,8 @@ async def running(
             ),
         ),
     }
-    last_state.recall()
+    with growing():
+        last_state.recall()
     start = _Start(store, replica, last_state)
     shared = AsyncExitStack()
     try:
@@ -213,7 +216,7 @@ async def _scraped(collector: Collector, worker: Worker | None, shared: AsyncExi
 async def serve(config: Config, redis_url: str, *, worker: Worker | None = None) -> None:
     """Runs a server until cancelled. Raises StartupError, also after the start if the store turns out to be unsuitable."""
     with ungrouped():
-        async with running(config, redis_url, worker=worker) as listening:
+        async with running(config, redis_url, worker=worker, growing=memory.growing) as listening:
             memory.settle()
             if worker is None or worker.number == 0:
                 print(welcome(config, *listening), flush=True)

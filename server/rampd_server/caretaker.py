@@ -2,7 +2,7 @@
 
 import asyncio
 import heapq
-from collections.abc import AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
 from random import SystemRandom
 from typing import NamedTuple
 
@@ -66,7 +66,8 @@ class Caretaker:
         self._old: set[str] = set()
         """The components whose counts may have been left untidy before this server started."""
         self._troubles = Outages("caretaker_failed", "caretaker_works", ("component", "work"))
-        self.reloaded()
+        for _ in self.reloaded():
+            pass
         replica.subscribe(self)
 
     async def run(self) -> None:
@@ -84,7 +85,7 @@ class Caretaker:
                     log.debug("caretaker_waits", error=error.message)
                 except Exception:
                     log.exception("caretaker_defect")
-            looks += 1
+                looks += 1
             await asyncio.sleep(_LOOK_S)
 
     async def _look(self, *, is_sweep: bool) -> None:
@@ -202,19 +203,27 @@ class Caretaker:
             self._unsettled.add(entry.component)
             self._untidy[entry.component] = None
 
-    def reloaded(self) -> None:
+    def reloaded(self) -> Iterator[None]:
         """Anything may have changed."""
         self._untidy |= dict.fromkeys(self._seen)
         for known in self._replica.components():
             component = known.rollout.component
             self._unsettled.add(component)
-            if component in self._seen:
-                continue
-            if known.rollout.next is None:
-                self._old.add(component)
-            else:
-                # The next outcome of a rollout under way drops the counts of earlier trials.
-                self._seen[component] = _seen(known.rollout)
+            if component not in self._seen:
+                self._find(known.rollout)
+            yield
+
+    def _find(self, rollout: Rollout) -> None:
+        """Takes in a component that is not known yet."""
+        is_gone = self._replica.get(rollout.component) is None
+        if is_gone:
+            # It was deleted since everything was read.
+            self._untidy[rollout.component] = None
+        if is_gone or rollout.next is not None:
+            # The next outcome of a rollout under way drops the counts of earlier trials.
+            self._seen[rollout.component] = _seen(rollout)
+        else:
+            self._old.add(rollout.component)
 
 
 def _seen(rollout: Rollout) -> _Seen:

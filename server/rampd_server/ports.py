@@ -11,7 +11,7 @@ from rampd._evidence.counters import TrialCounters
 from rampd._evidence.release_counters import JobCount, ReleaseCounters
 from rampd_server.domain.automation.check_counts import CheckCounts
 from rampd_server.domain.automation.guards import CheckReading
-from rampd_server.domain.errors import StoreCorruptError
+from rampd_server.domain.errors import RampdError, StoreCorruptError
 from rampd_server.domain.evidence.admission import Counted, Trial
 from rampd_server.domain.evidence.samples import Sample
 from rampd_server.domain.repo_sample import RepoSample
@@ -521,6 +521,11 @@ class OutcomeStore(Protocol):
 
     async def release_counters(self, component: str) -> ReleaseCounters:
         """The counters of each release."""
+
+    async def release_counters_of(self, components: Sequence[str]) -> list[ReleaseCounters | RampdError]:
+        """As `release_counters` for several components, in one exchange. One whose counters can't be read has StoreCorruptError or
+        StoreUnavailableError in its place.
+        """
 
     async def samples(self, component: str) -> Sequence[Sample]:
         """The samples of the counters in the order of their times: coarse ones, then fine ones, then one of this moment. Empty

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ from tests.bench.resolve import METHOD, REQUEST, SLICES
 from tests.bench.rounds import in_turns, pooled, ratios
 from tests.bench.scale import Scale
 from tests.faults.test_check_sources import http_server, saying, vector
+from tests.observing import loop_pauses
 from tests.servers import short_directory
 from tests.stores import StoreServer
 from tests.waiting import eventually, eventually_async
@@ -203,7 +204,7 @@ async def _scrape_here(scale: Scale, url: str, folder: Path, checks: int) -> tup
             memory.settle()
             times_ms, pauses_ms, lines = [], [], 0
             for _ in range(SCRAPES):
-                async with _watched() as pauses:
+                async with loop_pauses() as pauses:
                     began_s = time.perf_counter()
                     lines = await _ask(listening)
                     times_ms.append((time.perf_counter() - began_s) * 1000)
@@ -218,27 +219,6 @@ async def _all_asked(questions: list[bytes], checks: int) -> None:
     await eventually_async(lambda: sum(b"&time=0" not in each for each in questions) >= checks, _ASKED_S)
     # Automation looks at the answers.
     await asyncio.sleep(_LOOKED_S if checks else 0)
-
-
-@contextlib.asynccontextmanager
-async def _watched() -> AsyncIterator[list[float]]:
-    """Gives the pauses of the loop."""
-    pauses = [0.0]
-
-    async def watch() -> None:
-        before_s = time.perf_counter()
-        while True:
-            await asyncio.sleep(0)
-            now_s = time.perf_counter()
-            pauses[0] = max(pauses[0], now_s - before_s)
-            before_s = now_s
-
-    watching = asyncio.create_task(watch())
-    await asyncio.sleep(0)
-    try:
-        yield pauses
-    finally:
-        watching.cancel()
 
 
 async def _ask(listening: Listening) -> int:

@@ -1,6 +1,5 @@
 """What rollouts under way cost Redis and each server while nothing happens to them. The number of rollouts must not matter."""
 
-import asyncio
 import contextlib
 import time
 
@@ -20,7 +19,6 @@ PER_SERVER = 10
 """The goal: commands a second for each server."""
 PROCESSOR = 2.0
 """The goal: percent of a core for each server."""
-_AT_ONCE = 50
 _START_S = 900
 _REST_S = 5.0
 """A server that has looked at all rollouts does not look for this time."""
@@ -60,10 +58,7 @@ def measured(servers: int, rollouts: int, window_s: float) -> tuple[float, list[
 
 async def _fill(store: StoreServer, rollouts: int) -> None:
     own = store.store()
-    own.set_epoch(await own.begin_epoch(adopted=False))
-    for first in range(0, rollouts, _AT_ONCE):
-        numbers = range(first, min(rollouts, first + _AT_ONCE))
-        await asyncio.gather(*(filling.begin_rollout(own, filling.component(number)) for number in numbers))
+    await filling.begin_rollouts(own, rollouts)
     await own.close()
 
 

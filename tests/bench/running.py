@@ -39,11 +39,16 @@ def store(directory: Path | None = None, on: set[int] = cores.LOAD) -> Iterator[
 
 @contextlib.contextmanager
 def starting(
-    store: StoreServer, *flags: str, on: set[int] = cores.SERVER, **environment: str
+    store: StoreServer,
+    *flags: str,
+    on: set[int] = cores.SERVER,
+    directory: Path | None = None,
+    **environment: str,
 ) -> Iterator[ServerProcess]:
-    """Starts a server that listens, and may not serve yet."""
+    """Starts a server that listens, and may not serve yet. With a `directory`, what it keeps stays there."""
     with contextlib.ExitStack() as stack:
-        directory = stack.enter_context(short_directory())
+        if directory is None:
+            directory = stack.enter_context(short_directory())
         with cores.on(on):
             given = ("--insecure-admin", "--redis-url", store.url, *flags)
             server = stack.enter_context(

@@ -597,7 +597,8 @@ async def test_looks_at_many_rollouts_at_once_are_spread_and_a_time_to_confirm_i
     await one.do(commands.Ramp(5000, confirm_within_ms=1_000))
 
     one.controller._turns = type(one.controller._turns)(rest_s=0, monotonic=lambda: world.monotonic_s)
-    one.controller.reloaded()
+    for _ in one.controller.reloaded():
+        pass
 
     due = one.controller._turns._due
     assert len(due) == 4

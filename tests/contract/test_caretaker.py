@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from rampd_server import caretaker as module
 from rampd_server.caretaker import Caretaker
 from rampd_server.domain.errors import ShardUnavailableError, StoreUnavailableError
 from rampd_server.domain.evidence.admission import Trial
@@ -17,9 +18,11 @@ from rampd_server.service.service import Service
 from rampd_server.storage.limits import SWEEP_AFTER_MS
 from rampd_server.storage.store import RedisStore
 from tests.automation import World, servers
-from tests.contract.driving import ADA, COMPONENT
+from tests.contract.driving import ADA, COMPONENT, PatientReplica
 from tests.contract.test_freezes import following
+from tests.in_background import in_background
 from tests.stores import StoreServer
+from tests.waiting import PATIENCE_S
 
 
 class Forgetful:
@@ -203,6 +206,48 @@ async def test_a_server_that_starts_tidies_a_few_components_at_a_time_and_none_t
 
         assert max(later - earlier for earlier, later in pairwise(tidied)) <= 2
         assert sorted(outcomes.components) == [f"steady{number}" for number in range(5)]
+
+
+async def test_counts_of_a_component_that_is_deleted_right_after_a_reading_of_everything_are_dropped(store: RedisStore):
+    """Given a deletion before the caretaker has taken in the component, which it does piece by piece, expect that it is tidied."""
+    async with following(store) as replica:
+        _, service, _ = made(store, replica)
+        for name in ("a", "b"):
+            await do(service, commands.Release("a"), component=name)
+        caretaker, _, outcomes = made(store, replica)
+        for known in (caretaker._old, caretaker._seen, caretaker._untidy):
+            known.clear()
+        pieces = caretaker.reloaded()
+        next(pieces)
+        await do(service, commands.DeleteComponent(), component="b")
+        await caretaker._look(is_sweep=False)
+        for _ in pieces:
+            pass
+        await caretaker._look(is_sweep=False)
+        assert outcomes.components.count("b") == 1
+        await caretaker._look(is_sweep=False)
+        assert outcomes.components.count("b") == 1
+
+
+async def test_a_server_that_starts_sweeps_once_the_store_has_confirmed_its_state(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+):
+    """Given a state of before the start, which is not confirmed before all listeners have done their work, expect no wait of an hour."""
+    answers, sweeps, twice = [False, False], list[bool](), asyncio.Event()
+
+    async def look(*, is_sweep: bool) -> None:
+        sweeps.append(is_sweep)
+        if len(sweeps) == 2:
+            twice.set()
+
+    monkeypatch.setattr(module, "_LOOK_S", 0.001)
+    async with following(store) as replica:
+        caretaker, _, _ = made(store, replica)
+        monkeypatch.setattr(caretaker, "_look", look)
+        monkeypatch.setattr(PatientReplica, "is_confirmed", property(lambda _: not answers or answers.pop()))
+        async with in_background(caretaker.run()), asyncio.timeout(PATIENCE_S):
+            await twice.wait()
+    assert sweeps[:2] == [True, False]
 
 
 async def test_only_a_component_with_an_expired_override_is_swept(store: RedisStore):

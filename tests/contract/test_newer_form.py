@@ -1,6 +1,6 @@
 """Data of a newer schema may have another form. They are told by the schema's number, and never as damage."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -53,6 +53,14 @@ async def _walk(store: RedisStore) -> None:
         pass
 
 
+async def _only(found: Awaitable[Sequence[object]]) -> object:
+    """Returns the only one of those that were found. Raises the error that is in its place."""
+    [each] = await found
+    if isinstance(each, Exception):
+        raise each
+    return each
+
+
 async def _feed(store: RedisStore) -> None:
     if any(entry.problem for entry in await store.feed("0-0", block_ms=0)):
         raise StoreCorruptError("The feed has an entry that no script wrote.", key="feed")
@@ -79,6 +87,10 @@ CALLS: dict[str, tuple[Change, Callable[[RedisStore], Any]]] = {
     "counters of a release": (
         _as_text("release_outcomes"),
         lambda store: RedisOutcomes(store.link).release_counters(COMPONENT),
+    ),
+    "counters of releases": (
+        _as_text("release_outcomes"),
+        lambda store: _only(RedisOutcomes(store.link).release_counters_of([COMPONENT])),
     ),
     "samples": (_as_text("fine_samples"), lambda store: RedisOutcomes(store.link).samples(COMPONENT)),
     "results of checks": (_as_text("checks"), lambda store: RedisChecks(store.link).counts(COMPONENT)),

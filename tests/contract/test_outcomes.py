@@ -441,6 +441,33 @@ async def test_a_new_current_begins_at_zero_and_a_server_that_does_not_know_it_a
     assert (found.current_revision, found.current) == (12, JobCount(1, 0))
 
 
+async def test_counts_of_releases_of_many_components_are_those_of_each(
+    store: RedisStore, counted: RedisOutcomes, client: Redis
+):
+    """Given counts that are damaged, missing, or of another epoch, expect them not to hide the others."""
+    names = ["well", "type", "field", "none", "epoch", "also"]
+    for name in ("well", "type", "field", "epoch", "also"):
+        await counted.count_outcomes(ended(1, 4, component=name))
+    keys = {name: store.keys.outcomes(name).release_outcomes for name in names}
+    await client.delete(keys["type"])
+    await client.set(keys["type"], "x")
+    await client.hset(keys["field"], "1 jobs", "many")
+    await client.hset(keys["epoch"], "epoch", "another")
+
+    found = dict(zip(names, await counted.release_counters_of(names), strict=True))
+
+    for name in ("well", "none", "epoch", "also"):
+        assert found[name] == await counted.release_counters(name)
+    for name in ("type", "field"):
+        error = found[name]
+        assert isinstance(error, StoreCorruptError)
+        assert error.metadata["key"] == keys[name]
+        with pytest.raises(StoreCorruptError) as caught:
+            await counted.release_counters(name)
+        assert str(caught.value) == str(error)
+    assert await counted.release_counters_of([]) == []
+
+
 @pytest.mark.usefixtures("_long_intervals")
 async def test_jobs_of_current_are_also_counted_by_interval_and_a_new_interval_takes_the_place_of_the_oldest(
     store: RedisStore, counted: RedisOutcomes, client: Redis

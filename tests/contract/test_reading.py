@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import gc
 import random
-from collections.abc import AsyncIterator, Sequence
+import weakref
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +17,14 @@ from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.model import Absent
 from rampd_server.domain.rollout.moves import Context
 from rampd_server.domain.rollout.transition import transition
-from rampd_server.ports import ConflictError, Override, StateMark, Stored
+from rampd_server.ports import ConflictError, FeedEntry, Override, StateMark, Stored
 from rampd_server.replica.last_state_keeper import LastStateKeeper
 from rampd_server.replica.replica import Replica
 from rampd_server.service.service import Service
 from rampd_server.storage import rollouts as module
 from rampd_server.storage.last_state import LastStateFile
 from rampd_server.storage.limits import SWEEP_AFTER_MS
+from rampd_server.storage.rollouts import read_rollouts
 from rampd_server.storage.store import RedisStore
 from tests.contract.driving import ADA, commit, do, random_command, random_override
 from tests.contract.test_freezes import following
@@ -147,6 +150,56 @@ async def test_more_components_than_fit_into_an_exchange_are_all_read(
     assert all(mark.entry for mark in await three.marks(NAMES))
 
 
+async def test_while_some_components_are_taken_in_the_next_ones_are_asked_for(
+    three: RedisStore, monkeypatch: pytest.MonkeyPatch
+):
+    """Given a reader that stops early, expect that nothing goes on without it."""
+    monkeypatch.setattr(module, "_ROLLOUTS_AT_ONCE", 1)
+    run_many, asked, tasks = three.link.run_many, [], asyncio.all_tasks()
+
+    async def noting(name: str, calls: Sequence[Any], *, is_write: bool) -> list[Any]:
+        asked.extend(named["component"] for _, named in calls)
+        return await run_many(name, calls, is_write=is_write)
+
+    monkeypatch.setattr(three.link, "run_many", noting)
+    found = read_rollouts(three.link, NAMES)
+    assert (await anext(found))[0] == "a"
+    await asyncio.sleep(0)
+    assert asked == ["a", "b"]
+    await found.aclose()
+    assert asyncio.all_tasks() == tasks
+
+
+class Taken(list[str]):
+    """What a reader has taken in."""
+
+
+async def test_what_was_read_before_an_error_is_freed_without_garbage_collection(
+    three: RedisStore, monkeypatch: pytest.MonkeyPatch
+):
+    """The next reading of everything would spare it from garbage collection for ever."""
+    lives: list[weakref.ref[Taken]] = []
+
+    async def away(*_: object, **__: object) -> list[Any]:
+        raise StoreUnavailableError("Redis is away.")
+
+    async def take() -> None:
+        taken = Taken()
+        lives.append(weakref.ref(taken))
+        async for name, _ in read_rollouts(three.link, ("a",)):
+            taken.append(name)
+
+    monkeypatch.setattr(three.link, "run_many", away)
+    gc.disable()
+    try:
+        with contextlib.suppress(StoreUnavailableError):
+            await take()
+        await asyncio.sleep(0)
+        assert lives[0]() is None
+    finally:
+        gc.enable()
+
+
 async def test_a_mark_has_the_last_entry_and_the_number_of_overrides(three: RedisStore):
     await damage(three, "c", "rollout", "type")
     entries = [(await three.read(name)).rollout.entry for name in ("a", "b")]
@@ -266,6 +319,92 @@ async def test_a_reading_of_another_epoch_keeps_nothing(replica: Replica, three:
     await three.begin_epoch(adopted=True)
     await replica.read_again()
     assert asked == list(NAMES)
+
+
+class Working:
+    """A listener that has work left after a reading of everything."""
+
+    def __init__(self, pieces: int = 5) -> None:
+        self.left = pieces
+        self.done = 0
+        self.begun = asyncio.Event()
+        self.applied_meanwhile: list[str] = []
+        self.fails = False
+
+    def applied(self, entry: FeedEntry, *_: object) -> None:
+        self.applied_meanwhile.append(entry.component)
+
+    def reloaded(self) -> Iterator[None]:
+        while self.done < self.left:
+            self.done += 1
+            self.begun.set()
+            yield
+            if self.fails:
+                raise RuntimeError("a defect")
+
+
+@pytest.fixture
+def working(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> Working:
+    """Other tasks have their turn after each piece of its work."""
+    monkeypatch.setattr("rampd_server.process.long_work._PIECE_S", 0.0)
+    listener = Working()
+    replica.subscribe(listener)
+    return listener
+
+
+async def begun(replica: Replica, working: Working) -> "asyncio.Task[None]":
+    """Returns a reading whose listeners are at work."""
+    reading = asyncio.create_task(replica.read_again())
+    await working.begun.wait()
+    return reading
+
+
+async def test_changes_are_made_and_applied_while_listeners_are_at_work_after_a_reading(
+    replica: Replica, three: RedisStore, asked: list[str], working: Working
+):
+    """Given work that does not end before the change is visible, expect that nothing is read again for it."""
+    working.left = 10**9
+    reading = await begun(replica, working)
+    try:
+        await Service(three, replica).execute("a", commands.Ramp(700), ADA)
+        assert copy_of(replica)["a"][0].basis_points == 700
+        assert (working.applied_meanwhile, asked, replica.is_confirmed) == (["a"], [], True)
+        assert not reading.done()
+    finally:
+        working.left = 0
+        await reading
+
+
+async def test_a_listener_that_fails_at_its_work_harms_no_other_and_everything_is_read_again(
+    replica: Replica, asked: list[str], working: Working
+):
+    other = Working()
+    replica.subscribe(other)
+    working.fails = True
+    with pytest.raises(RuntimeError, match="a defect"):
+        await replica.read_again()
+    assert (other.done, replica.is_confirmed) == (5, False)
+
+    working.fails = False
+    await replica._check_head()
+    assert (asked, replica.is_confirmed) == (list(NAMES), True)
+
+
+async def test_the_work_of_listeners_is_done_also_if_the_caller_of_the_reading_has_gone(
+    replica: Replica, working: Working
+):
+    working.left = 1_000
+    reading = await begun(replica, working)
+    reading.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await reading
+    assert (working.done, replica.is_confirmed) == (1_000, True)
+
+
+async def test_a_state_that_was_replaced_is_freed_piece_by_piece(replica: Replica):
+    before = replica._state
+    await replica.read_again()
+    assert not before.components
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -1,22 +1,25 @@
 """ListRollouts: from the copy in memory if it has everything, otherwise from the store. Both give the same."""
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
+from typing import Any
 
 import pytest
 
 from rampd import v1
+from rampd_server.domain.errors import StoreUnavailableError
 from rampd_server.domain.rollout import commands
-from rampd_server.ports import Stored
+from rampd_server.domain.rollout.model import Rollout
+from rampd_server.ports import Namespace, Stored
 from rampd_server.replica.replica import Replica
-from rampd_server.rpc import rollout_list
+from rampd_server.rpc import kept_messages
+from rampd_server.rpc.messages.convert import rollout_message
 from rampd_server.rpc.paging import paged
 from rampd_server.rpc.rollout_list import RolloutList
 from rampd_server.service.service import Service
 from rampd_server.storage.outcomes import RedisOutcomes
 from rampd_server.storage.store import RedisStore
-from tests.contract.driving import ADA, PatientReplica, do
+from tests.contract.driving import ADA, PatientReplica, commit, decide, do
 from tests.contract.going_back import copied
 from tests.damaging import damage
 from tests.stores import StoreServer
@@ -51,7 +54,7 @@ class List:
             if not token:
                 return found
 
-    async def shown(self, **options: bool) -> dict[str, v1.Rollout]:
+    async def shown(self, **options: Any) -> dict[str, v1.Rollout]:
         [page] = await self.pages(**options)
         return {rollout.component: rollout for rollout in page}
 
@@ -104,24 +107,54 @@ async def test_a_list_shows_outcomes_and_the_freeze_of_everything(listed: List):
     assert all(rollout.frozen and rollout.HasField("current_outcomes") for rollout in found.values())
 
 
-async def test_outcomes_of_many_are_read_a_few_at_a_time(listed: List, monkeypatch: pytest.MonkeyPatch):
-    """Given a list with very many components, expect that they do not all begin to be read in one turn of the event loop."""
-    monkeypatch.setattr(rollout_list, "_AT_ONCE", 2)
-    outcomes, at_once, most = listed._list._outcomes, 0, 0
-    release_counters = outcomes.release_counters
+async def test_outcomes_of_many_are_read_in_one_exchange(listed: List):
+    def exchanges() -> int:
+        return dict(listed.store.link.counts.commands.items()).get(("hgetall",), 0)
 
-    async def counting(component: str) -> object:
-        nonlocal at_once, most
-        at_once += 1
-        most = max(most, at_once)
-        await asyncio.sleep(0)
-        at_once -= 1
-        return await release_counters(component)
-
-    monkeypatch.setattr(outcomes, "release_counters", counting)
+    before = exchanges()
     found = await listed.shown(outcomes=True)
     assert all(each.HasField("current_outcomes") for each in found.values())
-    assert (list(found), most) == (list(NAMES), 2)
+    assert (list(found), exchanges() - before) == (list(NAMES), 1)
+
+
+async def test_a_list_is_shown_though_no_outcomes_can_be_read(listed: List, monkeypatch: pytest.MonkeyPatch):
+    async def away(_keys: Sequence[str]) -> list[object]:
+        raise StoreUnavailableError("Redis is away.")
+
+    monkeypatch.setattr(listed.store.link, "read_hashes", away)
+    found = await listed.shown(outcomes=True)
+    assert {name: each.HasField("current_outcomes") for name, each in found.items()} == dict.fromkeys(NAMES, False)
+
+
+async def test_a_message_is_made_once_and_again_after_a_change(listed: List, monkeypatch: pytest.MonkeyPatch):
+    made: list[str] = []
+
+    def noting(rollout: Rollout, namespace: Namespace, now_ms: int) -> v1.Rollout:
+        made.append(rollout.component)
+        return rollout_message(rollout, namespace, now_ms)
+
+    monkeypatch.setattr(kept_messages, "rollout_message", noting)
+    first = await listed.shown()
+    for size in (0, 1, 2):
+        assert [each for page in await listed.pages(size) for each in page] == list(first.values())
+    assert made == list(NAMES)
+
+    made.clear()
+    await do(listed.store, commands.Ramp(700), component="b")
+    assert (await listed.shown())["b"].next_percent == 7
+    assert made == ["b"]
+
+
+async def test_components_that_come_and_go_are_listed_in_their_place(listed: List):
+    await listed.shown(sees="abcd")
+    stored = (await listed.store.read("b")).rollout
+    await commit(listed.store, stored, decide(stored, commands.DeleteComponent()))
+    await do(listed.store, commands.Release("t1"), component="cc")
+    assert list(await listed.shown(sees="a b c cc d")) == ["a", "c", "cc", "d"]
+    await do(listed.store, commands.Release("t1"), component="b")
+    await listed.replica.read_again()
+    assert list(await listed.shown(sees="a b c cc d")) == ["a", "b", "c", "cc", "d"]
+    assert not listed.read
 
 
 async def test_a_copy_in_doubt_is_not_listed(listed: List, monkeypatch: pytest.MonkeyPatch):

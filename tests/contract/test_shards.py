@@ -71,6 +71,7 @@ async def test_batches_for_all_shards_are_counted_in_one_go_also_where_a_node_ha
         assert (await counted.counters(name, TRIAL.release, TRIAL.number)).by_weight[1000].first_failures.next == 2
         assert (await counted.release_counters(name)).of(2) == JobCount(2, 2)
         assert (await counted.samples(name))[-1].next == JobCount(2, 2)
+    assert [each.of(2) for each in await counted.release_counters_of([*names, *names])] == [JobCount(2, 2)] * 6
 
 
 async def test_a_namespace_of_which_only_another_node_has_something_is_not_empty(

@@ -269,6 +269,18 @@ async def test_a_component_whose_last_entry_is_not_known_is_read(store: RedisSto
     assert await whole.all(3, after=everything[2].id) == everything[:2]
 
 
+async def test_after_a_reading_of_everything_the_history_is_in_order_again(store: RedisStore, whole: Whole):
+    """Given changes that the copy gets by a reading and not by the feed, expect them in their place."""
+    for name in ("c0", "c1", "c2"):
+        await do(store, commands.Release("a"), component=name)
+    assert await whole.all(2) == await expected(store, "c0", "c1", "c2")
+    await set_override(store, "c0")
+    await delete(store, "c1")
+    await do(store, commands.Release("a"), component="c3")
+    await whole.replica.read_again()
+    assert await whole.all(2) == await expected(store, "c0", "c1", "c2", "c3")
+
+
 @pytest.mark.parametrize("name", ["c1", ""])
 async def test_a_history_of_another_type_hides_no_other(store: RedisStore, whole: Whole, name: str):
     await freeze_all(store)

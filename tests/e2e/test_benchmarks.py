@@ -12,7 +12,9 @@ from tests.servers import require
 LEAST = Scale(rounds=2, calls=1_000, overrides=2_000, components=5)
 
 
-@pytest.mark.parametrize("name", by_day(["floor", "cli", "client", "crowd", "fanout", "metrics", "traces"], 2))
+@pytest.mark.parametrize(
+    "name", by_day(["floor", "cli", "client", "components", "crowd", "fanout", "metrics", "traces"], 2)
+)
 def test_a_benchmark_runs_to_its_end_and_gives_figures(name: str):
     rows = importlib.import_module(f"tests.bench.{name}").run(LEAST)
 

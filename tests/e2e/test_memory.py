@@ -2,9 +2,19 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
+import pytest
+
+from rampd_server import app
+from rampd_server.process import memory
+from rampd_server.process.address import Address
+from rampd_server.process.config import Config
 from tests.servers import ServerProcess
+from tests.stores import VALKEY, store_server
 from tests.waiting import eventually
 
 _COUNTS_AT_ITS_END = """
@@ -29,3 +39,36 @@ def test_garbage_collection_spares_what_stays_as_long_as_the_server(directory: P
             process.kill()
         [line] = [line for line in server.said if line.startswith("spared ")]
         assert int(line.removeprefix("spared ")) > 50_000
+
+
+async def test_what_brings_all_components_into_memory_runs_within_the_block_for_that(directory: Path) -> None:
+    """Given a server that starts, expect the block for its last state, and another one for what it reads from the store."""
+    blocks: list[str] = []
+
+    @contextmanager
+    def growing() -> Iterator[None]:
+        blocks.append("begins")
+        yield
+        blocks.append("ends")
+
+    here = Address("127.0.0.1", 0)
+    config = Config(data_dir=directory, listen=(here,), insecure_admin=True, wait_for_store=False)
+    with store_server(VALKEY) as store:
+        async with app.running(config, store.url, growing=growing):
+            assert blocks[:3] == ["begins", "ends", "begins"]
+    assert blocks == ["begins", "ends"] * 2
+
+
+async def test_a_process_that_is_a_server_keeps_garbage_collection_from_what_it_reads(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[object] = []
+
+    def running(*_: object, growing: object, **__: object) -> NoReturn:
+        given.append(growing)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(app, "running", running)
+    with pytest.raises(ZeroDivisionError):
+        await app.serve(Config(data_dir=directory, insecure_admin=True), "redis://localhost")
+    assert given == [memory.growing]

@@ -4,7 +4,6 @@ import contextlib
 import itertools
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -18,55 +17,23 @@ import pytest
 import redis
 
 from rampd_server.process.cluster_url import ClusterUrl
-from rampd_server.storage.schema import EARLIEST, SCHEMA
+from rampd_server.storage.schema import SCHEMA
 from tests.clusters import cluster
 from tests.e2e.test_operations_document import typed
 from tests.e2e.test_readme import shows
-from tests.servers import ServerProcess, Stubs, rampd_server, reason_of, short_directory, stubs
+from tests.later_version import LATER, ROOT, begin, is_paused, make_later, run, serving
+from tests.servers import Stubs, reason_of, short_directory
 from tests.stores import CLUSTER, REDIS, StoreServer, store_server
 from tests.waiting import eventually
 
-ROOT = Path(__file__).parents[2]
 BOXES = re.findall(r"^```console\n(.*?)^```", (ROOT / "docs" / "upgrade.md").read_text(), re.DOTALL | re.MULTILINE)
 META = "rampd:{default}:meta"
-LATER = SCHEMA + 1
-STORAGE = "server/rampd_server/storage"
-# A rollout is paused or not: "1" and "0" up to now, "yes" and "no" in the later schema. This version calls these damage.
-CHANGES = (
-    (f"{STORAGE}/schema.py", f"SCHEMA: Final = {SCHEMA}\n", f"SCHEMA: Final = {LATER}\n"),
-    (f"{STORAGE}/schema.py", f"EARLIEST: Final = {EARLIEST}\n", f"EARLIEST: Final = {SCHEMA}\n"),
-    (
-        f"{STORAGE}/store.py",
-        "patch = difference.patch().to_json()\n",
-        f"""patch = difference.patch().to_json()
-        if int(self.schema) >= {LATER}:
-            patch = patch.replace('"paused","0"', '"paused","no"').replace('"paused","1"', '"paused","yes"')
-""",
-    ),
-    (
-        f"{STORAGE}/codec/rollout_hash.py",
-        '"paused", texts.read_flag)',
-        '"paused", lambda text: texts.read_flag({"yes": "1", "no": "0"}.get(text, text)))',
-    ),
-    (
-        f"{STORAGE}/codec/rollout_hash.py",
-        "        if found == expected:\n",
-        '        if found == expected or (field.name == "paused" and found in {"yes", "no"}):\n',
-    ),
-)
 
 
 @pytest.fixture(scope="module")
 def later(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The PYTHONPATH of the next version."""
-    folder = tmp_path_factory.mktemp("later")
-    for name in ("client", "server"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for file, old, new in CHANGES:
-        text = (folder / file).read_text("utf-8")
-        assert text.count(old) == 1, f"{file} has {old!r} {text.count(old)} times"
-        (folder / file).write_text(text.replace(old, new), "utf-8")
-    return os.pathsep.join(str(folder / name) for name in ("client", "server"))
+    return make_later(tmp_path_factory.mktemp("later"))
 
 
 @pytest.fixture
@@ -80,55 +47,18 @@ def store(request: pytest.FixtureRequest) -> Iterator[StoreServer]:
             yield StoreServer(CLUSTER, nodes.url)
 
 
-@pytest.fixture
-def client(store: StoreServer) -> Iterator[Any]:
+def connected(store: StoreServer, **options: bool) -> Any:
+    """A client for tests. The caller closes it."""
     if store.kind == CLUSTER:
         nodes = ClusterUrl.parse(store.url)
-        made = redis.RedisCluster.from_url(nodes.at(nodes.hosts[0]), decode_responses=True)
-    else:
-        made = redis.Redis.from_url(store.url, decode_responses=True)
-    with made:
+        return redis.RedisCluster.from_url(nodes.at(nodes.hosts[0]), **options)
+    return redis.Redis.from_url(store.url, **options)
+
+
+@pytest.fixture
+def client(store: StoreServer) -> Iterator[Any]:
+    with connected(store, decode_responses=True) as made:
         yield made
-
-
-@contextlib.contextmanager
-def running(
-    directory: Path, store: StoreServer, path: str = "", namespace: str = "default"
-) -> Iterator[tuple[ServerProcess, Stubs]]:
-    """A server that serves, and what calls it."""
-    flags = ("--redis-url", store.url, "--namespace", namespace)
-    with (
-        rampd_server(directory, *flags, **({"PYTHONPATH": path} if path else {})) as server,
-        stubs(f"unix:{server.socket}") as call,
-    ):
-        server.event("serving")
-        yield server, call
-
-
-def run(command: str, *words: str, path: str, code: int = 0) -> str:
-    """Runs a command of `rampd-server`, and returns what it says."""
-    done = subprocess.run(
-        [sys.executable, "-m", "rampd_server", command, *words],
-        env=os.environ | ({"PYTHONPATH": path} if path else {}),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == code, done.stdout
-    return done.stdout
-
-
-def begin(call: Stubs, component: str = "restyler") -> None:
-    call("Release", component=component, tag="a")
-    call("Release", component=component, tag="b")
-
-
-def is_paused(call: Stubs, component: str = "restyler") -> bool:
-    rollout = call("GetRollout", component=component).rollout
-    assert not rollout.damage.problem
-    return bool(rollout.paused)
 
 
 def has_paused(call: Stubs, wanted: bool) -> bool:
@@ -136,18 +66,21 @@ def has_paused(call: Stubs, wanted: bool) -> bool:
 
 
 def contents(store: StoreServer) -> dict[bytes, Any]:
-    with redis.Redis.from_url(store.url) as client:
+    with connected(store) as client:
         return {key: client.dump(key) for key in client.keys("*")}
 
 
-@pytest.mark.parametrize("store", [REDIS, CLUSTER], indirect=True)
+on_each = pytest.mark.parametrize("store", [REDIS, CLUSTER], indirect=True)
+
+
+@on_each
 def test_two_versions_write_side_by_side_until_somebody_raises_the_schema(
     directory: Path, store: StoreServer, client: Any, later: str
 ) -> None:
     with contextlib.ExitStack() as stack:
-        with running(directory / "old", store) as (_, old):
+        with serving(directory / "old", store.url) as (_, old):
             begin(old)
-            server, new = stack.enter_context(running(directory / "new", store, later))
+            server, new = stack.enter_context(serving(directory / "new", store.url, later))
             assert server.event("schema_kept")["schema"] == SCHEMA
             for caller, verb in itertools.product((old, new, old, new), ("Pause", "Resume")):
                 caller(verb, component="restyler")
@@ -183,10 +116,11 @@ def test_two_versions_write_side_by_side_until_somebody_raises_the_schema(
         eventually(lambda: is_paused(new), suppressed=grpc.RpcError)
 
 
+@on_each
 def test_a_server_that_does_not_know_the_schema_says_so_and_resolves_from_memory(
     directory: Path, store: StoreServer, client: Any, later: str
 ) -> None:
-    with running(directory / "old", store) as (server, old):
+    with serving(directory / "old", store.url) as (server, old):
         begin(old)
         run("upgrade", "--redis-url", store.url, "--force", path=later)
         before = contents(store)
@@ -203,7 +137,7 @@ def test_a_server_that_does_not_know_the_schema_says_so_and_resolves_from_memory
         assert old("Resolve", component="restyler", repo="acme/app").tag == "a"
         assert f"has schema {LATER}" in server.event("store_lost")["error"]
         assert contents(store) == before
-    with running(directory / "new", store, later) as (_, new):
+    with serving(directory / "new", store.url, later) as (_, new):
         new("Pause", component="restyler")
         assert is_paused(new)
 
@@ -211,10 +145,11 @@ def test_a_server_that_does_not_know_the_schema_says_so_and_resolves_from_memory
 def test_an_empty_store_begins_with_the_newest_schema(
     directory: Path, store: StoreServer, client: Any, later: str
 ) -> None:
-    with running(directory, store, later, "blue"):
+    with serving(directory, store.url, later, "blue"):
         assert client.hget("rampd:{blue}:meta", "schema") == str(LATER)
 
 
+@on_each
 def test_a_raise_under_load_fails_no_change_and_none_has_the_form_of_before(
     directory: Path, store: StoreServer, client: Any, later: str
 ) -> None:
@@ -222,7 +157,7 @@ def test_a_raise_under_load_fails_no_change_and_none_has_the_form_of_before(
     changes = 30
     with contextlib.ExitStack() as stack:
         client.hset(META, mapping={"schema": SCHEMA, "epoch": "an-epoch", "head": "0-0"})
-        calls = [stack.enter_context(running(directory / str(number), store, later))[1] for number in range(3)]
+        calls = [stack.enter_context(serving(directory / str(number), store.url, later))[1] for number in range(3)]
         for number, call in enumerate(calls):
             begin(call, f"c{number}")
         is_raised, counts, failures = threading.Event(), [0] * 3, []
@@ -274,7 +209,7 @@ def test_the_commands_print_what_the_document_shows(directory: Path, store: Stor
             assert done.returncode == code, done.stdout
             assert shows(without_variable(shown), without_variable(done.stdout)), done.stdout
 
-    with running(directory / "old", store) as (_, old):
+    with serving(directory / "old", store.url) as (_, old):
         begin(old)
         types(back_up, "")
         types(refused, later, 2)

@@ -25,7 +25,9 @@ _FEWEST_FAILURES: Final = 3
 _FLEET: Final = 5
 """With fewer components, there is no rate that is usual among them."""
 LEAST_RATE: Final = 0.01
-"""A lower rate is never too high."""
+"""A lower rate counts as this one, before and elsewhere: it is never too high."""
+_TIMES: Final = 1.5
+"""How many times as high as usual a rate has to be. With thousands of jobs, also a difference that matters to nobody is sure."""
 _SURE: Final = 3.0
 """How sure it is that the rate is too high, in standard errors: among a thousand components as usual, about one is named."""
 
@@ -45,8 +47,8 @@ class Failing:
 
 
 def failing(rollouts: Sequence[v1.Rollout]) -> list[Failing]:
-    """Returns the components whose current fails more often than before, or more often than is usual among them. The one whose
-    current has turned bad most is the first.
+    """Returns the components whose current fails clearly more often than before, or than is usual among them. The one whose current
+    has turned bad most is the first.
     """
     usual = usual_rate(rollouts)
     found = [judged for each in rollouts if (judged := failing_one(each, usual)) is not None]
@@ -74,8 +76,8 @@ def recent(rollout: v1.Rollout) -> Count | None:
 
 
 def failing_one(rollout: v1.Rollout, usual: float = LEAST_RATE) -> Failing | None:
-    """Returns how current fails more often than before, or more often than is usual. None: it does not. What does not fail at
-    `LEAST_RATE` fails at no other rate.
+    """Returns how current fails clearly more often than before, or than is usual. None: it does not. What does not fail by
+    `LEAST_RATE` fails by no other usual rate.
     """
     total, lately = whole(rollout), recent(rollout)
     if total is None:
@@ -87,7 +89,7 @@ def failing_one(rollout: v1.Rollout, usual: float = LEAST_RATE) -> Failing | Non
         is_known = before.jobs >= _ENOUGH_JOBS
         own = max(before.failures / before.jobs, LEAST_RATE) if is_known else usual
         rate = _at_least(count)
-        if rate > min(own, usual):
+        if rate > _TIMES * min(own, usual):
             since = rollout.current_outcomes.recent.since if count is lately else None
             return Failing(rollout, count, since, before if is_known else None, rate / own)
     return None

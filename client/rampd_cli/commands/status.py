@@ -46,8 +46,9 @@ def command(session: Session, component: tuple[str, ...], watch: bool) -> int:
     """Shows what is rolled out. On a terminal, what waits for a person comes first. In a pipe and in JSON, components come by name, so
     that two answers can be compared.
 
-    It names the components whose current fails more often than before, or more often than is usual for the others. It counts what
-    was reported in the last 10 to 20 minutes, or in the last hour if there were few jobs.
+    It names the components whose current fails clearly more often than before, or than is usual for the others: surely half as often
+    again, and in no case under 1.5 %. It counts what was reported in the last 10 to 20 minutes, or in the last hour if there were few
+    jobs.
 
     On a terminal, FAILED and JOBS compare current with next: `0 % → 9.5 %` says that 0 % of the jobs of current failed, and 9.5 % of
     those of next.

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from random import SystemRandom
 from typing import NamedTuple, Protocol
 
@@ -93,7 +93,8 @@ class Checks:
         self._spans = switch.spans()
         self.answered = Announced()
         """Announces every component with a new answer, whichever server has asked."""
-        self.reloaded()
+        for _ in self.reloaded():
+            pass
         replica.subscribe(self)
 
     async def readings(self, rollout: Rollout) -> Sequence[CheckReading]:
@@ -174,10 +175,11 @@ class Checks:
         if entry.component and not entry.is_of_overrides_only:
             self._notice(entry.component)
 
-    def reloaded(self) -> None:
+    def reloaded(self) -> Iterator[None]:
         """Anything may have changed."""
         for component in {*self._marks, *(known.rollout.component for known in self._replica.components())}:
             self._notice(component)
+            yield
 
     def _notice(self, component: str) -> None:
         """Plans what is new. What was asked before keeps its time."""

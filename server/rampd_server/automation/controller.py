@@ -8,7 +8,7 @@ in memory when time alone may bring a decision.
 import asyncio
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from random import SystemRandom
 
@@ -30,6 +30,7 @@ from rampd_server.domain.rollout.model import Rollout
 from rampd_server.domain.rollout.progress import Cause
 from rampd_server.metrics.counting import ByComponent
 from rampd_server.ports import SELF, Author, CheckSource, CountedSource, FeedEntry, OutcomeStore, UntimelyError
+from rampd_server.process.long_work import in_pieces
 from rampd_server.replica.replica import Replica
 from rampd_server.service.service import Service
 from rampd_server.tracing import switch
@@ -141,9 +142,11 @@ class Controller:
         while True:
             clock = self._read_clock()
             if clock.jump_ms is not None and clock.jump_ms != jump_ms:
-                self._plan_all(
-                    [each.rollout.component for each in self._replica.components() if _is_rolling_out(each.rollout)]
-                )
+                under_way = [
+                    each.rollout.component for each in self._replica.components() if _is_rolling_out(each.rollout)
+                ]
+                async for _ in in_pieces(self._plan_all(under_way)):
+                    pass
             jump_ms = clock.jump_ms
             await asyncio.sleep(_CLOCK_S)
 
@@ -304,14 +307,19 @@ class Controller:
     def applied(self, entry: FeedEntry, _before: ComponentSnapshot | None, _after: ComponentSnapshot | None) -> None:
         """A component or the namespace's freeze changed."""
         if not entry.component:
-            self.reloaded()
+            for _ in self.reloaded():
+                pass
         elif entry.patch and not entry.is_of_overrides_only and self._notice(entry.component):
             self._turns.plan(entry.component, next_look.AFTER_CHANGE_S)
 
-    def reloaded(self) -> None:
+    def reloaded(self) -> Iterator[None]:
         """Anything may have changed."""
-        components = [known.rollout.component for known in self._replica.components()]
-        self._plan_all([component for component in components if self._notice(component)])
+        under_way = []
+        for known in self._replica.components():
+            if self._notice(known.rollout.component):
+                under_way.append(known.rollout.component)
+            yield
+        yield from self._plan_all(under_way)
 
     def _notice(self, component: str) -> bool:
         """Takes in that a component changed. Returns whether to look at it."""
@@ -326,11 +334,12 @@ class Controller:
             return False
         return True
 
-    def _plan_all(self, components: Sequence[str]) -> None:
+    def _plan_all(self, components: Sequence[str]) -> Iterator[None]:
         """Plans a look at each of many rollouts under way: one after the other, but before the time to confirm a Ramp is over."""
         for component in components:
             within_s = min(_chance.uniform(0, len(components) * _PACE_S), self._left_s(component))
             self._turns.plan(component, next_look.AFTER_CHANGE_S + within_s)
+            yield
 
     def _left_s(self, component: str) -> float:
         """Returns how much time is left to confirm the Ramp, by either clock; infinite if no Ramp waits for that."""

@@ -1,5 +1,7 @@
 """How rollouts spend their time, as long as this server has watched."""
 
+from collections.abc import Iterator
+
 from rampd._decision.resolution import ComponentSnapshot
 from rampd_server.domain.automation.doing import spent
 from rampd_server.domain.rollout.model import Freeze, Rollout
@@ -37,25 +39,29 @@ class RolloutTime:
         """A component or the namespace's freeze changed."""
         at_ms, _ = entry_order(entry.id)
         if not entry.component:
-            for component in self._counted:
-                self.settle(component, at_ms)
-            self._freeze_all = self._replica.namespace.freeze
+            self._settle_all(at_ms)
         elif not entry.is_of_overrides_only:
             self.settle(entry.component, at_ms)
             self._begin(entry.component, at_ms)
 
-    def reloaded(self) -> None:
+    def reloaded(self) -> Iterator[None]:
         """Anything may have changed."""
         if not self._replica.loaded.is_set():
             # The state is from before the start, and the store's time is not known.
             return
         now_ms = self._replica.now_ms()
-        for component in list(self._counted):
+        if self._freeze_all != self._replica.namespace.freeze:
+            self._settle_all(now_ms)
+        for component in {*self._counted, *(known.rollout.component for known in self._replica.components())}:
             self.settle(component, now_ms)
-        self._counted.clear()
+            self._begin(component, now_ms)
+            yield
+
+    def _settle_all(self, now_ms: int) -> None:
+        """Counts all time until the namespace's freeze has changed."""
+        for component in self._counted:
+            self.settle(component, now_ms)
         self._freeze_all = self._replica.namespace.freeze
-        for known in self._replica.components():
-            self._begin(known.rollout.component, now_ms)
 
     def _begin(self, component: str, at_ms: int) -> None:
         known = self._replica.get(component)

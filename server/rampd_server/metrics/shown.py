@@ -1,6 +1,7 @@
 """Which components have series of their own."""
 
 from bisect import bisect_left, insort
+from collections.abc import Iterator
 from typing import Final, TypeAlias
 
 from rampd._decision.resolution import ComponentSnapshot
@@ -23,7 +24,8 @@ class Shown:
         self._ages: dict[str, _Age] = {}
         self._oldest_first: list[_Age] = []
         """Of all components. It is kept in order change by change, because Resolve must not wait for all of them."""
-        self.reloaded()
+        for _ in self.reloaded():
+            pass
         replica.subscribe(self)
 
     def name_of(self, component: str) -> str:
@@ -32,6 +34,9 @@ class Shown:
 
     def has(self, component: str) -> bool:
         """Whether a component has series of its own."""
+        if component not in self._ages:
+            # A reading of everything may have brought it just now.
+            self._place(component)
         age = self._ages.get(component)
         if age is None:
             return False
@@ -46,15 +51,23 @@ class Shown:
         """A component may have come or gone."""
         if before is not None and after is not None:
             return
-        if (age := self._ages.pop(entry.component, None)) is not None:
-            del self._oldest_first[bisect_left(self._oldest_first, age)]
-        known = self._replica.get(entry.component)
-        if known is not None:
-            age = self._ages[entry.component] = known.rollout.create_ms, entry.component
-            insort(self._oldest_first, age)
+        self._place(entry.component)
 
-    def reloaded(self) -> None:
+    def reloaded(self) -> Iterator[None]:
         """Anything may have changed."""
-        rollouts = (known.rollout for known in self._replica.components())
-        self._ages = {rollout.component: (rollout.create_ms, rollout.component) for rollout in rollouts}
-        self._oldest_first = sorted(self._ages.values())
+        for component in [*self._ages, *(known.rollout.component for known in self._replica.components())]:
+            self._place(component)
+            yield
+
+    def _place(self, component: str) -> None:
+        """Puts a component where it belongs by its age, or takes it out if it is gone."""
+        known, before = self._replica.get(component), self._ages.get(component)
+        age = None if known is None else (known.rollout.create_ms, component)
+        if age == before:
+            return
+        if before is not None:
+            del self._ages[component]
+            del self._oldest_first[bisect_left(self._oldest_first, before)]
+        if age is not None:
+            self._ages[component] = age
+            insort(self._oldest_first, age)

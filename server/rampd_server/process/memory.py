@@ -2,6 +2,11 @@
 
 import ctypes
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+_NEVER: Final = 1_000_000_000
 
 
 def give_back() -> None:
@@ -16,3 +21,21 @@ def settle() -> None:
     stops the event loop for some 100 ms with a thousand components, and answers with many components cause them.
     """
     gc.freeze()
+
+
+@contextmanager
+def growing() -> Iterator[None]:
+    """A block that brings much into memory to stay. Within it, garbage collection looks only at new objects, because each look at all
+    of them would stop the event loop, and find nothing. If so much has come by the end that a look at all is due, all is spared in
+    place of that, as by `settle`. After an error nothing is spared, because most of what came is garbage.
+    """
+    young, middle, old = before = gc.get_threshold()
+    gc.set_threshold(young, middle, _NEVER)
+    try:
+        yield
+        if gc.get_count()[2] > old:
+            # Garbage that is spared is never freed. Most of it is among new objects.
+            gc.collect(1)
+            settle()
+    finally:
+        gc.set_threshold(*before)

@@ -18,6 +18,7 @@ from rampd_server.domain.errors import StoreCorruptError, StoreUnavailableError
 from rampd_server.domain.rollout.model import Absent, Rollout
 from rampd_server.ports import (
     SELF,
+    Anchor,
     Author,
     ConflictError,
     FeedEntry,
@@ -28,6 +29,7 @@ from rampd_server.ports import (
     Stored,
     entry_order,
 )
+from rampd_server.process.long_work import in_pieces
 from rampd_server.replica.damage import Damage, damage_of
 from rampd_server.replica.losses import OwnChange, Seen, settle_loss
 from rampd_server.replica.projection import choice_of, snapshot_of
@@ -76,6 +78,10 @@ class Reading:
         """Of this server's own changes that the served state does not have, those that the new state has, or whose loss is recorded."""
         self._seen: dict[str, set[str]] = {}
         """Of each component, the entries up to which parts of it were read."""
+        self.newest: Anchor | None = None
+        """The last change of a component; None if none is known."""
+        self._newest = (0, 0)
+        """The order of its entry."""
 
     async def whole(self, head: Head) -> State:
         """Returns the state that the store has, from `head` to the end of the feed. After its last look at the served
@@ -89,6 +95,8 @@ class Reading:
             kept = await self._kept(names) if self._keeps else {}
             state.components |= kept
             self.kept += kept
+            for known in kept.values():
+                self._note(known.rollout)
             await self._load_into(state, *(name for name in names if name not in kept))
             last = names[-1]
         self.strays_end = await self._catch_up_to_head(state, state.entry_id)
@@ -113,7 +121,7 @@ class Reading:
         begin = entry_order(head.entry_id)
         newer = [
             (name, entry)
-            for name, component in state.components.items()
+            async for name, component in in_pieces(state.components.items())
             if name not in state.damaged
             for entry in {component.rollout.entry, *self._seen.get(name, ())}
             if entry and entry_order(entry) > begin
@@ -129,7 +137,7 @@ class Reading:
         """
         known = {
             name: component.rollout.entry
-            for name, component in self._served.components.items()
+            async for name, component in in_pieces(list(self._served.components.items()))
             if component.rollout.entry and not _has_entry(state.components.get(name), component.rollout.entry)
         }
         gone = self._served.gone
@@ -144,6 +152,8 @@ class Reading:
             present = self._served.components.get(name)
             await self._settle_loss(state, present.rollout if present else gone[name])
         state.gone = {name: absent for name, absent in gone.items() if name not in state.components}
+        for absent in state.gone.values():
+            self._note(absent)
 
     async def _settle_loss(self, state: State, known: Rollout | Absent) -> None:
         name, is_same_epoch = known.component, state.epoch == self._served.epoch
@@ -170,7 +180,7 @@ class Reading:
         can't be read. Somebody has put back a part of their data.
         """
         found = set()
-        for name, component in state.components.items():
+        async for name, component in in_pieces(state.components.items()):
             before = self._served.components.get(name)
             if before is None or name in lost or name in state.damaged or _follows(component.rollout, before.rollout):
                 continue
@@ -261,6 +271,13 @@ class Reading:
                 log.warning("feed_entry_not_applied", entry=entry.id, component=entry.component, error=str(error))
                 await self._load_into(state, entry.component)
         state.entry_id = entry.id
+        if (known := state.known(entry.component)) is not None:
+            self._note(known)
+
+    def _note(self, known: Rollout | Absent) -> None:
+        """Notes the change that has brought a component where it is, if it is the newest one."""
+        if known.entry and (order := entry_order(known.entry)) > self._newest:
+            self._newest, self.newest = order, Anchor(known.component, known.entry)
 
     async def _kept(self, names: Sequence[str]) -> dict[str, Component]:
         """Returns those of the components that the store has in the served state: an entry names one state. The served ones may
@@ -287,6 +304,7 @@ class Reading:
                 state.components.pop(name, None)
             else:
                 state.components[name] = component
+                self._note(component.rollout)
 
     def _mark_damaged(self, state: State, name: str, error: Exception) -> None:
         """Marks a component as damaged. It keeps its last good state, if there is one. Raises the error if the store

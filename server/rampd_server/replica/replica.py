@@ -17,7 +17,8 @@ import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from random import SystemRandom
 from typing import Protocol
@@ -46,6 +47,7 @@ from rampd_server.ports import (
     Store,
     entry_order,
 )
+from rampd_server.process.long_work import in_pieces
 from rampd_server.process.outage import Outage, Outages
 from rampd_server.replica.damage import Damage, damage_of
 from rampd_server.replica.losses import OwnChange, Seen
@@ -89,8 +91,10 @@ class Listener(Protocol):
     def applied(self, entry: FeedEntry, before: ComponentSnapshot | None, after: ComponentSnapshot | None) -> None:
         """An entry was applied. `before` and `after` are its component; None if there is no component then."""
 
-    def reloaded(self) -> None:
-        """Everything was read again."""
+    def reloaded(self) -> Iterable[None] | None:
+        """Everything was read again. What takes long where there are many components is left to the iterator, which does a piece of it
+        for each item. Other tasks have their turn between two pieces, and `applied` may be called.
+        """
 
 
 class Replica:
@@ -104,11 +108,13 @@ class Replica:
         wall_clock: Callable[[], float] = time.time,
         count_error: Callable[[RampdError], None] = lambda _error: None,
         max_loss_s: float = MAX_LOSS_S,
+        growing: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         """`count_error` is told what keeps the copy from following the store. A change that the store had for `max_loss_s` is
-        not lost by a failover.
+        not lost by a failover. A reading of everything, which brings much into memory, runs within `growing`.
         """
         self._store = store
+        self._growing = growing
         self._count_error = count_error
         self._monotonic = monotonic
         self._wall_clock = wall_clock
@@ -135,6 +141,8 @@ class Replica:
         self._readings = 0
         """The number of the last reading of everything that has begun. `_read` is the last one that has ended."""
         self._read = 0
+        self._is_telling = False
+        """Whether listeners are at work after a reading of everything. One of them may fail yet, so only the end of their work confirms."""
         self._writable = asyncio.Event()
         """Clear while a state of another epoch is being read, because a write must not depend on the old state."""
         self._recent: deque[Seen] = deque(maxlen=_RECENT)
@@ -169,10 +177,7 @@ class Replica:
 
     def last_known(self, component: str) -> Rollout | Absent | None:
         """A component as it is here, or as it was when it was deleted; None if it is not known or could not be read."""
-        if component in self._state.damaged:
-            return None
-        known = self._state.components.get(component)
-        return known.rollout if known else self._state.gone.get(component)
+        return self._state.known(component)
 
     @property
     def damaged(self) -> Mapping[str, Damage]:
@@ -304,7 +309,7 @@ class Replica:
         # Resolve reads this state, but no entry is applied to it before the store is read.
         self._is_in_doubt = True
         try:
-            self._tell_reloaded()
+            self._tell_recalled()
         except Exception:
             # The listeners are called again once the store is read. Until then this server can answer.
             log.exception("recalled_state_not_told")
@@ -645,7 +650,9 @@ class Replica:
             return await self._reload(head)
         if await self._has_lost_own(own):
             return await self._reload(head)
-        return self._confirm(read_s)
+        if not self._is_telling:
+            self._confirm(read_s)
+        return None
 
     async def _has_lost_own(self, own: Mapping[str, OwnChange]) -> bool:
         """Whether the store has lost one of these changes of this server, after the copy has got to a newer head. It forgets those
@@ -724,6 +731,15 @@ class Replica:
         except StoreResetError:
             self._writable.clear()
             raise
+        with self._growing():
+            before = self._state
+            await self._replace_state(head)
+            # Nobody has the state of before any more. To free it at once takes long.
+            async for _ in in_pieces(_emptied(before.components)):
+                pass
+
+    async def _replace_state(self, head: Head) -> None:
+        """Reads everything into a new state, and tells all listeners."""
         started = self._monotonic()
         self._readings += 1
         reading = self._readings
@@ -749,27 +765,43 @@ class Replica:
         self._unchecked = begun.kept if is_recalled else ()
         self._state, self.went_back, self._strays_end = state, begun.went_back, begun.strays_end
         self._own = {name: own for name, own in self._own.items() if own not in begun.settled}
-        self._older_copy.begin(self._older_copy.anchor if is_same_epoch else None, state.newest())
+        self._older_copy.begin(self._older_copy.anchor if is_same_epoch else None, begun.newest)
         # The feed was read to its end just now, however long the rest has taken.
         read_s = self._monotonic()
         self._damage_checked_s = self._monotonic()
         self._tell_damage()
-        if self._confirmed_s is None:
-            # A server that has a state answers from it, even if a listener fails below.
+        if not self.loaded.is_set():
+            # Who waits for the first state goes on before all listeners have done their work, or if one fails. It is not as old as the
+            # state from before the start.
             self._confirmed_s = read_s
         self.answers.set()
         self.loaded.set()
         self._writable.set()
         self._wake()
-        # Until every listener was called, the copy is in doubt, and not confirmed.
-        self._is_in_doubt = True
-        self._tell_reloaded()
-        self._is_in_doubt = False
-        while self._lost:
-            self._count_loss(*self._lost.pop())
-        self._read = reading
-        self._suspects -= suspects
-        self._confirm(read_s)
+        left, failed = self._tell_reloaded()
+        # If a listener fails, the copy is in doubt, and not confirmed, until everything is read again.
+        self._is_in_doubt = bool(failed)
+        pieces = _all_of(left, failed)
+        self._is_telling = True
+        try:
+            async for _ in in_pieces(pieces):
+                pass
+        finally:
+            # The caller for whom this is read may have gone. Then all that is left is done at once.
+            for _ in pieces:
+                pass
+            self._is_telling = False
+            self._is_in_doubt = self._is_in_doubt or bool(failed)
+            if not failed:
+                while self._lost:
+                    self._count_loss(*self._lost.pop())
+                self._read = reading
+                self._suspects -= suspects
+                self._confirm(read_s)
+        if failed:
+            # The traceback of an error leads back to here. In a ring, all that was read would wait for garbage collection.
+            del failed[1:]
+            raise failed.pop()
         log.info("replica_loaded", components=len(state.components), seconds=round(self._monotonic() - started, 3))
 
     def _tell_damage(self) -> None:
@@ -779,14 +811,22 @@ class Replica:
             if name not in self._state.damaged:
                 self._damage.end(name)
 
-    def _tell_reloaded(self) -> None:
-        """Calls all listeners, even after one of them has failed. Raises the first error."""
+    def _tell_reloaded(self) -> tuple[list[Iterable[None]], list[Exception]]:
+        """Calls all listeners, even after one of them has failed. Returns what they have left to do, and the errors."""
+        left: list[Iterable[None]] = []
         failed: list[Exception] = []
         for listener in self._listeners:
             try:
-                listener.reloaded()
-            except Exception as error:  # noqa: BLE001 - raised below
+                left.append(listener.reloaded() or ())
+            except Exception as error:  # noqa: BLE001 - the caller raises it
                 failed.append(error)
+        return left, failed
+
+    def _tell_recalled(self) -> None:
+        """Calls all listeners, and has them do everything at once: no caller waits yet. Raises the first error."""
+        left, failed = self._tell_reloaded()
+        for _ in _all_of(left, failed):
+            pass
         if failed:
             raise failed[0]
 
@@ -861,6 +901,21 @@ class Replica:
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
+
+
+def _all_of(left: Iterable[Iterable[None]], failed: list[Exception]) -> Iterator[None]:
+    """Does what listeners have left to do, a piece for each item. One that fails adds its error to `failed`, and the others go on."""
+    for pieces in left:
+        try:
+            yield from pieces
+        except Exception as error:  # noqa: BLE001 - the caller raises it
+            failed.append(error)
+
+
+def _emptied(components: dict[str, Component]) -> Iterator[None]:
+    while components:
+        components.popitem()
+        yield
 
 
 def _is_adopted_since(head: Head, age_s: float) -> bool:

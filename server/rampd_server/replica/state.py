@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from rampd._decision.resolution import ComponentSnapshot, Overrides
 from rampd_server.domain.rollout.model import Absent, Rollout
-from rampd_server.ports import Anchor, FeedEntry, Namespace, Store, entry_order
+from rampd_server.ports import FeedEntry, Namespace, Store
 from rampd_server.replica.damage import Damage
 from rampd_server.replica.projection import choice_of, snapshot_of
 
@@ -36,14 +36,12 @@ class State:
     damaged: dict[str, Damage] = field(default_factory=dict)
     """Components that could not be read. A damaged component in `components` has its last good state there."""
 
-    def newest(self) -> Anchor | None:
-        """The last change of a component; None if the state names none."""
-        known: list[Rollout | Absent] = [
-            each.rollout for name, each in self.components.items() if name not in self.damaged
-        ]
-        named = [each for each in (*known, *self.gone.values()) if each.entry]
-        last = max(named, key=lambda each: entry_order(each.entry), default=None)
-        return None if last is None else Anchor(last.component, last.entry)
+    def known(self, component: str) -> Rollout | Absent | None:
+        """A component as it is here, or as it was when it was deleted; None if it is not known or could not be read."""
+        if component in self.damaged:
+            return None
+        known = self.components.get(component)
+        return known.rollout if known else self.gone.get(component)
 
 
 def apply(state: State, entry: FeedEntry, store: Store, after: Rollout | Absent | None = None) -> None:

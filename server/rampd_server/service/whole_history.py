@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 
 from rampd_server.domain.errors import StoreCorruptError
 from rampd_server.ports import AskedEvents, Event, FeedEntry, Store, entry_order
+from rampd_server.process.long_work import in_pieces
 from rampd_server.replica.replica import Replica
 
 MAX_DAMAGE: Final = 100
@@ -59,23 +60,32 @@ class WholeHistory:
         """The last entry of each component, the latest one at the end."""
         self._unknown: frozenset[str] = frozenset()
         """Components whose last entry an earlier rampd did not store."""
-        self.reloaded()
+        self._is_in_order = False
+        """Whether both are known since everything was read the last time."""
         replica.subscribe(self)
 
     def applied(self, entry: FeedEntry, _before: object, _after: object) -> None:
         """Moves a component to the end. A sweep of overrides is no event."""
-        if not entry.component or not entry.patch:
+        if not self._is_in_order or not entry.component or not entry.patch:
             return
         self._latest.pop(entry.component, None)
         if not entry.is_deletion:
             self._latest[entry.component] = entry.id
 
     def reloaded(self) -> None:
-        """Puts all components in order."""
+        """Anything may have changed. The next one who lists puts all components in order."""
+        self._is_in_order = False
+
+    async def _put_in_order(self) -> None:
+        orders: dict[str, _Order] = {}
+        async for known in in_pieces(self._replica.components()):
+            orders[known.rollout.entry] = entry_order(known.rollout.entry)
+        # Some may have changed meanwhile. To sort all takes a few milliseconds.
         entries = {known.rollout.component: known.rollout.entry for known in self._replica.components()}
         self._unknown = frozenset(name for name, entry_id in entries.items() if not entry_id)
-        known = [(name, entry_id) for name, entry_id in entries.items() if entry_id]
-        self._latest = dict(sorted(known, key=lambda each: entry_order(each[1])))
+        latest = [(name, entry_id) for name, entry_id in entries.items() if entry_id]
+        self._latest = dict(sorted(latest, key=lambda each: orders.get(each[1]) or entry_order(each[1])))
+        self._is_in_order = True
 
     async def events(
         self,
@@ -135,6 +145,8 @@ class WholeHistory:
         is_current = await self._replica.catch_up()
         if is_current and _end_of(self._replica.entry_id) <= begin:
             return {}, []
+        if not self._is_in_order:
+            await self._put_in_order()
         others = {name: (time_ms + 1, 0) for name, time_ms in deleted if name.isascii()}
         for absent in self._replica.gone():
             others[absent.component] = max(_end_of(absent.entry), others.get(absent.component, (0, 0)))

@@ -18,9 +18,9 @@ from rampd_server.domain.errors import (
 from rampd_server.ports import ConflictError, UntimelyError
 from rampd_server.storage.clients import Clients
 from rampd_server.storage.command_counts import CommandCounts
-from rampd_server.storage.exchange import Build, MayFail, exchange, none_may_fail
+from rampd_server.storage.exchange import Build, MayFail, all_may_fail, exchange, none_may_fail
 from rampd_server.storage.keys import Keys
-from rampd_server.storage.redis_errors import BROKEN_LINK, ElsewhereError, redis_errors, translated
+from rampd_server.storage.redis_errors import BROKEN_LINK, ElsewhereError, is_moving, redis_errors, translated
 from rampd_server.storage.replica_wait import ReplicaWait
 from rampd_server.storage.schema import is_known
 from rampd_server.storage.scripts import Code, Script, script
@@ -191,6 +191,43 @@ class Link:
 
         fields: dict[str, str] = await self._call_at(key, hgetall, key=key)
         return fields
+
+    async def read_hashes(self, keys: Sequence[str]) -> list[dict[str, str] | Exception]:
+        """Returns the fields of several hashes of outcomes, in one exchange with each node that has some of them. A hash that can't be
+        read has the error of rampd in its place. Raises StoreUnavailableError if the only node can't be asked.
+        """
+
+        async def send(part: Sequence[Sequence[Any]]) -> list[Any]:
+            some = [key for _, key in part]
+            replies: list[Any] = await self._call_at(some[0], self._read_hashes, some, command="hgetall")
+            return replies
+
+        if not keys:
+            return []
+        given = [(1, key) for key in keys]
+        found = await (self.clients.shards.spread(given, send) if self.clients.shards else send(given))
+        # Where the slot of one key is being moved, the exchange with its node fails as a whole. Then each key is read by itself.
+        alone = [place for place, answer in enumerate(found) if is_moving(answer)]
+        answers = await asyncio.gather(*(self._hash_or_error(keys[place]) for place in alone))
+        for place, answer in zip(alone, answers, strict=True):
+            found[place] = answer
+        return [
+            translated(reply, key) if isinstance(reply, exceptions.ResponseError) else reply
+            for key, reply in zip(keys, found, strict=True)
+        ]
+
+    async def _hash_or_error(self, key: str) -> dict[str, str] | RampdError:
+        try:
+            return await self.read_hash(key)
+        except RampdError as error:
+            return error
+
+    async def _read_hashes(self, keys: Sequence[str]) -> list[Any]:
+        def build(pipe: Any) -> None:  # noqa: ANN401
+            for key in keys:
+                pipe.hgetall(key)
+
+        return await exchange(await self.client_of(keys[0]), build, all_may_fail)
 
     async def write(
         self,

@@ -6,6 +6,7 @@ from typing import Any
 
 from rampd._evidence.counters import TrialCounters
 from rampd._evidence.release_counters import INTERVAL_MS, INTERVALS, ReleaseCounters
+from rampd_server.domain.errors import RampdError, StoreCorruptError, StoreUnavailableError
 from rampd_server.domain.evidence.admission import Trial
 from rampd_server.domain.evidence.samples import Sample
 from rampd_server.ports import OutcomeBatch, Receipt
@@ -134,13 +135,32 @@ class RedisOutcomes:
     async def release_counters(self, component: str) -> ReleaseCounters:
         key = self._link.keys.outcomes(component).release_outcomes
         async with self._link.of_known_schema():
-            fields = await self._link.read_hash(key)
-            if fields.get("epoch") != self._link.epoch:
-                return ReleaseCounters()
-            try:
-                return read_release_counters(fields)
-            except MalformedError as exc:
-                raise corrupt(key, exc.field, exc.problem) from exc
+            return self._release_counters(key, await self._link.read_hash(key))
+
+    async def release_counters_of(self, components: Sequence[str]) -> list[ReleaseCounters | RampdError]:
+        self._link.require_schema()
+        keys = [self._link.keys.outcomes(component).release_outcomes for component in components]
+        found = await self._link.read_hashes(keys)
+        return [await self._release_counters_or_error(*each) for each in zip(keys, found, strict=True)]
+
+    async def _release_counters_or_error(
+        self, key: str, found: dict[str, str] | Exception
+    ) -> ReleaseCounters | RampdError:
+        try:
+            async with self._link.of_known_schema():
+                if isinstance(found, Exception):
+                    raise found
+                return self._release_counters(key, found)
+        except (StoreCorruptError, StoreUnavailableError) as error:
+            return error
+
+    def _release_counters(self, key: str, fields: dict[str, str]) -> ReleaseCounters:
+        if fields.get("epoch") != self._link.epoch:
+            return ReleaseCounters()
+        try:
+            return read_release_counters(fields)
+        except MalformedError as exc:
+            raise corrupt(key, exc.field, exc.problem) from exc
 
     async def samples(self, component: str) -> Sequence[Sample]:
         keys = self._link.keys.outcomes(component)

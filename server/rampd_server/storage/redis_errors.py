@@ -188,6 +188,11 @@ def translated(error: Exception, key: str) -> Exception:
     )
 
 
+def is_moving(answer: object) -> bool:
+    """Whether the answer of a call is the error that a slot is being moved to another node, or was moved just now."""
+    return isinstance(answer, StoreUnavailableError) and answer.metadata.get("code") in _MOVING
+
+
 def unreachable(error: Exception) -> StoreUnavailableError:
     """Returns the error for a Redis that can't be reached now, and may come back."""
     if isinstance(error, BROKEN_LINK):

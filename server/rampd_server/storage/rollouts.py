@@ -18,7 +18,8 @@ from rampd_server.storage.store_errors import corrupt, wrong_type
 
 _ROLLOUTS_AT_ONCE: Final = 100
 """How many rollouts are read in one exchange. Redis is busy with them for a few milliseconds."""
-_MARKS_AT_ONCE: Final = 1_000
+_MARKS_AT_ONCE: Final = 250
+"""So many are asked for, and their answers read, in a few milliseconds."""
 _NOTHING: Final = "0"
 
 
@@ -30,23 +31,31 @@ async def read_rollout(link: Link, component: str) -> Stored:
 
 
 async def read_rollouts(link: Link, components: Sequence[str]) -> AsyncIterator[tuple[str, Stored | Exception]]:
-    """As `Store.read_many`."""
+    """As `Store.read_many`. While the caller takes in some rollouts, Redis reads the next ones."""
     place, at_once = 0, _ROLLOUTS_AT_ONCE
-    while place < len(components):
-        names = components[place : place + at_once]
-        try:
-            replies = await _exchange(link, names)
-        except StoreUnavailableError:
-            if len(names) == 1:
-                raise
-            # Very large rollouts may not come in time together.
-            at_once = 1
-            continue
-        for name, reply in zip(names, replies, strict=True):
-            yield name, await _stored_or_error(link, name, reply)
-            # To read a large rollout takes milliseconds, so other tasks get a turn in between.
-            await asyncio.sleep(0)
-        place += len(names)
+    asked = asyncio.create_task(_exchange(link, components[:at_once]))
+    try:
+        while names := components[place : place + at_once]:
+            try:
+                replies = await asked
+            except StoreUnavailableError:
+                if len(names) == 1:
+                    raise
+                # Very large rollouts may not come in time together.
+                at_once = 1
+                asked = asyncio.create_task(_exchange(link, components[place : place + at_once]))
+                continue
+            place += len(names)
+            asked = asyncio.create_task(_exchange(link, components[place : place + at_once]))
+            for name, reply in zip(names, replies, strict=True):
+                yield name, await _stored_or_error(link, name, reply)
+                # To read a large rollout takes milliseconds, so other tasks get a turn in between.
+                await asyncio.sleep(0)
+    finally:
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
+        # The traceback of its error leads back to here. In a ring, all that was read would wait for garbage collection.
+        del asked
 
 
 async def read_marks(link: Link, components: Sequence[str]) -> list[StateMark]:
@@ -79,6 +88,8 @@ def pairs(flat: list[str]) -> dict[str, str]:
 
 
 async def _exchange(link: Link, names: Sequence[str]) -> list[Any]:
+    if not names:
+        return []
     link.require_schema()
     calls = [(link.keys.component(name), {"component": name}) for name in names]
     replies = await link.run_many("read_rollout", calls, is_write=False)

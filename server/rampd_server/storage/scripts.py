@@ -16,7 +16,7 @@ from typing import Any, Final
 from redis import exceptions
 
 from rampd_server.storage import limits
-from rampd_server.storage.exchange import exchange
+from rampd_server.storage.exchange import all_may_fail, exchange
 from rampd_server.storage.keys import Keys
 from rampd_server.storage.schema import SCHEMA
 
@@ -143,7 +143,7 @@ class Script:
             for given in calls:
                 pipe.evalsha(self.sha, *given)
 
-        return await exchange(client, build, lambda _place, _error: True)
+        return await exchange(client, build, all_may_fail)
 
 
 @cache

@@ -1,12 +1,20 @@
 """What the link to the store counts as an error of the store."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from rampd_server.domain.errors import Reason, StoreCorruptError, StoreResetError, StoreUnavailableError
+from rampd_server.domain.errors import (
+    Reason,
+    ShardUnavailableError,
+    StoreCorruptError,
+    StoreResetError,
+    StoreUnavailableError,
+)
 from rampd_server.storage.clients import Clients
 from rampd_server.storage.link import Link
+from rampd_server.storage.redis_errors import ElsewhereError
 from rampd_server.storage.scripts import Code
 
 NOTHING = {Reason.STORE_UNAVAILABLE: 0, Reason.STORE_RESET: 0, Reason.STORE_CORRUPT: 0}
@@ -81,3 +89,27 @@ async def test_damage_counts_once_on_its_way_to_the_caller(link: Link) -> None:
         async with link.of_known_schema():
             raise StoreCorruptError("damage", key="key", problem="damage")
     assert counted(link) == {**NOTHING, Reason.STORE_CORRUPT: 2}
+
+
+class MovingShards:
+    """The only node of a cluster. A slot is being moved, so it fails an exchange as a whole, and a call for the key of that slot."""
+
+    async def client_of(self, _key: str) -> "MovingShards":
+        return self
+
+    async def spread(self, calls: Sequence[Any], _send: object) -> list[Exception]:
+        return [ShardUnavailableError("The slot is being moved.", code="ASK")] * len(calls)
+
+    async def hgetall(self, key: str) -> dict[str, str]:
+        if key == "moved":
+            raise ElsewhereError("node answers ASK: 7 127.0.0.1:1")
+        return {"key": key}
+
+
+async def test_a_slot_that_is_being_moved_hides_only_its_own_hashes() -> None:
+    shards: Any = MovingShards()
+    link = Link(Clients(FakeClient(), FakeClient(), shards=shards))
+    first, moved, last = await link.read_hashes(["first", "moved", "last"])
+    assert (first, last) == ({"key": "first"}, {"key": "last"})
+    assert isinstance(moved, ShardUnavailableError)
+    assert "A slot of the Redis Cluster is being moved" in moved.message

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+import gc
+import weakref
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +14,7 @@ from rampd._decision.staleness import STALE_AFTER_S
 from rampd_server.domain.automation import clock as clocks
 from rampd_server.domain.errors import NoSnapshotError, StoreCorruptError, StoreResetError, StoreUnavailableError
 from rampd_server.domain.rollout.model import Absent, Rollout
-from rampd_server.ports import FeedEntry, Head, Namespace, OverridesPiece, StateMark, Stored
+from rampd_server.ports import FeedEntry, Head, LastServed, LastState, Namespace, OverridesPiece, StateMark, Stored
 from rampd_server.replica import replica as module
 from rampd_server.replica.replica import Replica
 from tests.in_background import in_background
@@ -373,6 +375,108 @@ async def test_a_look_confirms_the_copy_only_after_all_entries_are_read(replica:
     store.newest = entry(5).id
     await replica._check_head()
     assert replica.entry_id == entry(5).id
+
+
+class Working:
+    """A listener that is at work after a reading of everything until a test sets `left` to 0."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.left = 10_000
+
+    def applied(self, *_: object) -> None:
+        pass
+
+    def reloaded(self) -> Iterator[None]:
+        self.begun.set()
+        while self.left > 0:
+            self.left -= 1
+            yield
+
+
+@pytest.fixture
+def working(monkeypatch: pytest.MonkeyPatch) -> Working:
+    """Other tasks have their turn after each piece of its work."""
+    monkeypatch.setattr("rampd_server.process.long_work._PIECE_S", 0.0)
+    return Working()
+
+
+async def test_while_listeners_are_at_work_after_a_reading_for_a_caller_no_look_confirms_the_copy(
+    store: ScriptedStore, working: Working
+):
+    """Given a look meanwhile, expect that the copy counts as confirmed only when all listeners have done their work without a failure."""
+    clock = Clock()
+    replica = Replica(as_store(store), monotonic=clock)
+    await replica.read_again()
+    replica.subscribe(working)
+    clock.now_s += 2
+    reading = asyncio.create_task(replica.read_again())
+    await working.begun.wait()
+    clock.now_s += 1
+    await replica._check_head()
+    assert (replica.age_s, reading.done()) == (3, False)
+
+    working.left = 0
+    await reading
+    assert replica.age_s == 1
+
+
+async def test_the_first_state_is_not_as_old_as_that_from_before_the_start_while_listeners_are_at_work(
+    store: ScriptedStore, working: Working
+):
+    """Given a state of unknown age from before the start, expect that what waits for the store's state finds it as old as it is."""
+    replica = Replica(as_store(store), monotonic=Clock())
+    about = LastServed("epoch", "1-0", 0.0, 0.0, Namespace(), is_last=False)
+    replica.recall(LastState(about, [(BEFORE, {})]))
+    replica.subscribe(working)
+    reading = asyncio.create_task(replica.read_again())
+    await replica.loaded.wait()
+    assert (replica.age_s, replica.is_confirmed, reading.done()) == (0, True, False)
+
+    working.left = 0
+    await reading
+
+
+class DefectError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+async def test_the_error_of_a_listener_and_all_that_was_read_are_freed_without_garbage_collection(
+    store: ScriptedStore, is_late: bool
+):
+    """The next reading of everything would spare them from garbage collection for ever."""
+    lives: list[weakref.ref[DefectError]] = []
+
+    def defect() -> DefectError:
+        error = DefectError()
+        lives.append(weakref.ref(error))
+        return error
+
+    class Failing:
+        def applied(self, *_: object) -> None:
+            pass
+
+        def reloaded(self) -> Iterator[None]:
+            if not is_late:
+                raise defect()
+            return self._work()
+
+        def _work(self) -> Iterator[None]:
+            yield
+            raise defect()
+
+    replica = Replica(as_store(store), monotonic=Clock())
+    for _ in range(2):
+        replica.subscribe(Failing())
+    gc.disable()
+    try:
+        with contextlib.suppress(DefectError):
+            await replica.read_again()
+        await asyncio.sleep(0)
+        assert [each() for each in lives] == [None, None]
+    finally:
+        gc.enable()
 
 
 class SlowStore(ScriptedStore):

@@ -47,7 +47,11 @@ class World:
         self.copy = Copy(rollout)
         self.seconds = ByComponent()
         self.time = RolloutTime(cast("Replica", self.copy), self.seconds)
-        self.time.reloaded()
+        self.reload()
+
+    def reload(self) -> None:
+        for _ in self.time.reloaded():
+            pass
 
     def change(self, rollout: Rollout | None, at_ms: int) -> None:
         """A change that was committed at a time."""
@@ -108,5 +112,28 @@ def test_a_state_from_before_the_start_is_not_counted() -> None:
     world = World(rolling_out())
     world.copy.loaded.clear()
     world.copy.now = NOW + 60_000
-    world.time.reloaded()
+    world.reload()
     assert world.counted(NOW + 1_000) == {"waiting": 1.0}
+
+
+def test_a_reading_of_everything_counts_time_once_and_by_the_freeze_of_before() -> None:
+    world = World(rolling_out())
+    world.copy.namespace = Namespace(Freeze("ada", "", NOW))
+    world.copy.now = NOW + 2_000
+    world.reload()
+    assert world.counted(NOW + 5_000) == {"waiting": 2.0, "frozen": 3.0}
+    world.copy.known = {C: Known(held())}
+    world.copy.namespace, world.copy.now = Namespace(), NOW + 6_000
+    world.reload()
+    assert world.counted(NOW + 8_000) == {"waiting": 2.0, "frozen": 4.0, "held": 2.0}
+
+
+def test_a_change_during_a_reading_of_everything_counts_from_when_it_was_committed() -> None:
+    world = World(rolling_out())
+    world.copy.now = NOW + 1_000
+    pieces = world.time.reloaded()
+    next(pieces)
+    world.change(held(), NOW + 3_000)
+    for _ in pieces:
+        pass
+    assert world.counted(NOW + 5_000) == {"waiting": 3.0, "held": 2.0}

@@ -63,6 +63,39 @@ def test_the_oldest_components_have_series_of_their_own(first: dict[str, int], c
     assert copy.asked == 1
 
 
+@given(
+    first=st.dictionaries(st.sampled_from("abcdefgh"), st.integers(0, 3)),
+    then=st.dictionaries(st.sampled_from("abcdefgh"), st.integers(0, 3)),
+    between=st.sampled_from("abcdefgh"),
+    pieces=st.integers(0, 9),
+)
+def test_after_a_reading_of_everything_the_oldest_components_have_series_of_their_own(
+    first: dict[str, int], then: dict[str, int], between: str, pieces: int
+) -> None:
+    """Given a component that comes or goes between two pieces of the work, expect it to be in its place, too."""
+    copy = Copy(dict(first))
+    shown = Shown(cast("Replica", copy), LIMIT)
+    copy.made = dict(then)
+    left = shown.reloaded()
+    for _ in range(pieces):
+        next(left, None)
+    before = SNAPSHOT if between in copy.made else None
+    copy.made = {name: made_ms for name, made_ms in then.items() if name != between} | ({} if before else {between: 1})
+    shown.applied(FeedEntry("1-0", "", between, 1), before, None if before else SNAPSHOT)
+    for _ in left:
+        pass
+    oldest = sorted(copy.made, key=lambda each: (copy.made[each], each))[:LIMIT]
+    assert {each for each in "abcdefgh" if shown.name_of(each) == each} == set(oldest)
+
+
+def test_a_component_that_a_reading_of_everything_has_brought_has_its_series_at_once() -> None:
+    copy = Copy({})
+    shown = Shown(cast("Replica", copy), LIMIT)
+    copy.made = {"a": 1, "b": 2}
+    next(shown.reloaded())
+    assert [shown.name_of(name) for name in "abc"] == ["a", "b", "_others"]
+
+
 def test_without_any_series_all_components_are_others() -> None:
     shown = Shown(cast("Replica", Copy({"a": 1})), 0)
     assert (shown.name_of("a"), shown.count) == ("_others", 0)

@@ -130,7 +130,8 @@ class WholeStates:
         position, cursor = self._log.end, f"{self._replica.epoch}{selection.mark}/{self._replica.entry_id}"
         # All values must be of one moment, so they are copied without a pause. Encoding takes far longer, and pauses.
         taken: list[_Taken] = [
-            self._encoded_now(known.snapshot) or (known.snapshot, list(known.overrides.items()))
+            self._encoded_now(known.snapshot)
+            or (known.snapshot, list(known.overrides.items()) if len(known.overrides) else [])
             for known in self._replica.components()
             if not selection or known.rollout.component in selection
         ]
