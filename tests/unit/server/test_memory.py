@@ -11,7 +11,8 @@ import pytest
 
 from rampd_server.process.memory import growing
 
-# In a process of its own, because the memory of a test's process depends on the tests before it. The C library gives back only what lies at the end of its memory. So one small value at the end keeps all of it.
+# It runs in a process of its own, because the memory of a test's process depends on the tests before it. The C library gives back by
+# itself only what lies at the end of its memory, so one small value there keeps all of it.
 _FREES = """
 import os
 from pathlib import Path
