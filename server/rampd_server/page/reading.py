@@ -11,10 +11,10 @@ from google.rpc import code_pb2
 from rampd import v1
 from rampd._standing.clock import as_datetime
 from rampd._standing.standing import urgency
-from rampd_server.http.context import CallError
 from rampd_server.page.charts.course import Stretch, course
 from rampd_server.page.person import Person
 from rampd_server.page.turns import in_turns
+from rampd_server.rpc.call_error import CallError
 
 MOST_WITH_JOBS: Final = 40
 """Of how many components the front page shows the jobs of their trial: the most urgent ones, because each costs a call."""
