@@ -12,7 +12,7 @@ from rampd_server.replica.replica import Replica
 from rampd_server.rpc.messages.convert import rollout_message
 
 _MAX_BYTES: Final = 32 * 1024 * 1024
-"""The limit for all messages together. What does not fit is made anew each time."""
+"""The limit for all messages together. What does not fit is made again each time."""
 
 
 class _Kept(NamedTuple):

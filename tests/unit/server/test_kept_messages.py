@@ -1,4 +1,4 @@
-"""The messages of a list are kept, and are as if each was made anew."""
+"""The messages of a list are kept, and are as if each was made again."""
 
 from dataclasses import replace
 from typing import Any, cast
