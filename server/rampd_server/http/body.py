@@ -11,7 +11,7 @@ from rampd._contract.grammar import MAX_MESSAGE_BYTES
 from rampd_server.domain.errors import InvalidRequestError, RampdError
 from rampd_server.domain.refusals import too_large
 from rampd_server.http.call import proven, refuse
-from rampd_server.http.context import CallError
+from rampd_server.rpc.call_error import CallError
 from rampd_server.rpc.door import Door
 
 LARGE_BYTES: Final = 8 * 1024

@@ -25,10 +25,10 @@ from starlette.types import Receive, Scope, Send
 from rampd_server.domain.errors import InvalidRequestError
 from rampd_server.http import body, messages
 from rampd_server.http.call import call, counted, proven, refuse_wrong, require_room, stream, wanted
-from rampd_server.http.context import CallError
 from rampd_server.http.errors import error_content, error_response
 from rampd_server.rpc import refused_calls
 from rampd_server.rpc.binding import SERVICES, Handlers
+from rampd_server.rpc.call_error import CallError
 from rampd_server.rpc.door import Door
 
 JSON, PROTO = "application/json", "application/proto"
