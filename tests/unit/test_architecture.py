@@ -315,13 +315,22 @@ RULES = (
         ),
     ),
     # The command knows the methods that a grant may name.
-    Rule("rampd_server", never=GRPC, exceptions=(*APP, "rampd_server.rpc", "rampd_server.http")),
+    Rule("rampd_server", never=GRPC, exceptions=(*APP, "rampd_server.rpc", "rampd_server.http", "rampd_server.fast")),
     # A call over HTTP goes through the handlers of gRPC. These know nothing of HTTP.
     Rule("rampd_server", never=WEB, exceptions=("rampd_server.http", "rampd_server.page")),
     Rule(
         "rampd_server",
         never=("rampd_server.http",),
         exceptions=(*APP, *ENTRANCE, "rampd_server.http", "rampd_server.page"),
+    ),
+    # The fast listener is one more way to the same handlers. They know nothing of it, and only its server knows h2corn, which may
+    # not be installed.
+    Rule("rampd_server", never=("h2corn",), exceptions=("rampd_server.fast.server",)),
+    Rule("rampd_server", never=("rampd_server.fast",), exceptions=(*APP, *ENTRANCE, "rampd_server.fast")),
+    Rule("rampd_server.fast", never=("rampd_server.service", *MOVERS)),
+    *(
+        Rule(f"rampd_server.fast.{module}", never=(*IMPURE, "rampd", "rampd_server"))
+        for module in ("frames", "headers")
     ),
     # The page asks the API as every other caller does. Only what puts doors and addresses together knows it.
     Rule("rampd_server", never=("rampd_server.page",), exceptions=(*ENTRANCE, "rampd_server.page")),
@@ -369,6 +378,7 @@ RULES = (
             *ENTRANCE,
             "rampd_server.rpc",
             "rampd_server.http",
+            "rampd_server.fast",
             "rampd_server.page",
             "rampd_server.command",
         ),
@@ -392,6 +402,7 @@ RULES = (
             *APP,
             "rampd_server.rpc",
             "rampd_server.http",
+            "rampd_server.fast",
             "rampd_server.page",
             "rampd_server.access.rpc_roles",
         ),

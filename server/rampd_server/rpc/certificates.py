@@ -37,9 +37,9 @@ class Content(NamedTuple):
 class Paths(NamedTuple):
     """The same in files, for who reads nothing but files."""
 
-    certificate: str
-    key: str
-    client_ca: str | None
+    certificate: Path
+    key: Path
+    client_ca: Path | None
 
 
 class Certificates:
@@ -163,8 +163,8 @@ class Certificates:
 def named(content: Content) -> Iterator[Paths]:
     """Gives files with the content for as long as the block lasts. No other user can open them. Raises OSError."""
     with _named(content.certificate) as certificate, _named(content.key) as key, ExitStack() as stack:
-        client_ca = stack.enter_context(_named(content.client_ca)) if content.client_ca else None
-        yield Paths(certificate, key, client_ca)
+        client_ca = Path(stack.enter_context(_named(content.client_ca))) if content.client_ca else None
+        yield Paths(Path(certificate), Path(key), client_ca)
 
 
 def _context(certificate: bytes, key: bytes, trusted: Sequence[x509.Certificate]) -> ssl.SSLContext:
