@@ -1,9 +1,7 @@
 """The servers of a process: one gRPC server for each door, a fast one, one HTTP server, and the addresses at which they listen."""
 
 import os
-import shlex
 import stat
-import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -203,8 +201,7 @@ def _fast_server() -> "type[FastServer]":
         if error.name != "h2corn":
             raise
         raise StartupError(
-            f"{FAST} needs the package h2corn, which is not installed. Type: {shlex.quote(sys.executable)} -m pip install "
-            "'h2corn>=2,<3'"
+            f"{FAST} needs h2corn, which is not installed: pip install 'rampd[server,fast]', or start without it."
         ) from error
     return FastServer
 
