@@ -1,0 +1,254 @@
+"""Hostile and slow callers of the fast listener: each bound ends them, and calls of others go on."""
+
+import asyncio
+import contextlib
+import struct
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import grpc
+import pytest
+
+from rampd import v1
+from rampd_server.fast import server as fast_server
+from rampd_server.rpc.server import MAX_CALLS_OF_A_CONNECTION, MAX_HEADERS_BYTES
+from tests.bench.http2 import CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, RST_STREAM, SETTINGS, frame
+from tests.fast import EMPTY, RESOLVE, WATCH, Fast, fast
+from tests.waiting import eventually_async
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+REFUSED_STREAM, CANCEL, COMPRESSION_ERROR, ENHANCE_YOUR_CALM = 7, 8, 9, 11
+_MAX_CONCURRENT_STREAMS, _MAX_HEADER_LIST, _WINDOW = 3, 6, 4
+
+
+@pytest.fixture
+async def served() -> AsyncIterator[Fast]:
+    async with fast() as found:
+        yield found
+
+
+def text(value: str) -> bytes:
+    """A string of HPACK, without compression."""
+    data = value.encode()
+    assert len(data) < 127
+    return bytes([len(data)]) + data
+
+
+def head(path: str = RESOLVE, more: bytes = b"") -> bytes:
+    """The headers of a call, as HPACK, with more of them behind."""
+    pairs = {
+        ":method": "POST",
+        ":scheme": "http",
+        ":path": path,
+        ":authority": "localhost",
+        "te": "trailers",
+        "content-type": "application/grpc",
+    }
+    return b"".join(b"\0" + text(name) + text(value) for name, value in pairs.items()) + more
+
+
+@dataclass
+class Raw:
+    """A connection that sends frames as it likes."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    frames: list[tuple[int, int, bytes]] = field(default_factory=list)
+    """What the server has sent: kind, stream, payload."""
+
+    async def send(self, *frames: bytes) -> None:
+        self.writer.write(b"".join(frames))
+        await self.writer.drain()
+
+    async def read(self) -> tuple[int, int, bytes]:
+        """Reads the next frame. Raises IncompleteReadError or ConnectionError at the end of the connection."""
+        start = await self.reader.readexactly(9)
+        length, kind, stream = int.from_bytes(start[:3]), start[3], int.from_bytes(start[5:9])
+        found = kind, stream, await self.reader.readexactly(length)
+        self.frames.append(found)
+        return found
+
+    async def until(self, kind: int, stream: int | None = None) -> bytes:
+        """Reads until a frame of this kind comes. Returns its payload."""
+        async with asyncio.timeout(60):
+            while True:
+                of_kind, of_stream, payload = await self.read()
+                if of_kind == kind and stream in (None, of_stream):
+                    return payload
+
+    async def until_end(self) -> None:
+        """Reads until the server has closed the connection."""
+        async with asyncio.timeout(60):
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                while True:
+                    await self.read()
+
+    @property
+    def error(self) -> int | None:
+        """The error with which the server has ended the connection."""
+        found = [int.from_bytes(payload[4:8]) for kind, _, payload in self.frames if kind == GOAWAY]
+        return next(filter(None, found), None)
+
+
+@contextlib.asynccontextmanager
+async def connection(served: Fast, *settings: tuple[int, int]) -> AsyncIterator[Raw]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.address.port)
+    raw = Raw(reader, writer)
+    try:
+        await raw.send(PREFACE, frame(SETTINGS, 0, 0, b"".join(struct.pack(">HI", *each) for each in settings)))
+        yield raw
+    finally:
+        writer.transport.abort()
+
+
+async def require_served(served: Fast) -> None:
+    """A call of another caller is answered."""
+    async with served.channel() as channel:
+        request = v1.ResolveRequest(job_id="four").SerializeToString()
+        answer = await channel.unary_unary(RESOLVE)(request, timeout=60)
+    assert v1.ResolveResponse.FromString(answer).tag == "4"
+
+
+async def test_a_connection_is_told_its_bounds(served: Fast) -> None:
+    async with connection(served) as raw:
+        settings = dict(struct.iter_unpack(">HI", await raw.until(SETTINGS)))
+    assert settings[_MAX_CONCURRENT_STREAMS] == MAX_CALLS_OF_A_CONNECTION
+    assert settings[_MAX_HEADER_LIST] == MAX_HEADERS_BYTES
+    assert settings[_WINDOW] == fast_server._CALL_WINDOW
+
+
+async def test_calls_that_are_cancelled_at_once_end_their_connection(served: Fast) -> None:
+    """Rapid reset, CVE-2023-44487."""
+    async with connection(served) as raw:
+        with contextlib.suppress(ConnectionError):
+            for first in range(1, 2001, 100):
+                await raw.send(
+                    *(
+                        frame(HEADERS, END_HEADERS, first + 2 * each, head())
+                        + frame(RST_STREAM, 0, first + 2 * each, CANCEL.to_bytes(4))
+                        for each in range(50)
+                    )
+                )
+        await raw.until_end()
+        assert raw.error == ENHANCE_YOUR_CALM
+    await require_served(served)
+    assert served.server._run is not None
+    await eventually_async(lambda: not served.server._run._app.calls._running)  # type: ignore[union-attr]
+
+
+async def test_headers_that_go_on_for_ever_end_their_connection(served: Fast) -> None:
+    """A flood of CONTINUATION, of the kind of CVE-2024-27316."""
+    async with connection(served) as raw:
+        with contextlib.suppress(ConnectionError):
+            await raw.send(frame(HEADERS, 0, 1, head()))
+            for _ in range(1000):
+                await raw.send(frame(CONTINUATION, 0, 1, b"\0" + text("x") + text("y" * 100)))
+        await raw.until_end()
+        assert raw.error == COMPRESSION_ERROR
+    await require_served(served)
+    assert served.servicers.calls[:-1] == []
+
+
+async def test_headers_without_an_end_are_waited_for_only_so_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fast_server, "HEAD_S", 0.3)
+    async with fast() as served, connection(served) as raw:
+        await raw.send(frame(HEADERS, 0, 1, head()))
+        await raw.until_end()
+
+
+async def test_headers_that_grow_while_they_are_decompressed_do_not_reach_a_method(served: Fast) -> None:
+    """A bomb of HPACK: a header of 100 bytes, and then one byte for each time that it comes again."""
+    again = b"\xbe"
+    bomb = b"\x40" + text("x") + text("y" * 100) + again * 10_000
+    async with connection(served) as raw:
+        await raw.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, head(more=bomb)))
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            await raw.until(HEADERS, 1)
+    assert served.servicers.calls == []
+    await require_served(served)
+
+
+@pytest.mark.parametrize("first", [b"", b"PRI * HTTP/2.0\r\n"])
+async def test_a_connection_that_says_nothing_is_closed(monkeypatch: pytest.MonkeyPatch, first: bytes) -> None:
+    monkeypatch.setattr(fast_server, "HANDSHAKE_MS", 300)
+    async with fast() as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.address.port)
+        writer.write(first)
+        async with asyncio.timeout(60):
+            with contextlib.suppress(ConnectionError):
+                while await reader.read(1000):
+                    pass
+        writer.close()
+
+
+async def test_a_connection_without_a_call_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast_server, "IDLE_S", 0.3)
+    async with fast() as served, connection(served) as raw:
+        await raw.until_end()
+        assert raw.error is None
+
+
+async def test_a_message_is_waited_for_only_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast_server, "BODY_S", 0.3)
+    async with fast() as served, connection(served) as raw:
+        await raw.send(frame(HEADERS, END_HEADERS, 1, head()), frame(DATA, 0, 1, EMPTY[:3]))
+        assert await raw.until(RST_STREAM, 1) == CANCEL.to_bytes(4)
+        assert served.servicers.calls == []
+
+
+async def test_an_answer_is_kept_only_so_long_for_a_caller_who_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast_server, "UNREAD_S", 0.3)
+    async with fast() as served, connection(served, (_WINDOW, 10)) as raw:
+        served.servicers.answer = bytes(100_000)
+        await raw.send(frame(HEADERS, END_HEADERS, 1, head(WATCH)), frame(DATA, END_STREAM, 1, EMPTY))
+        assert await raw.until(RST_STREAM, 1) == CANCEL.to_bytes(4)
+        async with asyncio.timeout(60):
+            await served.servicers.ended.wait()
+        await require_served(served)
+
+
+async def test_a_call_sends_no_more_than_its_window(served: Fast) -> None:
+    """Who sends more than allowed is ended, and rampd keeps no more in memory than it has said."""
+    async with connection(served) as raw:
+        await raw.send(frame(HEADERS, END_HEADERS, 1, head()))
+        piece = frame(DATA, 0, 1, bytes(fast_server._FRAME_BYTES))
+        with contextlib.suppress(ConnectionError):
+            await raw.send(*[piece] * (2 * fast_server._CONNECTION_WINDOW // fast_server._FRAME_BYTES))
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            await raw.until(RST_STREAM, 1)
+    await require_served(served)
+
+
+async def test_a_further_connection_waits_until_another_one_ends() -> None:
+    async with fast(max_connections=2) as served, connection(served) as one, connection(served) as other:
+        await one.until(SETTINGS)
+        await other.until(SETTINGS)
+        async with connection(served) as third:
+            reading = asyncio.ensure_future(third.until(SETTINGS))
+            await asyncio.sleep(0.2)
+            assert not reading.done()
+            one.writer.transport.abort()
+            await reading
+
+
+async def test_calls_above_the_bound_are_refused_so_that_clients_send_them_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fast_server, "MAX_CALLS_OF_A_CONNECTION", 3)
+    async with fast() as served, connection(served) as raw:
+        await raw.until(SETTINGS)
+        for stream in (1, 3, 5, 7):
+            await raw.send(frame(HEADERS, END_HEADERS, stream, head(WATCH)), frame(DATA, END_STREAM, stream, EMPTY))
+        assert await raw.until(RST_STREAM, 7) == REFUSED_STREAM.to_bytes(4)
+        # A client of gRPC knows the bound and waits.
+        async with served.channel() as channel:
+            streams = [channel.unary_stream(WATCH)(b"") for _ in range(3)]
+            for each in streams:
+                assert await each.read() == b""
+            waiting = channel.unary_unary(RESOLVE)(b"", timeout=60)
+            streams[0].cancel()
+            assert await waiting.code() is grpc.StatusCode.OK
+            for each in streams[1:]:
+                each.cancel()
