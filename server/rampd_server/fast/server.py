@@ -62,7 +62,6 @@ class FastServer:
     def __init__(
         self, handlers: Handlers, *, reflect: bool = True, shares_port: bool = False, max_connections: int | None = None
     ) -> None:
-        self._handlers = handlers
         self._standard = StandardServices(reflect=reflect)
         self._services = Services(handlers, self._standard)
         self._shares_port = shares_port
@@ -101,12 +100,10 @@ class FastServer:
         await self._standard.set_health(resolves=resolves, writes=writes, damaged=damaged)
 
     async def stop(self, grace_s: float) -> None:
-        """Sets NOT_SERVING for good, takes no new calls, and ends calls under way after `grace_s` seconds. New calls get
-        UNAVAILABLE, and so do those that are ended.
+        """Sets NOT_SERVING for good, takes no new calls, and ends calls under way after `grace_s` seconds with UNAVAILABLE. h2corn
+        refuses new calls in the way by which clients know that nothing has had them, and send them elsewhere by themselves.
         """
         await self._standard.stop()
-        self._handlers.hold()
-        self._handlers.refuse()
         self._stops.set()
         if self._keeping is not None:
             await self._keeping

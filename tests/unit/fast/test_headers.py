@@ -95,6 +95,7 @@ def test_a_message_is_readable_ascii_and_comes_back(text: str) -> None:
 
 def test_a_message_of_plain_words_stays_as_it_is() -> None:
     assert ending(5, "There is no component 'x' (yet).")[1] == (b"grpc-message", b"There is no component 'x' (yet).")
+    assert ending(5, " a ")[1] == (b"grpc-message", b"%20a%20"), "a header has no blank at its ends"
 
 
 def test_half_of_a_pair_of_surrogates_is_no_defect() -> None:
