@@ -22,7 +22,7 @@ _READABLE: Final = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 def is_grpc(content_type: bytes) -> bool:
     """Whether a request is a call with messages of protobuf."""
-    return content_type.partition(b";")[0].strip().lower() in _KINDS
+    return content_type == KIND or content_type.partition(b";")[0].strip().lower() in _KINDS
 
 
 def timeout_s(text: bytes) -> float:

@@ -42,10 +42,10 @@ class Requests:
 
     async def only(self) -> bytes:
         """Returns the message of a call that has one."""
-        found = await anext(self, None)
+        found = await self._next()
         if found is None:
             raise CallError.plain(code_pb2.UNIMPLEMENTED, "The call has no message, and this method takes one.")
-        if await anext(self, None) is not None:
+        if await self._next() is not None:
             raise CallError.plain(code_pb2.UNIMPLEMENTED, "The call has several messages, and this method takes one.")
         return found
 
@@ -53,13 +53,22 @@ class Requests:
         return self
 
     async def __anext__(self) -> bytes:
+        found = await self._next()
+        if found is None:
+            raise StopAsyncIteration
+        return found
+
+    async def _next(self) -> bytes | None:
+        """Returns the next message; None at the end."""
+        frames = self._frames
         try:
-            while (frame := self._frames.take()) is None:
-                if not self._has_more:
-                    if self._frames.is_empty:
-                        raise StopAsyncIteration
+            while (frame := frames.take()) is None:
+                if self._has_more:
+                    await self._read()
+                elif frames.is_empty:
+                    return None
+                else:
                     raise _wrong("is cut off: its end came before its last message was whole")
-                await self._read()
         except LargeFrameError:
             raise _too_large() from None
         except FrameError:
