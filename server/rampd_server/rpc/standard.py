@@ -1,5 +1,6 @@
 """The services that every server of gRPC has beside those of rampd: health and reflection."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
@@ -38,18 +39,39 @@ class TakesHandlers(Protocol):
 
 
 class _Health(health.HealthServicer):  # type: ignore[misc]  # it has no types
-    """Adds `List`, which gRPC's servicer for asyncio lacks at least up to 1.85, and a limit for `Watch`."""
+    """Adds `List`, which gRPC's servicer for asyncio lacks at least up to 1.85, and a limit for `Watch`.
+
+    Nobody waits for a watcher that does not read. gRPC's servicer holds a lock while it writes to a watcher, and sets a status under
+    the same lock: one watcher could keep the health as it is, and the server from its end.
+    """
 
     def __init__(self, streams: Streams) -> None:
         super().__init__()
         self._streams = streams
+        self._changed = asyncio.Event()
+        """Set at the next change. Then another one takes its place."""
 
-    async def Watch(self, request: object, context: Context) -> None:  # noqa: N802 - as gRPC names it
+    async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:  # noqa: N802 - as gRPC names it
         try:
             with self._streams.one_more():
-                await super().Watch(request, context)
+                await self._tell(request.service, context)
         except NoSnapshotError as error:
             await abort(context, error)
+
+    async def _tell(self, service: str, context: Context) -> None:
+        told = None
+        while True:
+            changed = self._changed
+            status = self._server_status.get(service, _Status.SERVICE_UNKNOWN)
+            if status != told:
+                await context.write(_Status(status=status))
+                told = status
+            await changed.wait()
+
+    async def _set(self, service: str, status: int) -> None:
+        self._server_status[service] = status
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     async def List(self, _request: object, context: object) -> object:  # noqa: N802 - as gRPC names it
         statuses = {
