@@ -21,7 +21,7 @@ from tests.authority import Authority
 from tests.fast import RESOLVE, WATCH, Fast, fast
 from tests.rpc.access_table import Tokens
 from tests.servers import short_directory
-from tests.waiting import eventually_async
+from tests.waiting import PATIENCE_S, eventually_async
 
 
 @pytest.fixture(autouse=True)
@@ -99,7 +99,7 @@ async def test_a_new_certificate_is_used_and_no_call_is_lost(authority: Authorit
 async def test_a_stream_goes_on_for_a_while_after_a_new_certificate_and_then_its_caller_opens_it_again(
     authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fast_server, "DRAIN_S", 1.5)
+    monkeypatch.setattr(fast_server, "DRAIN_S", 5.0)
     monkeypatch.setattr(fast_server, "_BEFORE_DRAIN_S", 1.0)
     async with fast(certificates=certificates(authority, tmp_path)) as served, secure(served, authority) as channel:
         stream = channel.unary_stream(WATCH)(b"")
@@ -116,6 +116,23 @@ async def test_a_stream_goes_on_for_a_while_after_a_new_certificate_and_then_its
         assert await again.read() == b""
         again.cancel()
         await eventually_async(lambda: not served.server._earlier)
+
+
+async def test_a_stopping_server_gives_calls_with_an_earlier_certificate_no_more_time(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fast_server, "DRAIN_S", PATIENCE_S + 30)
+    async with fast(certificates=certificates(authority, tmp_path)) as served, secure(served, authority) as channel:
+        stream = channel.unary_stream(WATCH)(b"")
+        assert await stream.read() == b""
+        run = served.server._run
+        authority.issue("localhost", "127.0.0.1").write(tmp_path, "server")
+        await eventually_async(lambda: served.server._run is not run and bool(served.server._earlier))
+        async with asyncio.timeout(PATIENCE_S):
+            await served.server.stop(0.2)
+            assert await stream.code() is grpc.StatusCode.UNAVAILABLE
+        assert "Send it again" in await stream.details()
+        assert not served.server._earlier
 
 
 async def test_a_wrong_file_leaves_the_certificate_and_all_connections(authority: Authority, tmp_path: Path) -> None:

@@ -1,12 +1,9 @@
 """The calls that are under way: each ends with its time, with its caller, or with the server."""
 
 import asyncio
-from typing import Final
 
 from rampd_server.rpc.call_error import CallError
 from rampd_server.rpc.other_context import STOPPED
-
-_END_S: Final = 1.0
 
 
 class Running:
@@ -67,13 +64,7 @@ class RunningCalls:
         call.close()
         self._running.discard(call)
 
-    async def end(self, grace_s: float) -> None:
-        """Waits for `grace_s` seconds until all calls have ended, and then ends those that have not."""
-        await self._ended(grace_s)
+    def end(self) -> None:
+        """Ends all calls."""
         for each in list(self._running):
             each.end(CallError.of(STOPPED))
-        await self._ended(_END_S)
-
-    async def _ended(self, timeout_s: float) -> None:
-        if tasks := [each.task for each in self._running]:
-            await asyncio.wait(tasks, timeout=timeout_s)

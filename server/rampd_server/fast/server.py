@@ -69,8 +69,8 @@ class FastServer:
         self._certificates: Certificates | None = None
         self._sockets: list[socket.socket] = []
         self._run: _Run | None = None
-        self._earlier: set[asyncio.Task[None]] = set()
-        """The ends of runs with an earlier certificate."""
+        self._earlier: dict[asyncio.Task[None], _Run] = {}
+        """The runs with an earlier certificate, each by what ends it."""
         self._keeping: asyncio.Task[None] | None = None
         self._stops = asyncio.Event()
 
@@ -108,7 +108,7 @@ class FastServer:
         if self._keeping is not None:
             await self._keeping
         if self._run is not None:
-            ending = asyncio.create_task(self._run.end(grace_s))
+            ending = asyncio.gather(*(each.end(grace_s) for each in (self._run, *self._earlier.values())))
             # h2corn must know that it ends before its socket does: it would take that for an error, and drop all connections.
             await asyncio.sleep(_ACCEPTED_S)
             self._close()
@@ -155,8 +155,8 @@ class FastServer:
                 )
                 continue
             ending = asyncio.create_task(earlier.end(DRAIN_S - _BEFORE_DRAIN_S))
-            self._earlier.add(ending)
-            ending.add_done_callback(self._earlier.discard)
+            self._earlier[ending] = earlier
+            ending.add_done_callback(self._earlier.pop)
 
     async def _has_stopped_within(self, seconds: float) -> bool:
         with contextlib.suppress(TimeoutError):
@@ -242,7 +242,10 @@ class _Run:
         return "it was told to" if error is None else repr(error)
 
     async def end(self, grace_s: float) -> None:
-        """Takes no new connections, tells callers to go elsewhere, and ends calls under way after `grace_s` seconds."""
+        """Takes no new connections, tells callers to go elsewhere, and ends calls under way after `grace_s` seconds. h2corn ends by
+        itself as soon as no connection has a call or an answer on its way.
+        """
         self._server.shutdown()
-        await self._app.calls.end(grace_s)
+        await asyncio.wait([self._serving], timeout=grace_s)
+        self._app.calls.end()
         await asyncio.wait([self._serving], timeout=DRAIN_S)
