@@ -2,8 +2,10 @@
 
 import asyncio
 import gzip
+import socket
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -457,6 +459,18 @@ async def test_a_refused_role_is_refused_here_too() -> None:
     async with fast(Door(local(Role.LAUNCHER))) as served, served.channel() as channel:
         error = await refusal(channel.unary_unary("/rampd.v1.RolloutService/Ramp")(b"", timeout=60))
     assert reason_of(error) == "ROLE_REQUIRED"
+
+
+async def test_h2corn_tells_systemd_nothing(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a unit of the type notify, expect no STOPPING=1: systemd ends such a unit, and a run of h2corn ends at each renewal."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(directory / "notify"))
+        systemd.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(directory / "notify"))
+        async with fast():
+            pass
+        with pytest.raises(BlockingIOError):
+            systemd.recv(100)
 
 
 async def test_h2corn_says_nothing_on_standard_error(served: Fast, capfd: pytest.CaptureFixture[str]) -> None:

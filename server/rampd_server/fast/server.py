@@ -6,6 +6,7 @@ connections are told to go elsewhere, and clients come back over new ones.
 
 import asyncio
 import contextlib
+import os
 import socket
 from typing import Final
 
@@ -85,6 +86,8 @@ class FastServer:
     async def start(self) -> None:
         """Begins to answer calls. Raises StartupError."""
         await self.set_health(resolves=False, writes=False)
+        # h2corn would tell systemd that the whole process is ready, and at each new certificate that it stops.
+        os.environ.pop("NOTIFY_SOCKET", None)
         content = None if self._certificates is None else self._certificates.content()
         try:
             self._run = await self._begun(content)
