@@ -337,11 +337,14 @@ async def test_a_message_that_grows_over_4_mib_is_refused(served: Fast) -> None:
     assert answered.code == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
 
 
-@pytest.mark.parametrize("method", [RESOLVE, WATCH])
-async def test_an_answer_over_4_mib_is_refused(served: Fast, method: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "status"), [(RESOLVE, grpc.StatusCode.RESOURCE_EXHAUSTED), (WATCH, grpc.StatusCode.INTERNAL)]
+)
+async def test_an_answer_over_4_mib_is_refused(served: Fast, method: str, status: grpc.StatusCode) -> None:
+    """A message of a stream that is too large is a defect: who writes a stream cuts it into pieces."""
     served.servicers.answer = bytes(MAX_MESSAGE_BYTES + 1)
     async with served.channel() as channel:
-        assert await begun(channel, method).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert await begun(channel, method).code() is status
 
 
 async def test_an_answer_of_4_mib_arrives(served: Fast) -> None:
@@ -401,9 +404,15 @@ async def test_without_reflection_there_is_none() -> None:
 
 
 async def test_a_defect_of_health_is_internal_and_the_log_has_it(served: Fast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also an OSError, which elsewhere means that the caller has gone."""
+
+    class Broken:
+        def get(self, *_: object) -> None:
+            raise OSError("broken")
+
     logged: list[str] = []
     monkeypatch.setattr(binding._log, "error", lambda event, **_: logged.append(event), raising=False)
-    monkeypatch.setattr(served.server._standard._health, "_server_status", None)
+    monkeypatch.setattr(served.server._standard._health, "_server_status", Broken())
     async with served.channel() as channel:
         check = health_pb2_grpc.HealthStub(channel).Check
         error = await refusal(check(health_pb2.HealthCheckRequest(), timeout=60))

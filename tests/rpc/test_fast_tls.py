@@ -146,8 +146,9 @@ async def test_a_wrong_file_leaves_the_certificate_and_all_connections(authority
         assert served.server._run is run
 
 
+@pytest.mark.parametrize("kind", [OSError, ValueError, RuntimeError])
 async def test_a_certificate_that_h2corn_refuses_leaves_the_one_in_use(
-    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
 ) -> None:
     logged: list[dict[str, Any]] = []
     monkeypatch.setattr(fast_server._log, "error", lambda _event, **pairs: logged.append(pairs), raising=False)
@@ -155,7 +156,7 @@ async def test_a_certificate_that_h2corn_refuses_leaves_the_one_in_use(
         serial = await serial_of(served, authority)
 
         async def refuse(*_: object) -> None:
-            raise ValueError("a kind of key that it does not know")
+            raise kind("a kind of key that it does not know")
 
         with monkeypatch.context() as patch:
             patch.setattr(fast_server._Run, "begun", refuse)

@@ -41,7 +41,7 @@ class FastCall:
         self._method = _method_of(scope)
 
     async def run(self) -> Callable[[], Any]:
-        """Runs the handler. Returns what ends the call then: a function whose result is awaited. Raises CancelledError, OSError or
+        """Runs the handler. Returns what ends the call then: a function whose result is awaited. Raises CancelledError or
         grpc.aio.BaseError if the caller has gone.
         """
         answer = self._answer
@@ -51,7 +51,7 @@ class FastCall:
             refusal = error
         except asyncio.CancelledError as error:
             refusal = self._running.ending(error)
-        except (OSError, grpc.aio.BaseError):
+        except grpc.aio.BaseError:
             raise
         except Exception as error:  # noqa: BLE001 - of a service that is not rampd's: a handler of rampd raises nothing else
             refusal = CallError.of(defect(self._method, error))

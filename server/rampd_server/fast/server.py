@@ -45,6 +45,8 @@ _REFLECTION: Final = "/grpc.reflection.v1alpha.ServerReflection/*"
 _LOOK_S: Final = 1.0
 """How often the files of the certificate are looked at."""
 _ACCEPTED_S: Final = 0.03
+_CANT_BEGIN: Final = (OSError, ValueError, RuntimeError)
+"""What a run of h2corn raises that can't begin."""
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -91,7 +93,7 @@ class FastServer:
         content = None if self._certificates is None else self._certificates.content()
         try:
             self._run = await self._begun(content)
-        except (OSError, ValueError) as error:
+        except _CANT_BEGIN as error:
             self._close()
             raise StartupError(
                 f"{port.FAST}: h2corn can't use --tls-cert, --tls-key or --tls-client-ca: {error}."
@@ -127,7 +129,7 @@ class FastServer:
         self._sockets = []
 
     async def _begun(self, content: Content | None) -> "_Run":
-        """Begins a run of h2corn. Raises OSError, ValueError."""
+        """Begins a run of h2corn. Raises `_CANT_BEGIN`."""
         with contextlib.ExitStack() as stack:
             paths = None if content is None else stack.enter_context(named(content))
             return await _Run.begun(FastApp(self._services), self._configuration(paths))
@@ -149,7 +151,7 @@ class FastServer:
             in_use = content
             try:
                 self._run = await self._begun(content)
-            except (OSError, ValueError) as error:
+            except _CANT_BEGIN as error:
                 _log.error(
                     "certificate_refused",
                     error=f"{port.FAST}: h2corn can't use it: {error}",
@@ -223,7 +225,7 @@ class _Run:
 
     @classmethod
     async def begun(cls, app: FastApp, configuration: h2corn.Config) -> "_Run":
-        """Begins a run, and waits until it takes connections. Raises OSError, ValueError."""
+        """Begins a run, and waits until it takes connections. Raises `_CANT_BEGIN`."""
         run = cls(app, configuration)
         try:
             await run._server.wait_started()
