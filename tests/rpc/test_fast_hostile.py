@@ -235,6 +235,25 @@ async def test_a_further_connection_waits_until_another_one_ends() -> None:
             await reading
 
 
+async def test_calls_of_all_connections_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast_server, "MAX_WAITING_CALLS", 3)
+    async with fast() as served, served.channel() as channel:
+        streams = [channel.unary_stream(WATCH)(b"") for _ in range(3)]
+        for each in streams:
+            assert await each.read() == b""
+        async with served.channel() as other:
+            resolve = other.unary_unary(RESOLVE)
+            assert await resolve(b"", timeout=60).code() is grpc.StatusCode.UNAVAILABLE
+            streams[0].cancel()
+
+            async def is_answered() -> bool:
+                return await resolve(b"", timeout=60).code() is grpc.StatusCode.OK
+
+            await eventually_async(is_answered)
+        for each in streams[1:]:
+            each.cancel()
+
+
 async def test_calls_above_the_bound_are_refused_so_that_clients_send_them_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

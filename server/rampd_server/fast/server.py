@@ -22,7 +22,7 @@ from rampd_server.process.address import Address
 from rampd_server.process.startup import StartupError
 from rampd_server.rpc.binding import Handlers
 from rampd_server.rpc.certificates import Certificates, Content, Paths, named
-from rampd_server.rpc.server import HANDSHAKE_MS, MAX_CALLS_OF_A_CONNECTION, MAX_HEADERS_BYTES
+from rampd_server.rpc.server import HANDSHAKE_MS, MAX_CALLS_OF_A_CONNECTION, MAX_HEADERS_BYTES, MAX_WAITING_CALLS
 from rampd_server.rpc.standard import StandardServices
 
 DRAIN_S: Final = 10.0
@@ -185,6 +185,8 @@ class FastServer:
             access_log=False,
             date_header=False,
             max_concurrent_streams=MAX_CALLS_OF_A_CONNECTION,
+            # Each call is a task from its headers on, also while its message does not come. Those above the limit are UNAVAILABLE.
+            limit_concurrency=MAX_WAITING_CALLS,
             limit_connections=self._max_connections or 0,
             limit_request_fields=_MOST_HEADERS,
             h2_max_header_list_size=MAX_HEADERS_BYTES,
