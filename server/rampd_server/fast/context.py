@@ -55,8 +55,8 @@ def _of_certificate(pem: str) -> Mapping[str, Sequence[bytes]]:
         names = found.get_extension_for_class(x509.SubjectAlternativeName).value
     except (ValueError, x509.ExtensionNotFound):
         return {}
-    of_kind = {"peer_dns": x509.DNSName, "peer_uri": x509.UniformResourceIdentifier}
     return {
-        **{key: [str(name).encode() for name in names.get_values_for_type(kind)] for key, kind in of_kind.items()},
+        "peer_dns": [name.encode() for name in names.get_values_for_type(x509.DNSName)],
+        "peer_uri": [name.encode() for name in names.get_values_for_type(x509.UniformResourceIdentifier)],
         "x509_pem_cert": [pem.encode()],
     }

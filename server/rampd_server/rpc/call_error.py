@@ -38,4 +38,4 @@ class CallError(Exception):
     @property
     def name(self) -> str:
         """The name of the status: `NOT_FOUND`."""
-        return code_pb2.Code.Name(self.status.code)
+        return str(code_pb2.Code.Name(self.status.code))

@@ -1,9 +1,10 @@
 """The services that every server of gRPC has beside those of rampd: health and reflection."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from typing import Protocol
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any, Protocol
 
+import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
@@ -31,10 +32,12 @@ _Status = health_pb2.HealthCheckResponse
 class TakesHandlers(Protocol):
     """What generated code adds the handlers of a service to."""
 
-    def add_generic_rpc_handlers(self, handlers: Sequence[object]) -> None:
+    def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler], /) -> None:
         """Takes handlers that are found by the name of a method."""
 
-    def add_registered_method_handlers(self, service: str, handlers: object) -> None:
+    def add_registered_method_handlers(
+        self, service: str, handlers: "Mapping[str, grpc.RpcMethodHandler[Any, Any]]", /
+    ) -> None:
         """Takes the same handlers by their names. Newer code calls both."""
 
 
