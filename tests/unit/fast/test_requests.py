@@ -96,7 +96,11 @@ async def test_a_message_that_is_marked_and_has_no_compression_is_refused() -> N
     assert "no grpc-encoding says how" in await refusal(Caller(packed(b"ab")), b"identity")
 
 
-@pytest.mark.parametrize("data", [b"", b"no gzip", gzip.compress(b"ab")[:-1], gzip.compress(b"ab") + b"more"])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"no gzip", gzip.compress(b"ab")[:-1], gzip.compress(b"ab") + b"more"],
+    ids=["empty", "other", "cut", "longer"],
+)
 async def test_what_is_not_whole_or_not_compressed_is_refused(data: bytes) -> None:
     assert "is not whole" in await refusal(Caller(b"\x01" + framed(data)[1:]), b"gzip")
 
