@@ -797,6 +797,23 @@ PLANTED = {
         ("import starlette", "rampd_server.rpc.server imports starlette"),
         ("from rampd_server.http.app import Parts", "rampd_server.rpc.server imports rampd_server.http.app.Parts"),
         ("from rampd_server.storage import keys", "rampd_server.rpc.server imports rampd_server.storage.keys"),
+        ("import h2corn", "rampd_server.rpc.server imports h2corn"),
+        ("from rampd_server.fast.app import FastApp", "rampd_server.rpc.server imports rampd_server.fast.app.FastApp"),
+    ],
+    "server/rampd_server/fast/call.py": [
+        (
+            "from rampd_server.service.service import Service",
+            "rampd_server.fast.call imports rampd_server.service.service.Service",
+        ),
+    ],
+    "server/rampd_server/fast/frames.py": [
+        (
+            "from rampd_server.rpc.call_error import CallError",
+            "rampd_server.fast.frames imports rampd_server.rpc.call_error.CallError",
+        ),
+    ],
+    "server/rampd_server/fast/headers.py": [
+        ("import grpc", "rampd_server.fast.headers imports grpc"),
     ],
 }
 
