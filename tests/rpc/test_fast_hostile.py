@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 
 import grpc
@@ -12,13 +12,27 @@ import pytest
 from rampd import v1
 from rampd_server.fast import server as fast_server
 from rampd_server.rpc.server import MAX_CALLS_OF_A_CONNECTION, MAX_HEADERS_BYTES
-from tests.bench.http2 import CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, RST_STREAM, SETTINGS, frame
-from tests.fast import EMPTY, RESOLVE, WATCH, Fast, fast
-from tests.waiting import eventually_async
+from tests.bench.http2 import (
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    GOAWAY,
+    HEADERS,
+    RST_STREAM,
+    SETTINGS,
+    WIDEST,
+    WINDOW_UPDATE,
+    frame,
+)
+from tests.fast import EMPTY, RESOLVE, WATCH, Fast, Servicers, fast
+from tests.waiting import PATIENCE_S, eventually_async
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 REFUSED_STREAM, CANCEL, COMPRESSION_ERROR, ENHANCE_YOUR_CALM = 7, 8, 9, 11
 _MAX_CONCURRENT_STREAMS, _MAX_HEADER_LIST, _WINDOW = 3, 6, 4
+WIDE = frame(WINDOW_UPDATE, 0, 0, (WIDEST - 65_535).to_bytes(4))
+"""Lets the server send as much as it likes, over all calls of the connection."""
 
 
 @pytest.fixture
@@ -45,6 +59,11 @@ def head(path: str = RESOLVE, more: bytes = b"") -> bytes:
         "content-type": "application/grpc",
     }
     return b"".join(b"\0" + text(name) + text(value) for name, value in pairs.items()) + more
+
+
+def call(stream: int, path: str = RESOLVE) -> bytes:
+    """A call with a message without fields."""
+    return frame(HEADERS, END_HEADERS, stream, head(path)) + frame(DATA, END_STREAM, stream, EMPTY)
 
 
 @dataclass
@@ -204,9 +223,63 @@ async def test_an_answer_is_kept_only_so_long_for_a_caller_who_does_not_read(mon
     monkeypatch.setattr(fast_server, "UNREAD_S", 0.3)
     async with fast() as served, connection(served, (_WINDOW, 10)) as raw:
         served.servicers.answer = bytes(100_000)
-        await raw.send(frame(HEADERS, END_HEADERS, 1, head(WATCH)), frame(DATA, END_STREAM, 1, EMPTY))
+        await raw.send(call(1, WATCH))
         assert await raw.until(RST_STREAM) == CANCEL.to_bytes(4)
         async with asyncio.timeout(60):
+            await served.servicers.ended.wait()
+        served.servicers.answer = b""
+        await require_served(served)
+
+
+async def test_a_caller_who_does_not_read_holds_up_only_its_connection_and_only_so_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The answers of a connection share 2 MiB in h2corn."""
+    monkeypatch.setattr(fast_server, "UNREAD_S", 0.5)
+    async with fast() as served, connection(served) as raw:
+        served.servicers.answer = bytes(3 * 1024 * 1024)
+        await raw.send(WIDE, call(1, WATCH))
+        await served.servicers.begun.wait()
+        served.servicers.answer = b""
+        await require_served(served)
+        await raw.send(call(3))
+        async with asyncio.timeout(PATIENCE_S):
+            while (await raw.read())[:2] != (DATA, 3):
+                pass
+            await served.servicers.ended.wait()
+    assert (RST_STREAM, 1, CANCEL.to_bytes(4)) in raw.frames
+
+
+async def test_a_caller_who_reads_slowly_gets_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a caller that needs more time than an answer may wait, and reads on, expect the whole answer."""
+    monkeypatch.setattr(fast_server, "UNREAD_S", 2.0)
+    async with fast() as served, connection(served, (_WINDOW, 1)) as raw:
+        served.servicers.answer = bytes(40)
+        served.servicers.goes_on.set()
+        await raw.send(call(1, WATCH))
+        for _ in range(45):
+            await asyncio.sleep(0.06)
+            await raw.send(frame(WINDOW_UPDATE, 0, 1, (1).to_bytes(4)))
+        async with asyncio.timeout(PATIENCE_S):
+            while sum(len(payload) for kind, _, payload in raw.frames if kind == DATA) < 45:
+                await raw.read()
+        assert RST_STREAM not in {kind for kind, *_ in raw.frames}
+
+
+async def test_a_connection_that_takes_nothing_from_the_network_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast_server, "WRITE_S", 0.5)
+
+    class Endless(Servicers):
+        async def watch(self, _request: object, _call: object) -> AsyncGenerator[bytes]:
+            try:
+                while True:
+                    yield bytes(1024 * 1024)
+            finally:
+                self.ended.set()
+
+    async with fast(servicers=Endless()) as served, connection(served, (_WINDOW, WIDEST)) as raw:
+        await raw.send(WIDE, call(1, WATCH))
+        async with asyncio.timeout(PATIENCE_S):
             await served.servicers.ended.wait()
         await require_served(served)
 
@@ -261,7 +334,7 @@ async def test_calls_above_the_bound_are_refused_so_that_clients_send_them_again
     async with fast() as served, connection(served) as raw:
         await raw.until(SETTINGS)
         for stream in (1, 3, 5, 7):
-            await raw.send(frame(HEADERS, END_HEADERS, stream, head(WATCH)), frame(DATA, END_STREAM, stream, EMPTY))
+            await raw.send(call(stream, WATCH))
         assert await raw.until(RST_STREAM) == REFUSED_STREAM.to_bytes(4)
         # A client of gRPC knows the bound and waits.
         async with served.channel() as channel:

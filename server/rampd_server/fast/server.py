@@ -35,8 +35,12 @@ HEAD_S: Final = 10.0
 """How long a caller may take to send the headers of a call."""
 BODY_S: Final = 30.0
 """How long a caller may pause while it sends a message."""
-UNREAD_S: Final = 60.0
-"""How long an answer may wait for a caller that does not read. Then its stream or its connection ends."""
+UNREAD_S: Final = 10.0
+"""How long an answer may wait while its caller reads nothing of it. Then its call ends. All answers of a connection share 2 MiB in
+h2corn until callers read them, so such a call can hold up the others of its connection for so long.
+"""
+WRITE_S: Final = 60.0
+"""How long what is on its way to the network may take. Then the connection ends."""
 _CALL_WINDOW, _CONNECTION_WINDOW = 256 * 1024, 1024 * 1024
 """How many bytes a call, and a connection, may send before rampd has read them."""
 _FRAME_BYTES: Final = 16 * 1024
@@ -203,7 +207,7 @@ class FastServer:
             timeout_graceful_shutdown=DRAIN_S,
             timeout_keep_alive=IDLE_S,
             timeout_request_header=HEAD_S,
-            h2_timeout_write=UNREAD_S,
+            h2_timeout_write=WRITE_S,
         )
 
 
