@@ -297,6 +297,7 @@ async def test_a_method_that_there_is_not_is_unimplemented(served: Fast, path: s
     """Another way to write a name is another name: what is in front of rampd may decide by the name."""
     answered = await sent(f"http://{served.target}{path}", b"")
     assert answered.code == grpc.StatusCode.UNIMPLEMENTED.value[0]
+    assert answered.message.startswith("There is no method /")
     assert served.servicers.calls == []
 
 
