@@ -18,15 +18,18 @@ from rampd._contract.grammar import MAX_MESSAGE_BYTES
 from rampd_server import listeners, testing
 from rampd_server.access.rpc_roles import Role
 from rampd_server.domain.errors import Reason, RefusedError
+from rampd_server.fast import held
 from rampd_server.fast import server as fast_server
 from rampd_server.fast.frames import framed
 from rampd_server.process.startup import StartupError
 from rampd_server.rpc import binding
 from rampd_server.rpc.door import Door, local
 from rampd_server.rpc.large import LARGE_BYTES
+from tests.bench.http2 import GOAWAY, SETTINGS
 from tests.fast import EMPTY, GET_ROLLOUT, RESOLVE, WATCH, Fast, fast, sent
+from tests.raw_calls import connection
 from tests.servers import metadata_of, reason_of
-from tests.waiting import eventually_async
+from tests.waiting import PATIENCE_S, eventually_async
 
 QUESTION = v1.ResolveRequest(job_id="four").SerializeToString()
 
@@ -202,6 +205,24 @@ async def test_a_call_under_way_has_the_grace_to_end_by_itself(served: Fast) -> 
             served.servicers.goes_on.set()
             assert await ending is grpc.StatusCode.OK
             await stopping
+
+
+async def test_a_connection_of_a_stopping_server_is_there_until_its_caller_has_read_where_to_go(
+    served: Fast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a caller that just sends its next calls, expect no error: gRPC would take it for the error of all calls of the connection."""
+    monkeypatch.setattr(held, "LINGER_S", PATIENCE_S + 30)
+    run = served.server._run
+    assert run is not None
+    async with connection(served) as raw:
+        await raw.until(SETTINGS)
+        stopping = asyncio.create_task(served.server.stop(5))
+        await raw.until(GOAWAY)
+        await eventually_async(lambda: run.has_ended)
+        await raw.sends_on()
+        assert not stopping.done()
+    async with asyncio.timeout(PATIENCE_S):
+        await stopping
 
 
 async def test_a_stopping_server_refuses_connections_at_once(served: Fast) -> None:

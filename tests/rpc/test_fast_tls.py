@@ -13,12 +13,15 @@ from cryptography import x509
 
 from rampd import Admin, ClientCertificate, v1
 from rampd_server import testing
+from rampd_server.fast import held
 from rampd_server.fast import server as fast_server
 from rampd_server.process.address import Address
 from rampd_server.process.startup import StartupError
 from rampd_server.rpc.certificates import Certificates
 from tests.authority import Authority
+from tests.bench.http2 import GOAWAY, SETTINGS
 from tests.fast import RESOLVE, WATCH, Fast, fast
+from tests.raw_calls import connection
 from tests.rpc.access_table import Tokens
 from tests.servers import short_directory
 from tests.waiting import PATIENCE_S, eventually_async
@@ -44,10 +47,15 @@ def secure(served: Fast, authority: Authority) -> grpc.aio.Channel:
     return grpc.aio.secure_channel(served.target, credentials, options=options)
 
 
-async def serial_of(served: Fast, authority: Authority) -> int:
-    """The serial number of the certificate that a new connection gets."""
+def trusting(authority: Authority) -> ssl.SSLContext:
     context = ssl.create_default_context(cadata=authority.certificate.decode())
     context.set_alpn_protocols(["h2"])
+    return context
+
+
+async def serial_of(served: Fast, authority: Authority) -> int:
+    """The serial number of the certificate that a new connection gets."""
+    context = trusting(authority)
     reader, writer = await asyncio.open_connection(
         "127.0.0.1", served.address.port, ssl=context, server_hostname="localhost"
     )
@@ -94,6 +102,24 @@ async def test_a_new_certificate_is_used_and_no_call_is_lost(authority: Authorit
                 await eventually_async(is_used)
                 await eventually_async(lambda before=before: answers > before + 100)  # type: ignore[misc]
             stops.set()
+
+
+async def test_a_connection_with_an_earlier_certificate_is_there_until_its_caller_has_read_where_to_go(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a caller that just sends its next calls, expect no error: gRPC would take it for the error of all calls of the connection."""
+    monkeypatch.setattr(held, "LINGER_S", PATIENCE_S + 30)
+    async with fast(certificates=certificates(authority, tmp_path)) as served:
+        run = served.server._run
+        assert run is not None
+        async with connection(served, tls=trusting(authority)) as raw:
+            await raw.until(SETTINGS)
+            authority.issue("localhost", "127.0.0.1").write(tmp_path, "server")
+            await raw.until(GOAWAY)
+            await eventually_async(lambda: run.has_ended)
+            await raw.sends_on()
+        async with asyncio.timeout(PATIENCE_S):
+            await served.server.stop(0)
 
 
 async def test_a_stream_goes_on_for_a_while_after_a_new_certificate_and_then_its_caller_opens_it_again(

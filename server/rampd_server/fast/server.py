@@ -1,7 +1,7 @@
 """The fast listener: h2corn in the event loop that grpcio has, with bounds for connections that are slow, many or hostile.
 
 h2corn reads its certificate once. So a new certificate begins another run of h2corn on the same socket, and ends the run before: its
-connections are told to go elsewhere, and clients come back over new ones.
+connections are told to go elsewhere, and clients come back over new ones. `held.py` says why no call is lost then.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from h2corn import _lib
 
 from rampd._contract.grammar import MAX_MESSAGE_BYTES
 from rampd_server.fast.app import FastApp
+from rampd_server.fast.held import held
 from rampd_server.fast.services import Services
 from rampd_server.process import port
 from rampd_server.process.address import Address
@@ -29,8 +30,10 @@ DRAIN_S: Final = 10.0
 """How long a run of h2corn goes on at most, after it was told to end."""
 _BEFORE_DRAIN_S: Final = 2.0
 """So long before, calls of a run with an earlier certificate are ended by rampd, which tells their callers why."""
-IDLE_S: Final = 300.0
-"""How long a connection may be without a call. A caller's gRPC opens it again by itself."""
+IDLE_S: Final = 2_000.0
+"""How long a connection may be without a call. It is more than the half hour after which gRPC closes such a connection in the caller:
+h2corn does not look whether the caller is just about to call.
+"""
 HEAD_S: Final = 10.0
 """How long a caller may take to send the headers of a call."""
 BODY_S: Final = 30.0
@@ -75,6 +78,7 @@ class FastServer:
         self._max_connections = max_connections
         self._certificates: Certificates | None = None
         self._sockets: list[socket.socket] = []
+        self._port = 0
         self._run: _Run | None = None
         self._earlier: dict[asyncio.Task[None], _Run] = {}
         """The runs with an earlier certificate, each by what ends it."""
@@ -87,6 +91,7 @@ class FastServer:
         """
         self._certificates = certificates
         self._sockets, found = port.opened(address, shares_port=self._shares_port, setting=port.FAST)
+        self._port = found.port
         return Address(found.host, found.port, certificates is not None)
 
     async def start(self) -> None:
@@ -117,11 +122,15 @@ class FastServer:
         if self._keeping is not None:
             await self._keeping
         if self._run is not None:
-            ending = asyncio.gather(*(each.end(grace_s) for each in (self._run, *self._earlier.values())))
-            # h2corn must know that it ends before its socket does: it would take that for an error, and drop all connections.
-            await asyncio.sleep(_ACCEPTED_S)
-            self._close()
-            await asyncio.gather(ending, *self._earlier)
+            runs = (self._run, *self._earlier.values())
+            async with held(self._port):
+                for each in runs:
+                    each.shutdown()
+                ending = asyncio.gather(*(each.end(grace_s) for each in runs), *self._earlier)
+                # h2corn must know that it ends before its socket does: it would take that for an error, and drop all connections.
+                await asyncio.sleep(_ACCEPTED_S)
+                self._close()
+            await ending
         self._close()
 
     def _close(self) -> None:
@@ -145,6 +154,7 @@ class FastServer:
             earlier = self._run
             if earlier is None or (content is in_use and not earlier.has_ended):
                 continue
+            in_use = content
             if earlier.has_ended:
                 _log.error(
                     "fast_listener_ended",
@@ -152,20 +162,28 @@ class FastServer:
                     what_it_means="all its connections have ended, and callers come back by themselves",
                     what_to_do="rampd begins it again; if the line comes often, callers can use --listen meanwhile",
                 )
-            in_use = content
-            try:
-                self._run = await self._begun(content)
-            except _CANT_BEGIN as error:
-                _log.error(
-                    "certificate_refused",
-                    error=f"{port.FAST}: h2corn can't use it: {error}",
-                    what_it_means="the earlier certificate stays in use",
-                    what_to_do="put files in place that h2corn can use; they are read again when they change",
-                )
+                await self._begin_again(content)
                 continue
-            ending = asyncio.create_task(earlier.end(DRAIN_S - _BEFORE_DRAIN_S))
-            self._earlier[ending] = earlier
-            ending.add_done_callback(self._earlier.pop)
+            async with held(self._port):
+                if await self._begin_again(content):
+                    earlier.shutdown()
+                    ending = asyncio.create_task(earlier.end(DRAIN_S - _BEFORE_DRAIN_S))
+                    self._earlier[ending] = earlier
+                    ending.add_done_callback(self._earlier.pop)
+
+    async def _begin_again(self, content: Content | None) -> bool:
+        """Begins another run. Returns whether it could."""
+        try:
+            self._run = await self._begun(content)
+        except _CANT_BEGIN as error:
+            _log.error(
+                "certificate_refused",
+                error=f"{port.FAST}: h2corn can't use it: {error}",
+                what_it_means="the earlier certificate stays in use",
+                what_to_do="put files in place that h2corn can use; they are read again when they change",
+            )
+            return False
+        return True
 
     async def _has_stopped_within(self, seconds: float) -> bool:
         with contextlib.suppress(TimeoutError):
@@ -252,11 +270,14 @@ class _Run:
         error = None if self._serving.cancelled() else self._serving.exception()
         return "it was told to" if error is None else repr(error)
 
-    async def end(self, grace_s: float) -> None:
-        """Takes no new connections, tells callers to go elsewhere, and ends calls under way after `grace_s` seconds. h2corn ends by
-        itself as soon as no connection has a call or an answer on its way.
+    def shutdown(self) -> None:
+        """Takes no new connections, and tells callers to go elsewhere. h2corn ends by itself as soon as no connection has a call or
+        an answer on its way.
         """
         self._server.shutdown()
+
+    async def end(self, grace_s: float) -> None:
+        """Waits until h2corn has ended after `shutdown`. Calls under way are ended after `grace_s` seconds."""
         await asyncio.wait([self._serving], timeout=grace_s)
         self._app.calls.end()
         await asyncio.wait([self._serving], timeout=DRAIN_S)
