@@ -1082,6 +1082,27 @@ async def test_a_repeat_of_a_change_that_is_lost_after_its_record_was_read_is_re
         await service.execute(COMPONENT, commands.Ramp(9000), request)
 
 
+async def test_a_repeat_of_a_change_that_is_lost_while_it_is_looked_for_names_the_revision_after_the_loss(
+    service: Service, store: RedisStore, go_back: GoBack, monkeypatch: pytest.MonkeyPatch
+):
+    request = replace(ADA, request_id="build-42", digest="d1g35t")
+    lost = await service.execute(COMPONENT, commands.Ramp(9000), request)
+    look = store.missing_entries
+
+    async def fails_over(entries: Sequence[tuple[str, str]]) -> Sequence[str]:
+        monkeypatch.setattr(store, "missing_entries", look)
+        await go_back()
+        return await look(entries)
+
+    monkeypatch.setattr(store, "missing_entries", fails_over)
+    with pytest.raises(RefusedError, match="has lost the change that this request_id made") as caught:
+        await service.execute(COMPONENT, commands.Ramp(9000), request)
+
+    expected, actual = caught.value.metadata["expected"], caught.value.metadata["actual"]
+    assert expected == str(lost.result.revision)
+    assert actual == str((await store.read(COMPONENT)).rollout.revision) != expected
+
+
 async def test_a_change_is_visible_with_its_answer_though_its_server_knows_lost_entries_that_come_later(
     real_server: StoreServer, store: RedisStore, elsewhere: RedisStore, base: Rollout, monkeypatch: pytest.MonkeyPatch
 ):

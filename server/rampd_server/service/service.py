@@ -478,7 +478,9 @@ class Service:
         stored = await self._read_now(component)
         if not await has_change(self._store, stored.rollout, record):
             why = "the store has lost the change that this request_id made. To make it again, choose a new request_id"
-            raise revision_mismatch(component, why, expected=record.result.revision, actual=stored.rollout.revision)
+            # The loss may have come after the component was read.
+            actual = (await self._read_now(component)).rollout.revision
+            raise revision_mismatch(component, why, expected=record.result.revision, actual=actual)
         message += await self._visible(author, component, stored.rollout.entry, stored.rollout.revision)
         return Answer(stored.rollout, stored.namespace, record.result, message, is_replayed=True)
 
