@@ -1,7 +1,9 @@
 """Creates clients of Redis whose calls have a deadline, and are sent once."""
 
+import asyncio
 import time
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
 from weakref import WeakSet
 
 from redis import exceptions
@@ -25,6 +27,9 @@ from rampd_server.storage.redis_errors import (
     tls_port,
     unreachable,
 )
+from rampd_server.storage.wire import Wire
+
+T = TypeVar("T")
 
 _CONNECT_SHARE: Final = 0.6
 """The share of a call's time for connecting. The rest is for finding out why the connection failed."""
@@ -73,36 +78,95 @@ class _FollowedTls(_Followed, SSLConnection):
 
 
 class _Pool(BlockingConnectionPool):
-    """Explains why it gets no connection, and records when a call has one: before that, nothing was sent."""
+    """Explains why it gets no connection, and records when a call has one: before that, nothing was sent. One connection more is for
+    scripts, which share it.
+    """
 
     _probed_s = float("-inf")
     _found: StoreUnavailableError | None = None
     finder: Finder | None = None
 
+    def __init__(self, *, socket_timeout: float, **options: Any) -> None:  # noqa: ANN401 - as redis-py has it
+        super().__init__(socket_timeout=socket_timeout, **options)
+        self._timeout_s = socket_timeout
+        self._for_scripts = self.make_connection()
+        self._wire: Wire | None = None
+        self._wires: WeakSet[Wire] = WeakSet()
+        """Also those that were left."""
+        self._opening = asyncio.Lock()
+
+    async def wire(self) -> Wire:
+        """Returns the connection for scripts. Opens another one if it is lost, was left, or is silent. Raises StoreUnavailableError."""
+        if self.finder is not None:
+            # Also before a connection that is open: it may lead to a node that was replaced.
+            await self.finder.address()
+        if (wire := self._open_wire()) is not None:
+            return wire
+        async with self._opening:
+            # Another caller may have opened it meanwhile.
+            if (wire := self._open_wire()) is None:
+                wire = self._wire = await self._reached(self._new_wire)
+            return wire
+
+    def _open_wire(self) -> Wire | None:
+        wire = self._wire
+        if wire is None or not wire.takes_commands:
+            return None
+        if not wire.is_silent:
+            return wire
+        if self.finder is not None:
+            self.finder.doubt("the primary does not answer in time")
+        wire.leave()
+        return None
+
+    async def _new_wire(self) -> Wire:
+        connection = self._for_scripts
+        try:
+            await connection.connect()
+            node = f"{connection.host}:{connection.port}" if self.finder is not None else ""
+            wire = Wire(connection, timeout_s=self._timeout_s, finder=self.finder, node=node)
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        self._wires.add(wire)
+        return wire
+
     async def leave(self) -> None:
         """Ends all connections, also those that are in use: their calls fail at once, and do not wait for a node that was replaced."""
-        for connection in (*self._available_connections, *self._in_use_connections):
+        for wire in tuple(self._wires):
+            wire.end()
+        for connection in (*self._available_connections, *self._in_use_connections, self._for_scripts):
             if (writer := connection._writer) is not None:
                 # The other side may be stopped, so nothing waits for it.
                 writer.transport.abort()
                 await connection.disconnect(nowait=True)
 
+    async def disconnect(self, inuse_connections: bool = True) -> None:
+        for wire in tuple(self._wires):
+            wire.end()
+        await self._for_scripts.disconnect(nowait=True)
+        await super().disconnect(inuse_connections)
+
     async def get_connection(self, *_arguments: Any, **_options: Any) -> Any:  # noqa: ANN401 - as redis-py has it
+        return await self._reached(super().get_connection)
+
+    async def _reached(self, connect: Callable[[], Awaitable[T]]) -> T:
+        """Connects to the node that the finder names."""
         if self.finder is None:
-            return await self._get_connection()
+            return await self._explained(connect)
         # Also before a connection that is open: it may lead to a node that was replaced.
         node = await self.finder.address()
         try:
-            return await self._get_connection()
+            return await self._explained(connect)
         except StoreUnavailableError as error:
             self.finder.doubt(error.message)
             if await self.finder.address() == node:
                 raise
-            return await self._get_connection()
+            return await self._explained(connect)
 
-    async def _get_connection(self) -> Any:  # noqa: ANN401
+    async def _explained(self, connect: Callable[[], Awaitable[T]]) -> T:
         try:
-            connection = await super().get_connection()  # type: ignore[no-untyped-call]
+            connection = await connect()
         except (exceptions.RedisError, OSError, *BROKEN_LINK) as error:
             is_tcp = "host" in self.connection_kwargs
             raise (explained(error, is_tcp=is_tcp) or await self._other_protocol() or unreachable(error)) from error
@@ -125,6 +189,17 @@ class _Pool(BlockingConnectionPool):
         return self._found
 
 
+class Client(Redis):
+    """A client whose scripts go over one connection, without waiting for each other. Each other command has a connection for itself."""
+
+    async def evalsha(self, sha: str, numkeys: int, *keys_and_args: Any) -> Any:  # noqa: ANN401 - as redis-py has it
+        if self.single_connection_client:
+            return await super().evalsha(sha, numkeys, *keys_and_args)  # type: ignore[misc]
+        wire = await self.connection_pool.wire()
+        note_connection()
+        return await wire.ask("EVALSHA", sha, numkeys, *keys_and_args)
+
+
 def connect(
     url: str,
     *,
@@ -133,7 +208,7 @@ def connect(
     name: str = "",
     reconnects: Count | None = None,
     finder: Finder | None = None,
-) -> Redis:
+) -> Client:
     """Returns a client for `redis://`, `rediss://` or `unix://`. It opens no connection yet.
 
     `name` is the name of its connections in CLIENT LIST. `reconnects` counts connections that were lost and opened again. With a
@@ -162,7 +237,7 @@ def connect(
     if finder is not None:
         pool.finder = finder
         finder.subscribe(pool.leave)
-    return Redis.from_pool(pool)
+    return Client.from_pool(pool)
 
 
 def _introduction(name: str, reconnects: Count) -> Any:  # noqa: ANN401 - redis-py types it for two kinds of connections at once
