@@ -55,6 +55,8 @@ from rampd_server.service.repeats import has_change, replayed_message, reused
 
 _TIMEOUT_S = 5.0
 """How long a call without a deadline tries again after conflicts with other writers."""
+_ABREAST = 8
+"""How many changes of a component's overrides are under way at once. None of them is decided on the others."""
 
 _log = structlog.get_logger(__name__)
 
@@ -79,7 +81,7 @@ class Service:
     """The verbs and the reads. This server's writers of a component write one after the other. Several servers may
     write at once: the store compares, and accepts only one of the writes.
 
-    Writers of overrides have a line of their own, because no verb depends on overrides.
+    Writers of overrides have a line of their own, because no verb depends on overrides. Several of them write at once.
     """
 
     def __init__(self, store: Store, replica: Replica, *, wait_replicas: int = 0) -> None:
@@ -189,7 +191,7 @@ class Service:
                 message += await self._visible(author, component, stored.rollout.entry, stored.rollout.revision)
             return Answer(stored.rollout, stored.namespace, result, message, replicas=replicas)
 
-        line = self._override_lines.setdefault(component, Line())
+        line = self._override_lines.setdefault(component, Line(_ABREAST))
         return await self._guarded(component, author, attempt, timeout_s, line=line)
 
     async def freeze_all(self, expire_ms: int | None, author: Author, *, timeout_s: float | None = None) -> Answer:
