@@ -25,7 +25,7 @@ from rampd_server.domain.rollout.loss import after_loss
 from rampd_server.domain.rollout.model import MAX_LOST, Absent, Freeze, LostRevisions, Rollout, RolloutState
 from rampd_server.domain.rollout.moves import Context
 from rampd_server.domain.rollout.progress import Progress
-from rampd_server.ports import SELF, Author, ConflictError, FeedEntry, Namespace, Override, RequestRecord, Result
+from rampd_server.ports import SELF, Author, ConflictError, FeedEntry, Namespace, Override, Result
 from rampd_server.replica.last_state_keeper import LastStateKeeper
 from rampd_server.replica.reading import Reading
 from rampd_server.replica.replica import Replica
@@ -1069,15 +1069,16 @@ async def test_a_repeat_of_a_change_that_is_lost_after_its_record_was_read_is_re
     """Given a failover in the middle of a repeat, and another change of the same revision since, expect no answer about the lost one."""
     request = replace(ADA, request_id="build-42", digest="d1g35t")
     await service.execute(COMPONENT, commands.Ramp(9000), request)
-    ask = store.request_record
+    remember = store.remember
 
-    async def fails_over(request_id: str) -> RequestRecord | None:
-        record = await ask(request_id)
-        await go_back()
-        await do(elsewhere, commands.Ramp(100), commands.Ramp(200))
-        return record
+    async def fails_over(author: Author, result: Result) -> None:
+        try:
+            await remember(author, result)
+        finally:
+            await go_back()
+            await do(elsewhere, commands.Ramp(100), commands.Ramp(200))
 
-    monkeypatch.setattr(store, "request_record", fails_over)
+    monkeypatch.setattr(store, "remember", fails_over)
     with pytest.raises(RefusedError, match="has lost the change that this request_id made"):
         await service.execute(COMPONENT, commands.Ramp(9000), request)
 

@@ -297,7 +297,8 @@ class Service:
 
         began_s = time.monotonic()
         await self._replica.require_state()
-        if author.request_id:
+        # Without `judge`, the script of the commit finds the record.
+        if judge is not None and author.request_id:
             record = await self._store.request_record(author.request_id)
             if record is not None:
                 return await self._repeat(component, author, record)
