@@ -442,7 +442,8 @@ class Service:
         """
         if author.is_dry_run:
             return ""
-        _log_change(author, entry)
+        # After the answer, which does not wait for the log.
+        asyncio.get_running_loop().call_soon(_log_change, author, entry)
         self._replica.offer(entry, after)
         return await self._visible(author, entry.component, entry.id, entry.revision) + self._at_risk(entry)
 
