@@ -606,6 +606,40 @@ async def test_looks_at_many_rollouts_at_once_are_spread_and_a_time_to_confirm_i
     assert max(due.values()) - min(due.values()) > 1
 
 
+async def test_looks_after_many_changes_keep_a_distance_and_a_time_to_confirm_is_kept(
+    one: ServerWithoutPort, world: World, monkeypatch: pytest.MonkeyPatch
+):
+    """Given changes of several components at once, and again, expect a look at each: one after the other, but not for ever."""
+    monkeypatch.setattr("rampd_server.automation.controller._DISTANCE_S", 2.0)
+    names = [f"other{number}" for number in range(5)]
+    for name in names:
+        await one.do(commands.Release("t1"), commands.Release("t2"), component=name)
+    one.controller._turns = type(one.controller._turns)(rest_s=0, monotonic=lambda: world.monotonic_s)
+    one.controller._changed.clear()
+    one.controller._spaced_s = 0.0
+    for percent in (10, 20):
+        for name in names:
+            await one.do(commands.Ramp(percent), component=name)
+    await one.do(commands.Ramp(5000, confirm_within_ms=1_000))
+
+    due = [one.controller._turns._due[name] - world.monotonic_s for name in (*names, C)]
+    assert due == pytest.approx([0.05, 2.05, 4.05, 5.0, 5.0, 1.05])
+
+
+async def test_a_change_after_a_look_is_looked_at_too(running: ServerWithoutPort, world: World):
+    for change in (commands.Ramp(700), commands.Ramp(800), commands.Pause()):
+        await until(running, lambda _: running.controller.waits_for(C) != "")
+        await running.do(change)
+        assert running.controller.waits_for(C) == ""
+        began_s = world.monotonic_s
+
+        def is_seen(_rollout: object, began_s: float = began_s) -> bool:
+            assert world.monotonic_s - began_s < 5
+            return running.controller.waits_for(C) != ""
+
+        await until(running, is_seen)
+
+
 @pytest.mark.parametrize(
     "error",
     [ShardUnavailableError("away"), StoreCorruptError("damage", key="key")],

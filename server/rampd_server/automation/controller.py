@@ -41,6 +41,12 @@ _BY_PLAN = "PLAN"
 _SPREAD_S = 0.1
 _PACE_S = 0.002
 """The time for each look, where there are many to make at once: so much that calls and watchers do not wait for them."""
+_DISTANCE_S = 0.01
+"""The time between two looks after changes. A look costs about half as much as a change, so a thousand changes a second of as many
+components would not leave the server much time.
+"""
+_LATEST_S = 5.0
+"""How long after a change the look at it comes at the latest."""
 _CLOCK_S = 1.0
 
 _ROLLS_BACK = (Cause.CONFIRM, Cause.RELATIVE_GUARD, Cause.ABSOLUTE_GUARD, Cause.CHECK_FAILED)
@@ -97,6 +103,10 @@ class Controller:
         self._turns: Turns[str] = Turns(rest_s=next_look.REST_S, monotonic=monotonic)
         self._clock: Clock | None = None
         self._look: Look | None = None
+        self._changed: set[str] = set()
+        """The rollouts that have changed, and at which the look for that is planned."""
+        self._spaced_s = -math.inf
+        """When the last of these looks is planned."""
         self._waiting: set[str] = set()
         """The rollouts that wait, by a look since their last change."""
         self._decisions = decisions
@@ -153,6 +163,7 @@ class Controller:
     async def _look_in_turn(self) -> None:
         while True:
             component = await self._turns.take()
+            self._changed.discard(component)
             delay_s: float | None = next_look.RETRY_S
             try:
                 delay_s = await self.look(component)
@@ -282,6 +293,7 @@ class Controller:
         if self._replica.get(component) is None:
             self.looks.pop(component, None)
         self._turns.drop(component)
+        self._changed.discard(component)
         self._waiting.discard(component)
         self._deadlines.pop(component, None)
         self._moves.pop(component, None)
@@ -310,7 +322,7 @@ class Controller:
             for _ in self.reloaded():
                 pass
         elif entry.patch and not entry.is_of_overrides_only and self._notice(entry.component):
-            self._turns.plan(entry.component, next_look.AFTER_CHANGE_S)
+            self._plan_after_change(entry.component)
 
     def reloaded(self) -> Iterator[None]:
         """Anything may have changed."""
@@ -333,6 +345,16 @@ class Controller:
             self._forget(component)
             return False
         return True
+
+    def _plan_after_change(self, component: str) -> None:
+        """Plans a look soon, at a distance from the others, but before the time to confirm a Ramp is over."""
+        now_s = self._monotonic()
+        if component not in self._changed:
+            self._changed.add(component)
+            soon_s = now_s + next_look.AFTER_CHANGE_S
+            self._spaced_s = min(max(soon_s, self._spaced_s + _DISTANCE_S), now_s + _LATEST_S)
+            self._turns.plan(component, self._spaced_s - now_s)
+        self._turns.plan(component, next_look.AFTER_CHANGE_S + self._left_s(component))
 
     def _plan_all(self, components: Sequence[str]) -> Iterator[None]:
         """Plans a look at each of many rollouts under way: one after the other, but before the time to confirm a Ramp is over."""
