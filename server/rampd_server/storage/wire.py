@@ -28,7 +28,7 @@ class Wire(asyncio.Protocol):
         """Nothing may be under way on `connection`, which can be opened again after this. Nobody waits for an answer for longer than
         `timeout_s`. `finder` has named `node`, to which the connection leads. Raises ConnectionError of redis-py if it is lost.
         """
-        if connection._reader.at_eof():
+        if connection._reader.at_eof() or connection._writer.transport.is_closing():
             raise exceptions.ConnectionError(_CLOSED)
         self._loop = asyncio.get_running_loop()
         self._timeout_s, self._finder, self._node = timeout_s, finder, node

@@ -36,6 +36,9 @@ class FakeTransport(asyncio.Transport):
             raise RuntimeError("the handler is closed")
         self.written += data
 
+    def is_closing(self) -> bool:
+        return self.is_ended
+
     def close(self) -> None:
         self.lose(None)
 
@@ -172,6 +175,18 @@ async def test_a_connection_that_ended_before_it_is_taken_over_is_lost():
 
     with pytest.raises(exceptions.ConnectionError, match="closed"):
         Wire(line.connection, timeout_s=1.0)
+
+
+async def test_a_connection_that_is_closing_is_not_taken_over():
+    """Given a TLS connection that was lost a moment ago, which the stream of redis-py does not know yet, expect no wait for ever."""
+    line = Wired()
+    connection: Any = Connection()
+    connection._reader, connection._writer = SimpleNamespace(at_eof=lambda: False), line.wire._writer
+    line.transport.is_ended = True
+
+    with pytest.raises(exceptions.ConnectionError, match="closed"):
+        Wire(connection, timeout_s=1.0)
+    connection._writer = None
 
 
 async def test_redis_py_does_not_use_a_connection_that_was_taken_over():
