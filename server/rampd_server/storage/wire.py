@@ -119,12 +119,14 @@ class Wire(asyncio.Protocol):
         that the finder names then.
         """
         found = None if self._finder is None else elsewhere(error, self._node)
-        if self._finder is None or found is None:
-            return error
-        self._finder.doubt(str(found))
-        self.leave()
-        found.__cause__ = error
-        return found
+        if self._finder is not None and found is not None:
+            self._finder.doubt(str(found))
+            found.__cause__ = error
+            error = found
+        if isinstance(error, exceptions.ConnectionError):
+            # As with redis-py, also for NOAUTH and LOADING: the call is made once more over another connection.
+            self.leave()
+        return error
 
     def _fail(self, kind: type[Exception], why: str) -> None:
         while self._waiting:

@@ -292,6 +292,21 @@ async def test_a_store_whose_address_does_not_change_keeps_its_connection_after_
     assert line.wire.takes_commands
 
 
+@pytest.mark.parametrize(
+    "answer", [b"-NOAUTH Authentication required.\r\n", b"-LOADING Redis is loading the dataset.\r\n"]
+)
+async def test_a_connection_that_redis_does_not_serve_is_not_used_again(answer: bytes):
+    """As with redis-py. The call is made once more, over a connection that has proven who it is."""
+    line = Wired()
+    first, second = await line.asked("a", "b")
+    await line.answer(answer)
+    assert isinstance(await error_of(first), exceptions.ConnectionError)
+    assert not line.wire.takes_commands
+    await line.answer(text("2"))
+
+    assert (await second, line.transport.is_ended) == ("2", True)
+
+
 async def test_a_primary_whose_connection_is_lost_is_in_doubt():
     line = Wired(is_found=True)
     line.transport.lose(None)
