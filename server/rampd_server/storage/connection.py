@@ -109,15 +109,10 @@ class _Pool(BlockingConnectionPool):
             return wire
 
     def _open_wire(self) -> Wire | None:
-        wire = self._wire
-        if wire is None or not wire.takes_commands:
+        if (wire := self._wire) is None:
             return None
-        if not wire.is_silent:
-            return wire
-        if self.finder is not None:
-            self.finder.doubt("the primary does not answer in time")
-        wire.leave()
-        return None
+        wire.leave_if_silent()
+        return wire if wire.takes_commands else None
 
     async def _new_wire(self) -> Wire:
         connection = self._for_scripts

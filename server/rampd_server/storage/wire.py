@@ -20,8 +20,9 @@ _NOTHING_YET: Final = object()
 class Wire(asyncio.Protocol):
     """Takes over an open connection of redis-py, and gives each answer to the command that it belongs to.
 
-    A caller that gives up leaves its place in the order, and its answer is dropped when it comes. If the connection is lost, every
-    command that waits fails with ConnectionError of redis-py: it may have been carried out, or not.
+    A caller that gives up leaves its place in the order, and its answer is dropped when it comes. If answers are late by then, the
+    connection takes no more commands, and is closed. If it is lost, every command that waits fails with ConnectionError of redis-py: it
+    may have been carried out, or not.
     """
 
     def __init__(self, connection: Any, *, timeout_s: float, finder: Finder | None = None, node: str = "") -> None:  # noqa: ANN401
@@ -56,12 +57,23 @@ class Wire(asyncio.Protocol):
         self._transport.write(self._packed(command))
         answer = self._loop.create_future()
         self._waiting.append((self._loop.time(), answer))
-        return await answer
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            # Also if no other call comes: a command that Redis has not got yet would come to it whenever the link works again.
+            self.leave_if_silent()
+            raise
 
     @property
     def is_silent(self) -> bool:
         """Whether an answer has not come for so long that the connection may be dead."""
         return bool(self._waiting) and self._loop.time() - self._waiting[0][0] > self._timeout_s * _SILENT_SHARE
+
+    def leave_if_silent(self) -> None:
+        """Leaves a connection that may be dead."""
+        if self.takes_commands and self.is_silent:
+            self._doubt("the primary does not answer in time")
+            self.leave()
 
     def leave(self) -> None:
         """Lets it take no more commands. It closes when it has answered those that wait, or when nobody waits for them any more."""
@@ -97,8 +109,8 @@ class Wire(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         why = _CLOSED if exc is None else f"Error while reading from {self._node or 'Redis'}: {exc}"
-        if self.takes_commands and self._finder is not None:
-            self._finder.doubt(why)
+        if self.takes_commands:
+            self._doubt(why)
         self.takes_commands = False
         self._fail(exceptions.ConnectionError, why)
 
@@ -119,14 +131,18 @@ class Wire(asyncio.Protocol):
         that the finder names then.
         """
         found = None if self._finder is None else elsewhere(error, self._node)
-        if self._finder is not None and found is not None:
-            self._finder.doubt(str(found))
+        if found is not None:
+            self._doubt(str(found))
             found.__cause__ = error
             error = found
         if isinstance(error, exceptions.ConnectionError):
             # As with redis-py, also for NOAUTH and LOADING: the call is made once more over another connection.
             self.leave()
         return error
+
+    def _doubt(self, why: str) -> None:
+        if self._finder is not None:
+            self._finder.doubt(why)
 
     def _fail(self, kind: type[Exception], why: str) -> None:
         while self._waiting:

@@ -207,6 +207,18 @@ async def test_a_connection_whose_answer_is_late_is_silent_until_the_answer_come
     assert await first == "1"
 
 
+async def test_a_connection_is_left_when_a_caller_gives_up_on_an_answer_that_is_late():
+    """Expect it also if no other call comes: otherwise the command could reach Redis minutes later."""
+    line = Wired(timeout_s=0.02, is_found=True)
+    [task] = await line.asked("a")
+    await eventually_async(lambda: line.wire.is_silent)
+    task.cancel()
+    await asyncio.sleep(0)
+
+    assert (line.wire.takes_commands, line.finder.doubts) == (False, ["the primary does not answer in time"])
+    await eventually_async(lambda: line.transport.is_ended)
+
+
 async def test_a_connection_that_is_left_answers_what_waits_and_closes():
     line = Wired()
     first, second = await line.asked("a", "b")
