@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from copy import copy
 from typing import Any, Final, TypeVar
 from weakref import WeakSet
 
@@ -93,20 +94,38 @@ class _Pool(BlockingConnectionPool):
         self._wire: Wire | None = None
         self._wires: WeakSet[Wire] = WeakSet()
         """Also those that were left."""
-        self._opening = asyncio.Lock()
+        self._opening: asyncio.Task[Wire] | None = None
 
     async def wire(self) -> Wire:
-        """Returns the connection for scripts. Opens another one if it is lost, was left, or is silent. Raises StoreUnavailableError."""
+        """Returns the connection for scripts. Opens another one if it is lost, was left, or is silent. Raises StoreUnavailableError;
+        TimeoutError if it could not be opened within a call's time.
+        """
         if self.finder is not None:
             # Also before a connection that is open: it may lead to a node that was replaced.
             await self.finder.address()
         if (wire := self._open_wire()) is not None:
             return wire
-        async with self._opening:
-            # Another caller may have opened it meanwhile.
-            if (wire := self._open_wire()) is None:
-                wire = self._wire = await self._reached(self._new_wire)
-            return wire
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.create_task(self._opened())
+            self._opening.add_done_callback(_see_error)
+        opening = self._opening
+        await asyncio.wait((opening,))
+        if opening.cancelled():
+            raise StoreUnavailableError(
+                "The connection to Redis was closed before it was open. Nothing was sent. Try again."
+            )
+        if (error := opening.exception()) is not None:
+            # Each caller has an error of its own, because an error is counted once.
+            raise copy(error) from error.__cause__
+        return opening.result()
+
+    async def _opened(self) -> Wire:
+        """Opens the connection for all that wait for it. A caller that gives up does not end this: if each caller opened it in the rest
+        of its own time, that would be too little for all of them, and a Redis that is back would not be reached while many call.
+        """
+        async with asyncio.timeout(self._timeout_s):
+            wire = self._wire = await self._reached(self._new_wire)
+        return wire
 
     def _open_wire(self) -> Wire | None:
         if (wire := self._wire) is None:
@@ -137,9 +156,11 @@ class _Pool(BlockingConnectionPool):
                 await connection.disconnect(nowait=True)
 
     async def disconnect(self, inuse_connections: bool = True) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.wait((self._opening,))
         for wire in tuple(self._wires):
             wire.end()
-        await self._for_scripts.disconnect(nowait=True)
         await super().disconnect(inuse_connections)
 
     async def get_connection(self, *_arguments: Any, **_options: Any) -> Any:  # noqa: ANN401 - as redis-py has it
@@ -182,6 +203,12 @@ class _Pool(BlockingConnectionPool):
         elif await speaks_tls(host, port):
             self._found = tls_port()
         return self._found
+
+
+def _see_error(opening: "asyncio.Task[Wire]") -> None:
+    """An error that nobody has seen would be logged by asyncio. It may be that nobody waits for it any more."""
+    if not opening.cancelled():
+        opening.exception()
 
 
 class Client(Redis):
