@@ -1,6 +1,7 @@
 """A client opens one connection for its scripts, whatever happens to those that wait for it."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from rampd_server.domain.errors import StoreUnavailableError
 from rampd_server.storage.connection import connect
 from rampd_server.storage.wire import Wire
 from tests.unit.server.test_wire import Wired
-from tests.waiting import PATIENCE_S, eventually_async
+from tests.waiting import PATIENCE_S
 
 
 def pool_that_opens(new_wire: Callable[[], Awaitable[Wire]], *, timeout_s: float = PATIENCE_S) -> Any:
@@ -96,7 +97,7 @@ async def test_a_client_that_is_closed_while_it_opens_its_connection_does_not_op
 
 
 async def test_a_connection_whose_answer_is_late_gets_no_more_commands_and_those_that_wait_still_wait():
-    late, next_one = Wired(timeout_s=0.02), Wired()
+    late, next_one = Wired(), Wired()
 
     async def new_wire() -> Wire:
         return next_one.wire
@@ -105,7 +106,8 @@ async def test_a_connection_whose_answer_is_late_gets_no_more_commands_and_those
     pool._wire = late.wire
     assert await pool.wire() is late.wire
     [waiting] = await late.asked("a")
-    await eventually_async(lambda: late.wire.is_silent)
+    [(_, answer)] = late.wire._waiting
+    late.wire._waiting[0] = (-math.inf, answer)
     assert await pool.wire() is next_one.wire
     await late.answer(b"+1\r\n")
 
