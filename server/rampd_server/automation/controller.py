@@ -107,6 +107,8 @@ class Controller:
         """The rollouts that have changed, and at which the look for that is planned."""
         self._spaced_s = -math.inf
         """When the last of these looks is planned."""
+        self._failed: set[str] = set()
+        """The rollouts at which the last look has failed. What it has decided may lower exposure."""
         self._waiting: set[str] = set()
         """The rollouts that wait, by a look since their last change."""
         self._decisions = decisions
@@ -164,11 +166,16 @@ class Controller:
         while True:
             component = await self._turns.take()
             self._changed.discard(component)
+            self._failed.discard(component)
             delay_s: float | None = next_look.RETRY_S
             try:
                 delay_s = await self.look(component)
             except (RampdError, UntimelyError) as error:
-                # Another writer was first, or the store is away. A change by another writer starts the next look by itself.
+                # Another writer was first, or the store is away. A change by another writer starts the next look by itself, and it may
+                # be here already.
+                self._failed.add(component)
+                if component in self._changed:
+                    delay_s = next_look.AFTER_CHANGE_S
                 log.debug("controller_waits", component=component, error=str(error))
             except Exception:
                 # One component must not stop the others.
@@ -294,6 +301,7 @@ class Controller:
             self.looks.pop(component, None)
         self._turns.drop(component)
         self._changed.discard(component)
+        self._failed.discard(component)
         self._waiting.discard(component)
         self._deadlines.pop(component, None)
         self._moves.pop(component, None)
@@ -347,14 +355,23 @@ class Controller:
         return True
 
     def _plan_after_change(self, component: str) -> None:
-        """Plans a look soon, at a distance from the others, but before the time to confirm a Ramp is over."""
+        """Plans a look soon, at a distance from the others, but before the time to confirm a Ramp is over. What may lower exposure at
+        once does not wait for the looks at others.
+        """
         now_s = self._monotonic()
-        if component not in self._changed:
+        if component in self._failed or self._has_other_policy(component):
+            self._turns.plan(component, next_look.AFTER_CHANGE_S)
+        elif component not in self._changed:
             self._changed.add(component)
             soon_s = now_s + next_look.AFTER_CHANGE_S
             self._spaced_s = min(max(soon_s, self._spaced_s + _DISTANCE_S), now_s + _LATEST_S)
             self._turns.plan(component, self._spaced_s - now_s)
         self._turns.plan(component, next_look.AFTER_CHANGE_S + self._left_s(component))
+
+    def _has_other_policy(self, component: str) -> bool:
+        """Whether the policy has changed since the last look: the outcomes so far may be over a limit now."""
+        known, last = self._replica.get(component), self.looks.get(component)
+        return known is not None and last is not None and last.rollout.policy != known.rollout.policy
 
     def _plan_all(self, components: Sequence[str]) -> Iterator[None]:
         """Plans a look at each of many rollouts under way: one after the other, but before the time to confirm a Ramp is over."""
