@@ -71,9 +71,12 @@ async def test_each_caller_that_waited_in_vain_gets_an_error_of_its_own_and_the_
 
 
 async def test_a_connection_that_can_not_be_opened_within_the_time_of_a_call_is_given_up():
-    pool = pool_that_opens(lambda: asyncio.Event().wait(), timeout_s=0.01)  # type: ignore[arg-type,return-value]
+    async def new_wire() -> Wire:
+        await asyncio.Event().wait()
+        raise AssertionError
+
     with pytest.raises(TimeoutError):
-        await pool.wire()
+        await pool_that_opens(new_wire, timeout_s=0.01).wire()
 
 
 async def test_a_client_that_is_closed_while_it_opens_its_connection_does_not_open_it():
