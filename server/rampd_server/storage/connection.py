@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from copy import copy
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 from weakref import WeakSet
 
 from redis import exceptions
@@ -90,7 +90,7 @@ class _Pool(BlockingConnectionPool):
     def __init__(self, *, socket_timeout: float, **options: Any) -> None:  # noqa: ANN401 - as redis-py has it
         super().__init__(socket_timeout=socket_timeout, **options)
         self._timeout_s = socket_timeout
-        self._for_scripts = self.make_connection()
+        self._for_scripts = self.make_connection()  # type: ignore[no-untyped-call]
         self._wire: Wire | None = None
         self._wires: WeakSet[Wire] = WeakSet()
         """Also those that were left."""
@@ -214,9 +214,11 @@ def _see_error(opening: "asyncio.Task[Wire]") -> None:
 class Client(Redis):
     """A client whose scripts go over one connection, without waiting for each other. Each other command has a connection for itself."""
 
+    connection_pool: _Pool
+
     async def evalsha(self, sha: str, numkeys: int, *keys_and_args: Any) -> Any:  # noqa: ANN401 - as redis-py has it
         if self.single_connection_client:
-            return await super().evalsha(sha, numkeys, *keys_and_args)  # type: ignore[misc]
+            return await super().evalsha(sha, numkeys, *keys_and_args)
         wire = await self.connection_pool.wire()
         note_connection()
         return await wire.ask("EVALSHA", sha, numkeys, *keys_and_args)
@@ -259,7 +261,7 @@ def connect(
     if finder is not None:
         pool.finder = finder
         finder.subscribe(pool.leave)
-    return Client.from_pool(pool)
+    return cast("Client", Client.from_pool(pool))
 
 
 def _introduction(name: str, reconnects: Count) -> Any:  # noqa: ANN401 - redis-py types it for two kinds of connections at once
