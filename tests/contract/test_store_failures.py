@@ -206,15 +206,16 @@ async def test_a_link_that_breaks_while_it_is_written_to_is_opened_again(
             raise kind("the handler is closed")
         await send(connection, *arguments, **options)
 
+    names = await own_store.components(after="", limit=10)
     monkeypatch.setattr(UnixDomainSocketConnection, "send_packed_command", breaks)
     most = 1
-    rollout = (await own_store.read(COMPONENT)).rollout
+    assert await own_store.components(after="", limit=10) == names
     assert len(broken) == 1
     most = 1000
     with pytest.raises(StoreUnavailableError, match="the handler is closed"):
-        await own_store.read(COMPONENT)
+        await own_store.components(after="", limit=10)
     most = 0
-    assert (await own_store.read(COMPONENT)).rollout == rollout
+    assert await own_store.components(after="", limit=10) == names
 
 
 @pytest.mark.parametrize("kind", [RuntimeError, AttributeError, EOFError])

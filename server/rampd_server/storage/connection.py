@@ -219,9 +219,18 @@ class Client(Redis):
     async def evalsha(self, sha: str, numkeys: int, *keys_and_args: Any) -> Any:  # noqa: ANN401 - as redis-py has it
         if self.single_connection_client:
             return await super().evalsha(sha, numkeys, *keys_and_args)
+        return await self._ask("EVALSHA", sha, numkeys, *keys_and_args)
+
+    async def script_load(self, script: str) -> Any:  # noqa: ANN401 - as redis-py has it
+        """Over the same connection, because all that call a script at once load it where it is not known."""
+        if self.single_connection_client:
+            return await super().script_load(script)
+        return await self._ask("SCRIPT", "LOAD", script)
+
+    async def _ask(self, *command: Any) -> Any:  # noqa: ANN401 - as redis-py has it
         wire = await self.connection_pool.wire()
         note_connection()
-        return await wire.ask("EVALSHA", sha, numkeys, *keys_and_args)
+        return await wire.ask(*command)
 
 
 def connect(
