@@ -609,20 +609,24 @@ async def test_looks_at_many_rollouts_at_once_are_spread_and_a_time_to_confirm_i
 async def test_looks_after_many_changes_keep_a_distance_and_a_time_to_confirm_is_kept(
     one: ServerWithoutPort, world: World, monkeypatch: pytest.MonkeyPatch
 ):
-    """Given changes of several components at once, and again, expect a look at each: one after the other, but not for ever."""
-    monkeypatch.setattr("rampd_server.automation.controller._DISTANCE_S", 2.0)
-    names = [f"other{number}" for number in range(5)]
+    """Given changes of several components at once, and again, expect a look at each: one after the other, but not for ever. Those of
+    the second time put off no other look.
+    """
+    monkeypatch.setattr("rampd_server.automation.controller._DISTANCE_S", 0.8)
+    names = [f"other{number}" for number in range(7)]
     for name in names:
         await one.do(commands.Release("t1"), commands.Release("t2"), component=name)
     turns = without_rest(one)
     one.controller._spaced_s = 0.0
     for percent in (10, 20):
-        for name in names:
+        for name in names[:5]:
             await one.do(commands.Ramp(percent), component=name)
     await one.do(commands.Ramp(5000, confirm_within_ms=1_000))
+    for name in names[5:]:
+        await one.do(commands.Ramp(10), component=name)
 
     due = [turns._due[name] - world.monotonic_s for name in (*names, C)]
-    assert due == pytest.approx([0.05, 2.05, 4.05, 5.0, 5.0, 1.05])
+    assert due == pytest.approx([0.05, 0.85, 1.65, 2.45, 3.25, 4.85, 5.0, 1.05])
 
 
 async def test_a_look_after_another_policy_does_not_wait_for_the_looks_at_others(one: ServerWithoutPort, world: World):

@@ -135,6 +135,7 @@ async def test_a_command_that_can_not_be_sent_waits_for_no_answer():
     [task] = await line.asked("a")
     await line.answer(text("1"))
 
+    assert task.done()
     assert await task == "1"
 
 
