@@ -8,8 +8,8 @@ from itertools import count
 from typing import Final
 
 _NEVER: Final = 1_000_000_000
-_LOOKS_EACH: Final = 10
-"""In each so many blocks that have brought much, all is looked at."""
+_LOOKS_EACH: Final = 100
+"""In each so many blocks that have brought much, all is looked at, which stops the event loop for some 100 ms."""
 
 _blocks = count(1)
 
@@ -34,8 +34,8 @@ def growing() -> Iterator[None]:
     of them would stop the event loop, and find nothing. If so much has come by the end that a look at all is due, all is spared in
     place of that, as by `settle`. After an error nothing is spared, because most of what came is garbage.
 
-    What is spared and becomes garbage later stays in memory, if nothing but garbage collection frees it. So that this does not add up
-    over many blocks, all is looked at in each tenth one.
+    What is spared and becomes garbage later stays in memory, if nothing but garbage collection frees it. That is little: some 100 KB
+    of calls and streams that were under way. So that it does not add up, all is looked at once in many blocks.
     """
     young, middle, old = before = gc.get_threshold()
     gc.set_threshold(young, middle, _NEVER)
