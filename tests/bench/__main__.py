@@ -9,7 +9,7 @@ from tests.bench.report import Row, table, write_json
 from tests.bench.scale import QUICK, WHOLE
 
 BENCHMARKS = (
-    *("resolve", "access", "metrics", "traces", "hostile", "profile", "kinds", "workers", "commands", "ramp"),
+    *("resolve", "access", "metrics", "traces", "hostile", "profile", "kinds", "workers", "commands", "ramp", "writes"),
     *("propagation", "size", "components", "memory", "rest", "many", "feed", "outcomes", "rollback", "protection"),
     *("decision", "floor", "peers", "fanout", "crowd", "client", "reporting", "cli"),
 )

@@ -25,7 +25,7 @@ from rampd_server.domain.rollout.loss import after_loss
 from rampd_server.domain.rollout.model import MAX_LOST, Absent, Freeze, LostRevisions, Rollout, RolloutState
 from rampd_server.domain.rollout.moves import Context
 from rampd_server.domain.rollout.progress import Progress
-from rampd_server.ports import SELF, Author, ConflictError, FeedEntry, Namespace, Override, RequestRecord, Result
+from rampd_server.ports import SELF, Author, ConflictError, FeedEntry, Namespace, Override, Result
 from rampd_server.replica.last_state_keeper import LastStateKeeper
 from rampd_server.replica.reading import Reading
 from rampd_server.replica.replica import Replica
@@ -1069,17 +1069,39 @@ async def test_a_repeat_of_a_change_that_is_lost_after_its_record_was_read_is_re
     """Given a failover in the middle of a repeat, and another change of the same revision since, expect no answer about the lost one."""
     request = replace(ADA, request_id="build-42", digest="d1g35t")
     await service.execute(COMPONENT, commands.Ramp(9000), request)
-    ask = store.request_record
+    remember = store.remember
 
-    async def fails_over(request_id: str) -> RequestRecord | None:
-        record = await ask(request_id)
-        await go_back()
-        await do(elsewhere, commands.Ramp(100), commands.Ramp(200))
-        return record
+    async def fails_over(author: Author, result: Result) -> None:
+        try:
+            await remember(author, result)
+        finally:
+            await go_back()
+            await do(elsewhere, commands.Ramp(100), commands.Ramp(200))
 
-    monkeypatch.setattr(store, "request_record", fails_over)
+    monkeypatch.setattr(store, "remember", fails_over)
     with pytest.raises(RefusedError, match="has lost the change that this request_id made"):
         await service.execute(COMPONENT, commands.Ramp(9000), request)
+
+
+async def test_a_repeat_of_a_change_that_is_lost_while_it_is_looked_for_names_the_revision_after_the_loss(
+    service: Service, store: RedisStore, go_back: GoBack, monkeypatch: pytest.MonkeyPatch
+):
+    request = replace(ADA, request_id="build-42", digest="d1g35t")
+    lost = await service.execute(COMPONENT, commands.Ramp(9000), request)
+    look = store.missing_entries
+
+    async def fails_over(entries: Sequence[tuple[str, str]]) -> Sequence[str]:
+        monkeypatch.setattr(store, "missing_entries", look)
+        await go_back()
+        return await look(entries)
+
+    monkeypatch.setattr(store, "missing_entries", fails_over)
+    with pytest.raises(RefusedError, match="has lost the change that this request_id made") as caught:
+        await service.execute(COMPONENT, commands.Ramp(9000), request)
+
+    expected, actual = caught.value.metadata["expected"], caught.value.metadata["actual"]
+    assert expected == str(lost.result.revision)
+    assert actual == str((await store.read(COMPONENT)).rollout.revision) != expected
 
 
 async def test_a_change_is_visible_with_its_answer_though_its_server_knows_lost_entries_that_come_later(
