@@ -22,6 +22,7 @@ from rampd_server.domain.rollout.model import RolloutState
 from rampd_server.domain.rollout.progress import Cause, Driver
 from rampd_server.ports import Event, FeedEntry, UntimelyError
 from tests.automation import BAD, GOOD, C, ServerWithoutPort, World, servers
+from tests.contract.driving import ADA
 from tests.in_background import in_background
 from tests.stores import StoreServer
 
@@ -604,6 +605,24 @@ async def test_looks_at_many_rollouts_at_once_are_spread_and_a_time_to_confirm_i
     assert len(due) == 4
     assert due[C] - world.monotonic_s <= 1.1
     assert max(due.values()) - min(due.values()) > 1
+
+
+async def test_a_change_of_the_freeze_of_everything_is_said_at_once_and_looked_at_in_pieces(
+    one: ServerWithoutPort, world: World
+):
+    """Given the freeze of a namespace that may have thousands of rollouts, expect that the change itself plans no look."""
+    await one.look()
+    await one.look()
+    one.controller._turns.drop(C)
+    await one.service.freeze_all(None, ADA)
+    assert C not in one.controller._turns._due
+    assert one.controller.waits_for(C) == "Frozen by ada."
+
+    async with in_background(one.controller.run()):
+        await until(one, lambda _: one.controller.looks[C].freeze_all is not None)
+        world.pass_ms(10 * MINUTE_MS)
+        await one.service.unfreeze_all(ADA)
+        await until(one, lambda rollout: rollout.basis_points == 2500)
 
 
 async def test_looks_after_many_changes_keep_a_distance_and_a_time_to_confirm_is_kept(

@@ -8,9 +8,11 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from rampd import v1
+from rampd._calls.methods import METHODS
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.model import Rollout
 from tests.chaos import planting
+from tests.chaos.clients import VERBS
 from tests.chaos.faults import KINDS
 from tests.chaos.histories import Histories
 from tests.chaos.judge import RULES, judge
@@ -486,6 +488,10 @@ def test_each_planted_bug_is_in_its_file_exactly_once_and_its_rules_exist() -> N
             assert (planting.ROOT / change.file).read_text("utf-8").count(change.old) == 1, change
         assert set(bug.rules) <= {rule.__name__ for rule in RULES}, bug
         assert bug.kinds <= set(KINDS), bug
+
+
+def test_every_verb_is_called_while_things_break() -> None:
+    assert {method.name for method in METHODS.values() if method.has_dry_run} == VERBS.keys() - {"GetRollout"}
 
 
 def test_every_rule_is_tried() -> None:

@@ -118,6 +118,7 @@ class Controller:
         self._moves: dict[str, Look] = {}
         """For each rollout under way: the store's time of its last progress, and the own clock when it was first seen."""
         self._spans = switch.spans()
+        self._freeze_all_changed = asyncio.Event()
         replica.subscribe(self)
 
     def wake(self, component: str) -> None:
@@ -137,7 +138,8 @@ class Controller:
         """
         if component not in self._waiting:
             return ""
-        decision = decide(replace(self.looks[component], clock=self._read_clock()))
+        freeze_all = self._replica.namespace.freeze
+        decision = decide(replace(self.looks[component], clock=self._read_clock(), freeze_all=freeze_all))
         return decision.reason if decision.action is Action.WAIT else ""
 
     async def run(self) -> None:
@@ -145,6 +147,7 @@ class Controller:
         await self._replica.loaded.wait()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._watch_clock())
+            tasks.create_task(self._watch_freeze_all())
             for _ in range(_LOOKERS):
                 tasks.create_task(self._look_in_turn())
 
@@ -161,6 +164,14 @@ class Controller:
                     pass
             jump_ms = clock.jump_ms
             await asyncio.sleep(_CLOCK_S)
+
+    async def _watch_freeze_all(self) -> None:
+        """Looks at everything after the namespace's freeze has changed."""
+        while True:
+            await self._freeze_all_changed.wait()
+            self._freeze_all_changed.clear()
+            async for _ in in_pieces(self.reloaded()):
+                pass
 
     async def _look_in_turn(self) -> None:
         while True:
@@ -327,8 +338,7 @@ class Controller:
     def applied(self, entry: FeedEntry, _before: ComponentSnapshot | None, _after: ComponentSnapshot | None) -> None:
         """A component or the namespace's freeze changed."""
         if not entry.component:
-            for _ in self.reloaded():
-                pass
+            self._freeze_all_changed.set()
         elif entry.patch and not entry.is_of_overrides_only and self._notice(entry.component):
             self._plan_after_change(entry.component)
 

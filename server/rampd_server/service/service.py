@@ -24,7 +24,9 @@ from rampd_server.domain.rollout.effect import Effect
 from rampd_server.domain.rollout.model import Absent, Freeze, Rollout
 from rampd_server.domain.rollout.moves import Context, settle
 from rampd_server.domain.rollout.protection import (
+    begins,
     new_freeze,
+    rises,
     until,
     what_it_replaces,
     what_it_stops,
@@ -48,6 +50,7 @@ from rampd_server.ports import (
     Stored,
     UntimelyError,
 )
+from rampd_server.process.long_work import in_pieces
 from rampd_server.replica.damage import shown
 from rampd_server.replica.replica import Replica
 from rampd_server.service.line import Line
@@ -222,7 +225,7 @@ class Service:
         author = Author(SELF, "Settle", "the freeze has ended", is_claimed=False)
         if components is None:
             components = [known.rollout.component for known in self._replica.components()]
-        for component in components:
+        async for component in in_pieces(components):
             try:
                 now_ms = self._replica.now_ms()
                 if self.is_unsettled(component):
@@ -527,10 +530,15 @@ class Service:
         """
         if entry_id and not after.freeze:
             await self._replica.wait_for_change(entry_id)
-        rollouts = [known.rollout for known in self._replica.components()]
-        if after.freeze:
-            return what_it_stops(rollouts, Context(now_ms, freeze_all=before.freeze))
-        return what_its_end_starts(rollouts, Context(now_ms))
+        context = Context(now_ms, freeze_all=before.freeze if after.freeze else None)
+        rising: list[str] = []
+        beginning: list[str] = []
+        async for known in in_pieces(self._replica.components()):
+            if name := rises(known.rollout, context):
+                rising.append(name)
+            elif name := begins(known.rollout, context):
+                beginning.append(name)
+        return what_it_stops(rising) if after.freeze else what_its_end_starts(beginning, rising)
 
     def _refuse_past(self, changes: Mapping[str, Override | None]) -> None:
         now_ms = self._replica.now_ms()

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +39,7 @@ from rampd_server.ports import (
 )
 from rampd_server.process import redis_url
 from rampd_server.replica import last_state_keeper
-from rampd_server.replica.last_state_keeper import LastStateKeeper
+from rampd_server.replica.last_state_keeper import LastStateKeeper, _Taken
 from rampd_server.replica.projection import choice_of
 from rampd_server.replica.replica import Replica
 from rampd_server.replica.state import Component
@@ -443,6 +444,18 @@ async def test_a_state_that_has_not_changed_is_not_written_again() -> None:
     keeping.applied(FeedEntry("9-1", "8-1"), None, None)
     await keeping.end()
     assert (len(kept.written), len(kept.confirmed)) == (3, 3)
+
+
+async def test_components_are_encoded_and_let_go_one_by_one() -> None:
+    """Expect no long step, neither at the begin nor at the end, however many components there are."""
+    keeping = LastStateKeeper(loaded(), Kept())
+    taken = deque(_Taken(replace(rolling_out(), component=name), {}, {}) for name in ("a", "b"))
+    lines = keeping._encoded((), taken)
+    assert len(taken) == 2
+    assert next(lines) == b"a0"
+    assert [each.rollout.component for each in taken] == ["b"]
+    assert list(lines) == [b"b0"]
+    assert not taken
 
 
 async def test_a_state_that_was_only_recalled_is_not_written() -> None:
