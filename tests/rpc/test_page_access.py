@@ -16,7 +16,7 @@ import pytest
 from rampd_server import testing
 from rampd_server.access import following
 from rampd_server.page import live
-from rampd_server.rpc import door
+from rampd_server.rpc import door, refused_calls
 from tests.authority import Authority
 from tests.browsing import Browser, Page
 from tests.damaging import damage
@@ -170,6 +170,25 @@ def test_a_token_may_be_pasted_as_a_terminal_has_broken_it(world: World) -> None
 def test_signing_in_leads_nowhere_else(world: World, to: str) -> None:
     answer = world.browser().sign_in(world.tokens.of["viewer"], to=to)
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
+
+
+def test_in_a_flood_who_signs_in_is_held_back_and_who_is_signed_in_is_not(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser, held = world.browser("viewer"), list[float]()
+
+    async def wait(pause_s: float, _context: object) -> None:
+        held.append(pause_s)
+
+    monkeypatch.setattr(refused_calls, "_wait_in_flood", wait)
+    browser.page("/")
+    assert held == []
+    for path in ("/sign-in", "/sign-in/oidc", "/sign-in/oidc/return"):
+        browser.get(path)
+    assert held == [1.0] * 3
+    for path in ("/sign-in", "/sign-out"):
+        browser.client.post(path)
+    assert held == [1.0] * 5
 
 
 def test_the_page_of_somebody_who_is_signed_in_says_so(world: World) -> None:
