@@ -86,7 +86,14 @@ class Visit:
         response = await page(
             template,
             status,
-            **{"may": self.may, "person": self.shown_person, "form_key": key, "now": self.now, **shown},
+            **{
+                "may": self.may,
+                "person": self.shown_person,
+                "taken_for": self.person.identity,
+                "form_key": key,
+                "now": self.now,
+                **shown,
+            },
         )
         session.keep_form_key(response, self.request, key)
         return response
