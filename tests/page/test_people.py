@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from tests.page.conftest import Open, site_of
 from tests.page.looking import Site, overflows, row, serious_findings, shows
-from tests.ports import free_port
+from tests.ports import free_address
 from tests.rpc.access_table import Tokens
 from tests.waiting import eventually
 
@@ -74,7 +74,7 @@ def test_a_wrong_token_is_refused_in_words(site: Site, open_page: Open) -> None:
 
 def test_the_way_to_an_issuer_is_gone_once(site: Site, tokens: Tokens, open_page: Open) -> None:
     """Expect that nothing asks for the link before the browser goes there. It leads to another host, and no script may ask that."""
-    tokens.also = f'[sign_in]\nissuer = "http://127.0.0.1:{free_port()}"\nclient_id = "rampd"'
+    tokens.also = f'[sign_in]\nissuer = "http://{free_address()}"\nclient_id = "rampd"'
     tokens.write()
     page = open_page(site.address)
     asked: list[str] = []
