@@ -1,6 +1,5 @@
 """All components, as the front page shows them: what waits for a person first, the steady ones last. Pure."""
 
-import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -10,9 +9,10 @@ from typing import Final
 from rampd import v1
 from rampd._contract.wording import counted, evidence
 from rampd._standing.clock import Clock, as_datetime
+from rampd._standing.evidence import share_of_limit
 from rampd._standing.outcomes import Count, jobs_of
 from rampd._standing.share import failure_rate, percent
-from rampd._standing.standing import Kind, frozen, standing, told
+from rampd._standing.standing import Kind, frozen, next_fails, standing, told
 from rampd_server.page.charts.axis import axis_of
 from rampd_server.page.charts.course import Stretch
 from rampd_server.page.charts.percent import small_line
@@ -127,7 +127,7 @@ def row(rollout: v1.Rollout, clock: Clock, course: Sequence[Stretch] = ()) -> Ro
         group=0 if stands.kind.waits_for_person else _GROUP_OF[stands.kind],
         word=stands.kind.word,
         tone=stands.kind.tone,
-        said=told(rollout, clock),
+        said=" ".join(filter(None, (told(rollout, clock), next_fails(rollout)))),
         current=rollout.current.tag,
         next=rollout.next.tag,
         percent=percent(rollout.next_percent) if rollout.HasField("next") else "",
@@ -136,7 +136,7 @@ def row(rollout: v1.Rollout, clock: Clock, course: Sequence[Stretch] = ()) -> Ro
         failed_current=_failed(jobs.current),
         failed_next=_failed(jobs.next),
         evidence="E {} of {}".format(*evidence(e.e, e.limit)) if e else "",
-        evidence_share=evidence_share(e) if e else 0.0,
+        evidence_share=100 * min(share_of_limit(e), 1.0) if e else 0.0,
         queue=len(rollout.queue),
         since=None if stands.since is None else as_datetime(stands.since),
         revision=rollout.revision,
@@ -163,13 +163,6 @@ def top(groups: Iterable[int], everything: v1.FreezeStatus | None, clock: Clock)
         held=found[1],
         waiting=found[0],
     )
-
-
-def evidence_share(found: v1.Evidence) -> float:
-    """Returns how near evidence is to its limit, 0 to 100. The scale is logarithmic, because evidence multiplies with failures."""
-    if not (found.e > 1 and found.limit > 1):
-        return 0.0
-    return min(100.0, 100 * math.log(found.e) / math.log(found.limit))
 
 
 def _failed(count: Count | None) -> str:

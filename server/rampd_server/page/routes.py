@@ -1,6 +1,6 @@
 """The addresses of the page."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -13,6 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from rampd._standing.clock import Clock
+from rampd_server.http.call import hold_stranger
 from rampd_server.http.context import CallError
 from rampd_server.http.errors import STATUS_OF
 from rampd_server.page import acting, front, live, reading, session, signing, signing_by_issuer, static
@@ -85,7 +86,14 @@ class Visit:
         response = await page(
             template,
             status,
-            **{"may": self.may, "person": self.shown_person, "form_key": key, "now": self.now, **shown},
+            **{
+                "may": self.may,
+                "person": self.shown_person,
+                "taken_for": self.person.identity,
+                "form_key": key,
+                "now": self.now,
+                **shown,
+            },
         )
         session.keep_form_key(response, self.request, key)
         return response
@@ -116,8 +124,7 @@ def routes(served: Served) -> list[BaseRoute]:
         Route(component.PATH, looking(served, component.show)),
         Route(f"{component.PATH}/live", looking(served, component.follow)),
         *(Route(path, looking(served, look), methods=["GET", "POST"]) for path, look in acting.looks()),
-        *signing.routes(served.door),
-        *signing_by_issuer.routes(served.door),
+        *_held_back([*signing.routes(served.door), *signing_by_issuer.routes(served.door)]),
         *static.routes(),
     ]
     return [Route(each.path, _protecting(each.endpoint), methods=each.methods) for each in found]
@@ -146,6 +153,20 @@ def looking(served: Served, look: Look) -> Endpoint:
 async def not_there(text: str, status: int) -> Response:
     """Returns the answer to a browser that asks for what there is not."""
     return protected(await page("not_there.html", status, text=text))
+
+
+def _held_back(signing_in: Iterable[Route]) -> Iterator[Route]:
+    """Anybody may sign in, or try to. In a flood from one place, people of other places do not wait."""
+
+    def holding(endpoint: Endpoint) -> Endpoint:
+        async def held(request: Request) -> Response:
+            await hold_stranger(request)
+            return await endpoint(request)
+
+        return held
+
+    for each in signing_in:
+        yield Route(each.path, holding(each.endpoint), methods=each.methods)
 
 
 def _protecting(endpoint: Endpoint) -> Endpoint:

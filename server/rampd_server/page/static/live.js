@@ -1,9 +1,7 @@
 // Follows the stream of changes of a page: one connection for a tab, closed while the tab is hidden.
 import { tellTimes, exactly } from "./times.js";
 import { fits, tidy } from "./filter.js";
-
-// On this channel a tab tells the others of its browser that somebody may have signed out.
-export const SESSION = "session";
+import { again, hear } from "./session.js";
 
 const LOST_AFTER_MS = 3_000;
 // The server says something every 40 s at the latest.
@@ -152,10 +150,10 @@ export const follow = (live) => {
       isOver = true;
       close();
       clearTimeout(lostTimer);
-      const again = document.createElement("a");
-      again.href = `/sign-in?${new URLSearchParams({ to: location.pathname + location.search })}`;
-      again.textContent = "Sign in again";
-      lost.replaceChildren(`${JSON.parse(event.data)} `, again);
+      const link = document.createElement("a");
+      link.href = `/sign-in?${new URLSearchParams({ to: location.pathname + location.search })}`;
+      link.textContent = "Sign in again";
+      lost.replaceChildren(`${JSON.parse(event.data)} `, link);
       lost.hidden = false;
     });
     source.addEventListener("error", () => {
@@ -167,7 +165,10 @@ export const follow = (live) => {
       }
     });
   };
-  new BroadcastChannel(SESSION).addEventListener("message", () => {
+  hear((other) => {
+    if (other && isOver) again();
+    if (other) return;
+    // Somebody may have signed out in another tab.
     close();
     open();
   });
