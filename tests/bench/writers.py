@@ -21,7 +21,8 @@ from rampd import v1
 from tests.bench import cores
 from tests.bench.http2 import Http2
 
-_SERVICE = "/rampd.v1.RolloutService/"
+_SERVICES = {"Release": "ReleaseService"}
+"""The services of the methods that are not of RolloutService."""
 _REPOS = 100
 MANY = 100
 _STOP_S = 30
@@ -83,7 +84,8 @@ def main(kind: str, number: int, component: str, targets: list[str]) -> None:
 
     def send(connection: Http2) -> None:
         name, message = next(requests)
-        connection.socket.sendall(connection.request(_SERVICE + name, message.SerializeToString()))
+        path = f"/rampd.v1.{_SERVICES.get(name, 'RolloutService')}/{name}"
+        connection.socket.sendall(connection.request(path, message.SerializeToString()))
 
     for target, _ in zip(itertools.cycle(targets), range(number), strict=False):
         connection = Http2(target)
@@ -97,6 +99,8 @@ def main(kind: str, number: int, component: str, targets: list[str]) -> None:
                 done += bool(data)
                 if is_end:
                     send(key.data)
+    if not done:
+        raise SystemExit(f"No {kind} was answered with a result.")
     print(done / (time.perf_counter() - began), flush=True)
 
 
