@@ -10,7 +10,19 @@ from tests.bench.scale import QUICK, WHOLE
 
 BENCHMARKS = (
     *("resolve", "access", "metrics", "traces", "hostile", "profile", "kinds", "workers", "commands", "ramp", "writes"),
-    *("propagation", "size", "components", "memory", "rest", "many", "feed", "outcomes", "rollback", "protection"),
+    *(
+        "propagation",
+        "size",
+        "components",
+        "page",
+        "memory",
+        "rest",
+        "many",
+        "feed",
+        "outcomes",
+        "rollback",
+        "protection",
+    ),
     *("decision", "floor", "peers", "fanout", "crowd", "client", "reporting", "cli"),
 )
 RESULT = Path("build/bench.json")

@@ -17,8 +17,7 @@ from rampd_server.page.charts.axis import axis_of
 from rampd_server.page.charts.course import Stretch
 from rampd_server.page.charts.percent import small_line
 
-GROUPS = ("Waits for a person", "HELD", "Rolling out", "Paused", "Frozen", "Steady")
-"""The headings, in their order."""
+_HEADINGS: Final = ("Waits for a person", "HELD", "Rolling out", "Paused", "Frozen", "Steady")
 _MOST_OF_FILTER: Final = 300
 """How much of a filter is looked at. Each of its words is looked for in each row, and all of them in one turn of the event loop."""
 _GROUP_OF = {Kind.HELD: 1, Kind.ROLLING_OUT: 2, Kind.PAUSED: 3, Kind.FROZEN: 4, Kind.STEADY: 5}
@@ -76,6 +75,16 @@ class Row:
     def order(self) -> str:
         """Rows are sorted by this text."""
         return f"{self.group}-{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The rows under one heading."""
+
+    heading: str
+    rows: Sequence[Row]
+    is_shown: bool
+    """Whether the filter keeps any of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +152,17 @@ def row(rollout: v1.Rollout, clock: Clock, course: Sequence[Stretch] = ()) -> Ro
         can_roll_back=rollout.state == v1.ROLLOUT_STATE_ROLLING_OUT,
         can_revert=any(each.tag != rollout.current.tag for each in rollout.previous),
     )
+
+
+def grouped(rows: Iterable[Row], shown: Collection[str]) -> list[Group]:
+    """Returns the rows under all headings, in order. `shown`: the names of those that the filter keeps."""
+    of: list[list[Row]] = [[] for _ in _HEADINGS]
+    for each in sorted(rows, key=lambda row: row.order):
+        of[each.group].append(each)
+    return [
+        Group(heading, here, any(each.name in shown for each in here))
+        for heading, here in zip(_HEADINGS, of, strict=True)
+    ]
 
 
 def top(groups: Iterable[int], everything: v1.FreezeStatus | None, clock: Clock) -> Top:

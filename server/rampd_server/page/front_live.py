@@ -71,13 +71,11 @@ class FrontLive:
         """Reads everything. At first it draws the changed components and those that move; later all of them."""
         # Taken before the reading, so that a change that comes meanwhile is looked at again.
         namespace, before = self._replica.namespace, self._known
-        rollouts = await reading.everything(self._person)
-        places = [reading.place(each) async for each in in_turns(rollouts, _PIECE)]
-        moving = set(reading.moving(places))
-        await self._follow(each for each in rollouts if each.component in moving)
-        drawn = None if before else changed | moving
+        found = await reading.everything(self._person)
+        await self._follow(found.moving.values())
+        drawn = None if before else changed | found.moving.keys()
         self._known, patches = {}, []
-        async for each in in_turns(rollouts, _PIECE):
+        async for each in in_turns(found.rollouts, _PIECE):
             row = self._row(each, clock)
             self._known[each.component] = _Known(row.group, reading.place(each))
             if drawn is None or each.component in drawn:

@@ -190,21 +190,22 @@ async def _not_known(request: Request, error: CallError) -> Response:
 
 async def _front(visit: Visit) -> Response:
     cursor, asked = visit.cursor, front.filter_of(visit.request.query_params.get("filter", ""))
-    rollouts = await reading.everything(visit.person)
-    moving = set(reading.moving(map(reading.place, rollouts)))
-    courses = await reading.courses(visit.person, (each for each in rollouts if each.component in moving))
-    rows = [front.row(each, visit.clock, courses.get(each.component, ())) async for each in in_turns(rollouts, _ROWS)]
-    found, words = sorted(rows, key=lambda row: row.order), front.words_of(asked)
+    found, words = await reading.everything(visit.person), front.words_of(asked)
+    courses = await reading.courses(visit.person, found.moving.values())
+    rows = [
+        front.row(each, visit.clock, courses.get(each.component, ())) async for each in in_turns(found.rollouts, _ROWS)
+    ]
+    shown = {row.name for row in rows if row.has(words)}
     everything = reading.freeze_of_everything(visit.served.replica)
-    top = front.top((row.group for row in found), everything, visit.clock)
+    top = front.top((row.group for row in rows), everything, visit.clock)
     return await visit.page(
         "front.html",
         top=top,
         verbs=verbs_for_all(is_frozen=bool(top.frozen), may=visit.may),
         icon=top.icon,
-        rows=found,
-        shown={row.name for row in found if row.has(words)},
-        groups=front.GROUPS,
+        rows=rows,
+        shown=shown,
+        groups=front.grouped(rows, shown),
         filter=asked,
         cursor=cursor,
     )

@@ -111,6 +111,21 @@ def test_of_a_very_long_filter_the_beginning_counts() -> None:
     assert front.words_of(asked) == {"v1"}
 
 
+def test_each_heading_has_its_rows_in_order_and_is_there_if_the_filter_keeps_one() -> None:
+    found = [front.row(each, NOW) for each in (under_way(component="b"), under_way(component="a"), rollout())]
+
+    groups = front.grouped(found, {"b"})
+
+    assert [(each.heading, [row.name for row in each.rows], each.is_shown) for each in groups] == [
+        ("Waits for a person", [], False),
+        ("HELD", [], False),
+        ("Rolling out", ["a", "b"], True),
+        ("Paused", [], False),
+        ("Frozen", [], False),
+        ("Steady", ["restyler"], False),
+    ]
+
+
 def test_above_the_rows_it_is_said_how_many_stand_how() -> None:
     top = front.top([5, 0, 2, 5, 1], None, NOW)
     assert top.counts == "5 components: 1 waits for a person, 1 HELD, 1 rolling out, 2 steady."
