@@ -221,7 +221,7 @@ class Client(Redis):
             return await super().evalsha(sha, numkeys, *keys_and_args)
         return await self._ask("EVALSHA", sha, numkeys, *keys_and_args)
 
-    async def script_load(self, script: str) -> Any:  # noqa: ANN401 - as redis-py has it
+    async def script_load(self, script: str | bytes | memoryview) -> Any:  # noqa: ANN401 - as redis-py has it
         """Over the same connection, because all that call a script at once load it where it is not known."""
         if self.single_connection_client:
             return await super().script_load(script)
