@@ -1,12 +1,16 @@
 """The verbs in a browser: in a dialog over the page, by keyboard alone, and without JavaScript."""
 
 import signal
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.page.conftest import Open
+from rampd import RampdError
+from tests.page.conftest import Open, site_of
 from tests.page.looking import Site, overflows, row, serious_findings, shows
+from tests.stores import VALKEY, store_server
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -134,6 +138,29 @@ def test_a_form_whose_answer_does_not_come_can_be_sent_again(site: Site, open_pa
     button.click()
     shows(dialog, "The answer did not come. Send it again: the change is made once at most.")
     expect(button).to_be_enabled()
+
+
+def test_what_the_server_says_when_it_can_not_is_shown_and_the_form_can_be_sent_again(
+    directory: Path, open_page: Open
+) -> None:
+    """Given a store that does not answer for a while, expect the words of the server beside the form, which keeps its request id."""
+    with store_server(VALKEY) as store, site_of(directory, "--insecure-admin", "--redis-url", store.url) as site:
+        site.admin.release("restyler", "v1")
+        site.admin.release("restyler", "v2")
+        site.admin.ramp("restyler", 20)
+        page = open_page(f"{site.address}/components/restyler")
+        dialog = opened(page, "Roll back")
+        button = dialog.get_by_role("button", name="Roll back")
+        expect(button).to_be_enabled()
+        store.signal(signal.SIGSTOP)
+        button.click()
+        shows(dialog.locator(".notice.lost"), "Redis did not answer in time.")
+        expect(button).to_be_enabled()
+        store.signal(signal.SIGCONT)
+        eventually(lambda: site.admin.get_rollout("restyler"), suppressed=RampdError)
+        button.click()
+        shows(dialog.get_by_role("status"), "v1")
+        assert site.admin.get_rollout("restyler").next_percent == 0
 
 
 @pytest.mark.usefixtures("rolling")

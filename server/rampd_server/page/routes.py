@@ -98,6 +98,13 @@ class Visit:
         session.keep_form_key(response, self.request, key)
         return response
 
+    async def refused(self, error: CallError) -> Response:
+        """Returns why something did not work, as a page or as the part of one that stands in a dialog."""
+        status, shown = STATUS_OF[error.status.code], {"error": error, "again": here(self.request)}
+        if acting.is_for_dialog(self.request):
+            return acting.part("refusal.html", status, **shown)
+        return await self.page("refused.html", status, **shown)
+
     @property
     def may(self) -> dict[str, bool]:
         """Which methods this person may call, and which flags of requests they may set."""
@@ -145,7 +152,7 @@ def looking(served: Served, look: Look) -> Endpoint:
         try:
             return await look(visit)
         except CallError as error:
-            return await visit.page("refused.html", STATUS_OF[error.status.code], error=error, again=here(request))
+            return await visit.refused(error)
 
     return endpoint
 

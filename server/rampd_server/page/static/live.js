@@ -50,6 +50,8 @@ const put = (key, html) => {
   const content = made.content;
   const element = content.firstElementChild;
   if (element.id !== key) {
+    // The component was gone, and is there again.
+    if (!old && document.getElementById("gone")) return again();
     if (old && drawn.get(key) !== made.innerHTML) {
       drawn.set(key, made.innerHTML);
       refill(old, content);

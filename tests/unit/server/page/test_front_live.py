@@ -12,6 +12,7 @@ from rampd import v1
 from rampd_server.domain.rollout.model import Freeze
 from rampd_server.http.context import CallError
 from rampd_server.page import reading
+from rampd_server.page.front_live import _OTHERS as OTHERS
 from rampd_server.page.front_live import TOP, FrontLive
 from rampd_server.ports import Namespace
 from tests.unit.server.page.test_front import freeze, rollout, under_way
@@ -89,8 +90,24 @@ async def test_of_very_many_that_move_the_most_urgent_ones_are_read() -> None:
     )
     await world.drawn()
     world.asked.clear()
-    assert len(await world.drawn()) == reading.MOST_WITH_JOBS + 1
+    assert len(await world.drawn()) == reading.MOST_WITH_JOBS + OTHERS + 1
     assert world.asked["z"] == 1
+
+
+async def test_of_very_many_that_move_each_has_its_jobs_after_a_while() -> None:
+    world = World(*(under_way(f"c{number:03}") for number in range(reading.MOST_WITH_JOBS + 20)))
+    await world.drawn()
+    world.asked.clear()
+    looks = [await world.drawn() for _ in range(3)]
+    assert world.asked == dict.fromkeys(world.rollouts, 3) | {
+        f"c{number:03}": 2 if number < reading.MOST_WITH_JOBS + 4 else 1 for number in range(40, 60)
+    }
+    assert [f"component-c{number:03}" in look for number in (40, 47, 48, 59) for look in looks] == [
+        *(True, False, True),
+        *(True, False, False),
+        *(False, True, False),
+        *(False, False, True),
+    ]
 
 
 async def test_a_deleted_component_is_gone_and_a_new_one_is_there() -> None:
