@@ -1362,3 +1362,28 @@ async def test_overrides_that_the_store_loses_during_the_reading_are_not_served(
     known = replica.get(COMPONENT)
     assert known is not None
     assert dict(known.overrides.items()) == {}
+
+
+async def test_a_store_that_is_put_back_during_the_reading_is_not_mixed_with_what_it_had_at_the_beginning(
+    store: RedisStore, elsewhere: RedisStore, base: Rollout, go_back: GoBack, monkeypatch: pytest.MonkeyPatch
+):
+    """Given a change that the reading has read as the last one, and that is lost before the overrides are read, expect that the rollout
+    of that change is not served without its overrides.
+    """
+    await elsewhere.commit_overrides(COMPONENT, {"acme/app": Override(tag="lost")}, ADA)
+    walk = store.walk_overrides
+
+    async def put_back(component: str) -> AsyncIterator[Any]:
+        monkeypatch.setattr(store, "walk_overrides", walk)
+        await go_back()
+        async for piece in walk(component):
+            yield piece
+
+    monkeypatch.setattr(store, "walk_overrides", put_back)
+    replica = Replica(store)
+    with pytest.raises(StoreUnavailableError, match="put back to an older state"):
+        await replica.read_again()
+    assert not replica.loaded.is_set()
+
+    await replica.read_again()
+    assert present(replica) == base

@@ -90,6 +90,8 @@ class Reading:
         Raises StoreUnavailableError if the store goes back to an older state during the reading; StoreResetError.
         """
         state = State(head.epoch, head.entry_id, head.namespace)
+        # Somebody may have deleted the feed alone.
+        is_there = bool(head.entry_id) and not await self._store.has_lost(head.entry_id)
         last = ""
         while names := await self._store.components(after=last, limit=1000):
             kept = await self._kept(names) if self._keeps else {}
@@ -108,6 +110,9 @@ class Reading:
             if self.went_back:
                 await self._freeze_again(state, self._served.namespace)
             self.strays_end = await self._catch_up_to_head(state, self.strays_end)
+            if is_there and await self._store.has_lost(head.entry_id):
+                # Some parts may be of the state before, and others of the state after.
+                raise _put_back()
             # Changes that other tasks have written and applied during the reading are in the feed, or lost by now.
             if self.went_back or not self._lacks(state):
                 break
