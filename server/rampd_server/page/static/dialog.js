@@ -49,6 +49,12 @@ const enliven = (form, post) => {
       const why = refusal(content);
       if (why !== null) return say(form, why);
       would.replaceChildren(...content.querySelector(".would").childNodes);
+      // The change is made from what the person saw when the form was opened. So the server refuses it if that has changed, and the
+      // warning stays, whatever the person types meanwhile.
+      for (const name of ["revision", "tag"]) {
+        const seen = would.querySelector(`input[name=${name}]`);
+        if (seen && given.has(name)) seen.value = given.get(name);
+      }
       tellTimes(would);
     } catch {
       if (mine === asked) say(form, "The server does not answer. Change something, or press Enter, to ask again.");
