@@ -57,9 +57,16 @@ class ScriptedStore(RedisStore):
         return replace(await super().read(component), time_ms=self.world.store_ms)
 
     async def commit(self, *arguments: Any, decided_ms: int | None = None, **flags: bool) -> Any:
+        self._require_timely(decided_ms)
+        return await super().commit(*arguments, **flags)
+
+    async def commit_namespace(self, *arguments: Any, decided_ms: int | None = None) -> Any:
+        self._require_timely(decided_ms)
+        return await super().commit_namespace(*arguments)
+
+    def _require_timely(self, decided_ms: int | None) -> None:
         if decided_ms is not None and abs(self.world.store_ms - decided_ms) > 1_000:
             raise UntimelyError("late")
-        return await super().commit(*arguments, **flags)
 
 
 class ScriptedOutcomes(RedisOutcomes):

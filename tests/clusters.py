@@ -19,7 +19,9 @@ from tests.topologies import Process, id_of, port_lines, run_store, wait_until_r
 from tests.waiting import eventually
 
 SECRET: Final = "s3cr3t"
-_USERS: Final = ("replica", "rampd", "tester")
+_REPLICA: Final = "replica"
+"""The user of replicas at their primary."""
+_USERS: Final = (_REPLICA, "rampd", "tester")
 _BOUNDS: Final = ((0, 5460), (5461, 10922), (10923, 16383))
 _NODE_TIMEOUT_MS: Final = 2_000
 """After what silence the other nodes replace a primary."""
@@ -54,6 +56,11 @@ class Cluster:
         replica = self.nodes[3 + shard]
         eventually(lambda: replica.said_s("Failover election won"))
         return replica.said_s("Failover election won") or 0.0
+
+    def cut_off(self, primary: Process) -> None:
+        """Ends the replication of a primary. Its replica gets nothing more of it, and takes over with what it has."""
+        with primary.client() as client:
+            client.execute_command("ACL", "DELUSER", _REPLICA)
 
     def begin_move(self, slot: int, source: Process, target: Process) -> None:
         """Begins to move a slot. From here on, keys that are not there are looked for at the target (ASK)."""
@@ -110,10 +117,11 @@ def _lines(bus_port: int, certificate: tuple[Path, Path] | None, silence_ms: int
     return [
         *('save ""', "appendonly no", "maxmemory-policy noeviction"),
         *("repl-diskless-sync-delay 0", "repl-ping-replica-period 1", "repl-timeout 5", "repl-backlog-size 16mb"),
-        *("masteruser replica", f"masterauth {SECRET}", "user default off"),
+        *(f"masteruser {_REPLICA}", f"masterauth {SECRET}", "user default off"),
         *(f"user {name} on >{SECRET} allkeys allchannels +@all" for name in _USERS),
         *("cluster-enabled yes", "cluster-config-file nodes.conf", f"cluster-port {bus_port}"),
         *(f"cluster-node-timeout {silence_ms}", "cluster-require-full-coverage no"),
+        "cluster-replica-validity-factor 0",  # however long a replica has been without its primary, it takes over
         *(["tls-cluster yes", "cluster-announce-hostname localhost"] if certificate else []),
     ]
 

@@ -36,6 +36,11 @@ def free_port() -> int:
     return free_ports(1)[0]
 
 
+def free_address() -> str:
+    """Returns the address of one such port: `127.0.0.1:12345`."""
+    return f"127.0.0.1:{free_port()}"
+
+
 def require_kept(address: str) -> None:
     """Raises AssertionError if another program may take an address before the program that a test starts on it."""
     host, _, port = address.rpartition(":")

@@ -2,7 +2,7 @@
 with Redis.
 """
 
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NamedTuple, Protocol
@@ -325,10 +325,10 @@ class Store(Protocol):
         `components` has the name but all data of the component is missing.
         """
 
-    def read_many(self, components: Sequence[str]) -> AsyncIterator[tuple[str, Stored | Exception]]:
+    def read_many(self, components: Sequence[str]) -> AsyncGenerator[tuple[str, Stored | Exception]]:
         """As `read` for each of the components, in their order, many in one exchange. Each is as it is at one moment of its
         own. For a component that `read` can't read, it gives the error and goes on. StoreUnavailableError and
-        StoreResetError end it.
+        StoreResetError end it. It asks ahead, so a caller that may stop early closes it.
         """
 
     async def marks(self, components: Sequence[str]) -> list[StateMark]:

@@ -10,8 +10,8 @@ from tests.bench.scale import QUICK, WHOLE
 
 BENCHMARKS = (
     *("resolve", "access", "metrics", "traces", "hostile", "profile", "kinds", "fast", "workers", "commands", "ramp"),
-    *("propagation", "size", "components", "memory", "rest", "many", "feed", "outcomes", "rollback", "protection"),
-    *("decision", "floor", "peers", "fanout", "crowd", "client", "reporting", "cli"),
+    *("writes", "propagation", "size", "components", "page", "memory", "rest", "many", "feed", "outcomes", "rollback"),
+    *("protection", "decision", "floor", "peers", "fanout", "crowd", "client", "reporting", "cli"),
 )
 RESULT = Path("build/bench.json")
 

@@ -1,6 +1,7 @@
-"""Many writers to one component, each as fast as it gets answers: `python -m tests.bench.writers KIND NUMBER TARGET...`.
+"""Many writers, each as fast as it gets answers: `python -m tests.bench.writers KIND NUMBER COMPONENT TARGET...`.
 
-KIND is `overrides`, or `verbs` (Ramp, Pause and Resume). Each writer has its own connection. On SIGTERM the program prints how
+KIND is `overrides`, or `verbs` (Ramp, Pause and Resume), or a method: `Ramp`, `Release`, `SetOverride`. A method goes to COMPONENT, or if
+COMPONENT ends with a hyphen, to each of `MANY` components in turn. Each writer has its own connection. On SIGTERM the program prints how
 many writes a second were answered with a result, and ends.
 """
 
@@ -20,8 +21,10 @@ from rampd import v1
 from tests.bench import cores
 from tests.bench.http2 import Http2
 
-_SERVICE = "/rampd.v1.RolloutService/"
+_SERVICES = {"Release": "ReleaseService"}
+"""The services of the methods that are not of RolloutService."""
 _REPOS = 100
+MANY = 100
 _STOP_S = 30
 
 
@@ -53,8 +56,16 @@ def writing(kind: str, number: int, component: str, *targets: str, on: set[int] 
 
 
 def _requests(kind: str, component: str) -> Iterator[tuple[str, Message]]:
+    names = [f"{component}{number}" for number in range(MANY)] if component.endswith("-") else [component]
     for number in itertools.count():
-        if kind == "overrides":
+        name, turn = names[number % len(names)], number // len(names)
+        if kind == "Ramp":
+            yield kind, v1.RampRequest(component=name, percent=turn % 50 + 1)
+        elif kind == "Release":
+            yield kind, v1.ReleaseRequest(component=name, tag=f"t{number}", expedite=True)
+        elif kind == "SetOverride":
+            yield kind, v1.SetOverrideRequest(component=name, repo=f"load/repo-{turn % _REPOS}", tag=f"x{turn}")
+        elif kind == "overrides":
             repo = f"load/repo-{number % _REPOS}"
             yield "SetOverride", v1.SetOverrideRequest(component=component, repo=repo, tag=f"x{number}")
         elif number % 3 == 0:
@@ -73,7 +84,8 @@ def main(kind: str, number: int, component: str, targets: list[str]) -> None:
 
     def send(connection: Http2) -> None:
         name, message = next(requests)
-        connection.socket.sendall(connection.request(_SERVICE + name, message.SerializeToString()))
+        path = f"/rampd.v1.{_SERVICES.get(name, 'RolloutService')}/{name}"
+        connection.socket.sendall(connection.request(path, message.SerializeToString()))
 
     for target, _ in zip(itertools.cycle(targets), range(number), strict=False):
         connection = Http2(target)
@@ -87,6 +99,8 @@ def main(kind: str, number: int, component: str, targets: list[str]) -> None:
                 done += bool(data)
                 if is_end:
                     send(key.data)
+    if not done:
+        raise SystemExit(f"No {kind} was answered with a result.")
     print(done / (time.perf_counter() - began), flush=True)
 
 

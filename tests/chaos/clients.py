@@ -32,7 +32,7 @@ _HEADED = ("Ramp", "Confirm", "Rollback", "Finalize", "Abandon")
 """Verbs with a tag guard."""
 _ENDING = ("Confirm", "Finalize", "Abandon", "DeleteOverride", "DeleteComponent")
 """Verbs that are refused if another copy of the request was first. These are often sent twice at once."""
-_VERBS = {
+VERBS = {
     "Release": 16,
     "CancelRelease": 2,
     "Ramp": 16,
@@ -54,6 +54,7 @@ _VERBS = {
     "DeleteComponent": 1,
     "GetRollout": 10,
 }
+"""What the writers call, and how often."""
 
 
 class Writer:
@@ -80,7 +81,7 @@ class Writer:
                 request = _changed(request)
             self._take(self._caller.send(server, method, request))
             return
-        method = chance.choices(list(_VERBS), list(_VERBS.values()))[0]
+        method = chance.choices(list(VERBS), list(VERBS.values()))[0]
         component = chance.choice(CONTENDED)
         request = getattr(v1, f"{method}Request")(component=component, **self._fields(method, component))
         if method == "GetRollout":

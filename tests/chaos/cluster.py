@@ -53,8 +53,7 @@ class ClusterStore(ReplicatedStore):
         return is_well and found == {slot: self._primaries[shard].port for slot, shard in self._owners.items()}
 
     def cut_off(self) -> None:
-        with self.primary.client() as client:
-            client.execute_command("ACL", "DELUSER", "replica")
+        self._all.cut_off(self.primary)
 
     def succeed(self, killed: Process) -> None:
         shard = self._primaries.index(killed)

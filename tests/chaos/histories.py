@@ -181,6 +181,10 @@ class Histories:
         """What a server may take for the store's time, in ms, between two times of the record: no more of it than a rule has to try."""
         for at_s in (began_s, ended_s, began_s - CLOCK_S, ended_s + CLOCK_S):
             yield int(self.store_ms(at_s))
+        # A clock that is set in between may be set again before the last of these times.
+        for set_s, ahead_ms in self.clocks:
+            if began_s - CLOCK_S < set_s < ended_s + CLOCK_S:
+                yield int(ended_s * 1000 + ahead_ms)
 
     def store_ms(self, at_s: float) -> float:
         """The store's clock at a time of the record."""

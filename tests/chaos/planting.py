@@ -39,6 +39,8 @@ class Bug:
     kinds: frozenset[str]
     writers: int
     """How many clients write to the contended components meanwhile."""
+    seconds: float = WITHIN_S
+    """How long there are faults. What is judged in calm alone is found after them."""
 
     @contextlib.contextmanager
     def planted(self) -> Iterator[str]:
@@ -78,6 +80,7 @@ def load() -> list[Bug]:
             tuple(row["rules"]),
             frozenset(row["kinds"]),
             row.get("writers", 4),
+            row.get("seconds", WITHIN_S),
         )
         for row in rows
     ]
@@ -96,7 +99,7 @@ def find(bug: Bug, seed: int, folder: Path) -> Found:
         return bool(right)
 
     with bug.planted() as tree:
-        plan = Plan(seed, WITHIN_S, kinds=bug.kinds, writers=bug.writers, tree=tree, calm_s=1.0, settled_s=3.0)
+        plan = Plan(seed, bug.seconds, kinds=bug.kinds, writers=bug.writers, tree=tree, calm_s=1.0, settled_s=3.0)
         with running(plan, until=is_found) as run:
             run.record.save(folder / f"planted {bug.name}.jsonl".replace(" ", "-"))
             if not found:

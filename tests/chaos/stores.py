@@ -246,7 +246,8 @@ class SingleStore:
             answers = _as_text(pipe.execute())
             if witness is not None:
                 witness.take(answers[0], began_s, time.monotonic())
-                witness.follow(self._port, answers[-1])
+                # Callers may have written since the transaction, before its answer was here.
+                witness.follow(self._port, answers[-1], since_s=began_s)
 
     def restart(self) -> None:
         """Ends the store, and starts it with a file that was written a moment before the end."""

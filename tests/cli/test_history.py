@@ -21,7 +21,7 @@ from rampd_server import testing
 from tests.cli.conftest import Run
 from tests.cli.golden import assert_golden, printed
 from tests.cli.terminal import in_pipe
-from tests.ports import free_port
+from tests.ports import free_address
 from tests.rpc.scripted_server import scripted_server
 from tests.waiting import PATIENCE_S, eventually
 
@@ -150,7 +150,7 @@ def test_no_server_at_the_start_ends_it(run: Run) -> None:
 
 def test_following_goes_on_over_a_restart_of_the_server(directory: Path, tmp_path: Path) -> None:
     """Given events before and after the server was gone, expect each of them once and in order, until Ctrl-C."""
-    errors, address = tmp_path / "errors", f"127.0.0.1:{free_port()}"
+    errors, address = tmp_path / "errors", free_address()
     with contextlib.ExitStack() as stack:
         with testing.run(directory, listen=address) as target, Admin(target) as admin:
             admin.release("restyler", "1.0")

@@ -303,7 +303,8 @@ def test_a_policy_that_changed_meanwhile_is_left_alone_and_a_step_is_no_change(a
 
 @pytest.fixture
 def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """An editor that does each thing in turn. Returns the texts that it was given."""
+    """An editor that does each thing in turn. Returns the texts that it was given. What stays of them is in the folder of the test."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
     def use(*commands: str) -> list[str]:
         script = tmp_path / "editor"
@@ -347,7 +348,6 @@ def test_edit_shows_what_the_server_refuses(rampd: Run, admin: Any, editor: Any,
     assert "# WRONG: restyler: steps[0].percent is over max_percent" in seen(tmp_path)[1]
     kept = Path(ran.err.split("Your text is in ")[1].strip().removesuffix("."))
     assert "percent: 96" in kept.read_text()
-    kept.unlink()
 
 
 def test_a_dry_run_of_an_edit_says_what_would_happen_and_keeps_the_text(rampd: Run, admin: Any, editor: Any) -> None:
@@ -360,7 +360,6 @@ def test_a_dry_run_of_an_edit_says_what_would_happen_and_keeps_the_text(rampd: R
     kept = ran.err.split("rampd policy apply ")[1].strip()
     assert rampd("policy", "apply", kept).code == 0
     assert admin.get_policy("restyler").alpha == 0.1
-    Path(kept).unlink()
 
 
 @pytest.mark.parametrize("words", [("edit", "restyler"), ("apply", "p.yaml")], ids=" ".join)
@@ -411,7 +410,6 @@ def test_edit_keeps_the_text_if_somebody_else_was_first(rampd: Run, admin: Any, 
     kept = Path(ran.err.split("Your text is in ")[1].split(". ")[0])
     assert "alpha: 0.1" in kept.read_text()
     assert admin.get_policy("restyler").alpha == 0.3
-    kept.unlink()
 
 
 def test_a_note_that_is_too_long_is_no_mistake_of_the_file(
@@ -448,7 +446,6 @@ def test_an_editor_that_fails_leaves_the_text(rampd: Run, admin: Any, file: Any,
     assert (ran.code, "Editing failed" in ran.err) == (2, True)
     kept = Path(ran.err.rpartition("Your text is in ")[2].strip().rstrip("."))
     assert "percent: 2\n" in kept.read_text()
-    kept.unlink()
 
 
 def test_a_policy_whose_answer_was_lost_is_not_said_to_be_unset(

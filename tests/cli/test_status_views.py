@@ -9,6 +9,7 @@ from rich.cells import cell_len
 
 from rampd import v1
 from rampd._standing.clock import Clock
+from rampd._standing.standing import standing
 from rampd._standing.tone import Tone
 from rampd_cli.app import SECTIONS
 from rampd_cli.commands.status import COLUMNS
@@ -105,6 +106,37 @@ def test_each_tone_has_a_colour_of_its_own() -> None:
 def both(rollout: v1.Rollout) -> list[str]:
     """A component on a screen of its own, and among all."""
     return [text_of(Known([rollout], [Detail(rollout)]), 200), text_of(Known([rollout]), 200)]
+
+
+def failing_next(rollout: v1.Rollout) -> v1.Rollout:
+    rollout.evidence.e = 131.5
+    return rollout
+
+
+@pytest.mark.parametrize(
+    "rollout",
+    [
+        rollouts.ramping(),
+        rollouts.paused(),
+        rollouts.paused(cause=v1.PAUSE_CAUSE_APPROVAL),
+        rollouts.unconfirmed(),
+        rollouts.frozen(rollouts.ramping()),
+    ],
+    ids=lambda rollout: standing(rollout).kind.name,
+)
+def test_a_next_that_fails_and_goes_on_is_named_with_the_command_that_takes_it_back(rollout: v1.Rollout) -> None:
+    """Given a policy that only notifies, expect that a person reads what to type."""
+    said = "20200409 fails more often than 20200301: E is 132, limit 100."
+    assert all(said not in text for text in both(rollout))
+    for text in both(failing_next(rollout)):
+        assert text.count(said) == 1
+        assert text.count("rampd rollback restyler") == 1
+
+
+@pytest.mark.parametrize("rollout", [rollouts.held(), rollouts.paused(cause=v1.PAUSE_CAUSE_CHECK_FAILED)])
+def test_what_automation_has_done_about_a_next_that_fails_is_said_once(rollout: v1.Rollout) -> None:
+    for text in both(failing_next(rollout)):
+        assert "20200409 fails more often than 20200301: E is" not in text
 
 
 @pytest.mark.parametrize("is_quarantined", [True, False], ids=["quarantined", "not quarantined"])

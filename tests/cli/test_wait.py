@@ -24,7 +24,7 @@ from tests.cli.conftest import PATIENCE_S, Ran, Run
 from tests.cli.golden import assert_golden, printed
 from tests.cli.terminal import ALTERNATE_SCREEN, CURSOR, in_pipe, on_terminal
 from tests.cli.test_verdict import SEEN
-from tests.ports import free_port
+from tests.ports import free_address
 from tests.waiting import eventually
 
 
@@ -297,7 +297,7 @@ def test_a_held_release_is_waited_for_if_somebody_asks_so(server: RampdServer, a
 
 
 def test_a_restart_of_the_server_is_survived(directory: Path, tmp_path: Path) -> None:
-    errors, address = tmp_path / "errors", f"127.0.0.1:{free_port()}"
+    errors, address = tmp_path / "errors", free_address()
     with contextlib.ExitStack() as stack:
         with testing.run(directory, listen=address) as target, Admin(target) as admin:
             admin.release("restyler", "t1")

@@ -22,6 +22,7 @@ from rampd_server.domain.rollout.model import RolloutState
 from rampd_server.domain.rollout.progress import Cause, Driver
 from rampd_server.ports import Event, FeedEntry, UntimelyError
 from tests.automation import BAD, GOOD, C, ServerWithoutPort, World, servers
+from tests.contract.driving import ADA
 from tests.in_background import in_background
 from tests.stores import StoreServer
 
@@ -604,6 +605,111 @@ async def test_looks_at_many_rollouts_at_once_are_spread_and_a_time_to_confirm_i
     assert len(due) == 4
     assert due[C] - world.monotonic_s <= 1.1
     assert max(due.values()) - min(due.values()) > 1
+
+
+async def test_a_change_of_the_freeze_of_everything_is_said_at_once_and_looked_at_in_pieces(
+    one: ServerWithoutPort, world: World
+):
+    """Given the freeze of a namespace that may have thousands of rollouts, expect that the change itself plans no look."""
+    await one.look()
+    await one.look()
+    one.controller._turns.drop(C)
+    await one.service.freeze_all(None, ADA)
+    assert C not in one.controller._turns._due
+    assert one.controller.waits_for(C) == "Frozen by ada."
+
+    async with in_background(one.controller.run()):
+        await until(one, lambda _: one.controller.looks[C].freeze_all is not None)
+        world.pass_ms(10 * MINUTE_MS)
+        await one.service.unfreeze_all(ADA)
+        await until(one, lambda rollout: rollout.basis_points == 2500)
+
+
+async def test_looks_after_many_changes_keep_a_distance_and_a_time_to_confirm_is_kept(
+    one: ServerWithoutPort, world: World, monkeypatch: pytest.MonkeyPatch
+):
+    """Given changes of several components at once, and again, expect a look at each: one after the other, but not for ever. Those of
+    the second time put off no other look.
+    """
+    monkeypatch.setattr("rampd_server.automation.controller._DISTANCE_S", 0.8)
+    names = [f"other{number}" for number in range(7)]
+    for name in names:
+        await one.do(commands.Release("t1"), commands.Release("t2"), component=name)
+    turns = without_rest(one)
+    one.controller._spaced_s = 0.0
+    for percent in (10, 20):
+        for name in names[:5]:
+            await one.do(commands.Ramp(percent), component=name)
+    await one.do(commands.Ramp(5000, confirm_within_ms=1_000))
+    for name in names[5:]:
+        await one.do(commands.Ramp(10), component=name)
+
+    due = [turns._due[name] - world.monotonic_s for name in (*names, C)]
+    assert due == pytest.approx([0.05, 0.85, 1.65, 2.45, 3.25, 4.85, 5.0, 1.05])
+
+
+async def test_a_look_after_another_policy_does_not_wait_for_the_looks_at_others(one: ServerWithoutPort, world: World):
+    """Given outcomes that the policy of before has let pass, expect that a stricter one does not let them pass for seconds."""
+    await one.look()
+    turns = without_rest(one)
+    one.controller._spaced_s = world.monotonic_s + 3
+    await one.do(commands.Ramp(600))
+    assert turns._due[C] - world.monotonic_s == pytest.approx(3.01)
+    await set_policy(one, on_regression=OnRegression.PAUSE)
+
+    assert turns._due[C] - world.monotonic_s == pytest.approx(next_look.AFTER_CHANGE_S)
+
+
+@pytest.mark.parametrize("comes", ["during the look", "after the look"])
+async def test_a_decision_that_another_writer_has_prevented_does_not_wait_for_the_looks_at_others(
+    one: ServerWithoutPort, world: World, monkeypatch: pytest.MonkeyPatch, comes: str
+):
+    """Given a rollback and a change that is first, which the feed brings now or a moment later, expect the next look soon."""
+    await one.look()
+    world.counters[C, 2, 1] = BAD
+    turns, execute, change = without_rest(one), one.service.execute, commands.Ramp(600, confirm_within_ms=MINUTE_MS)
+    one.controller._spaced_s = world.monotonic_s + 3
+    is_lost = asyncio.Event()
+
+    async def loses(*_arguments: object, **_options: object) -> None:
+        monkeypatch.setattr(one.service, "execute", execute)
+        if comes == "during the look":
+            await one.do(change)
+        is_lost.set()
+        raise RefusedError(Reason.REVISION_MISMATCH, "another writer was first")
+
+    monkeypatch.setattr(one.service, "execute", loses)
+    turns.call(C)
+    async with in_background(one.controller._look_in_turn()):
+        await is_lost.wait()
+        while turns._taken:  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0)
+    if comes == "after the look":
+        await one.do(change)
+
+    assert turns._due[C] - world.monotonic_s == pytest.approx(next_look.AFTER_CHANGE_S)
+
+
+def without_rest(server: ServerWithoutPort) -> Any:
+    """Gives automation turns that nothing was planned for yet, and between which no component rests. Returns them."""
+    controller = server.controller
+    controller._turns = type(controller._turns)(rest_s=0, monotonic=lambda: server.world.monotonic_s)
+    controller._changed.clear()
+    return controller._turns
+
+
+async def test_a_change_after_a_look_is_looked_at_too(running: ServerWithoutPort, world: World):
+    for change in (commands.Ramp(700), commands.Ramp(800), commands.Pause()):
+        await until(running, lambda _: running.controller.waits_for(C) != "")
+        await running.do(change)
+        assert running.controller.waits_for(C) == ""
+        began_s = world.monotonic_s
+
+        def is_seen(_rollout: object, began_s: float = began_s) -> bool:
+            assert world.monotonic_s - began_s < 5
+            return running.controller.waits_for(C) != ""
+
+        await until(running, is_seen)
 
 
 @pytest.mark.parametrize(

@@ -204,9 +204,12 @@ async def test_a_dry_run_is_not_logged_and_changes_no_copy(store: RedisStore):
             await service.execute(COMPONENT, commands.Ramp(1000), DRY)
             await service.set_overrides(COMPONENT, PINNED, DRY)
             await service.freeze_all(None, DRY)
+            await asyncio.sleep(0)
         assert (lines, told) == ([], [])
         with capture_logs() as lines:
             await service.execute(COMPONENT, commands.Ramp(1000), REAL)
+            assert lines == []  # the answer does not wait for the log
+            await asyncio.sleep(0)
         assert [line["event"] for line in lines] == ["change_committed"]
         assert told
 

@@ -115,6 +115,17 @@ async def test_a_write_that_a_replica_refuses_is_made_once_more_on_the_primary(p
         assert await second.hget(pair.store.keys.component(COMPONENT).rollout, "revision") == "2"
 
 
+async def test_a_command_that_a_replica_refuses_is_made_once_more_on_the_primary(pair: Pair):
+    """The same without a script. Other commands do not go over the connection of the scripts."""
+    await pair.link.call(pair.link.client.set, "before", "1", is_write=True)
+    await pair.swap()
+    await pair.link.call(pair.link.client.set, "after", "1", is_write=True)
+
+    assert any("READONLY" in why for why in pair.finder.doubts)
+    async with pair.second.client() as second:
+        assert await second.get("after") == "1"
+
+
 async def test_a_look_at_a_replica_confirms_nothing_and_the_next_one_asks_the_primary(pair: Pair):
     await pair.store.head()
     await pair.swap()

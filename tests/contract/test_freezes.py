@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.model import Freeze, Rollout, RolloutState
 from rampd_server.domain.wording import moment
 from rampd_server.ports import Author, Head, Namespace
+from rampd_server.process.long_work import in_pieces
 from rampd_server.replica.replica import Replica
 from rampd_server.service.service import Service
 from rampd_server.storage.store import RedisStore
@@ -126,6 +128,27 @@ async def test_a_freeze_of_all_names_what_it_stops_and_its_end_what_it_starts(st
         stored = (await store.read("steady")).rollout
         assert isinstance(stored, Rollout)
         assert stored.next_release is not None
+
+
+async def test_a_freeze_of_all_and_its_end_go_through_all_components_in_pieces(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+):
+    """Given a namespace that may have thousands of components, expect that other calls have their turn in between."""
+    walks: list[int] = []
+
+    def noting(components: Sequence[Any]) -> AsyncIterator[Any]:
+        walks.append(len(components))
+        return in_pieces(components)
+
+    monkeypatch.setattr("rampd_server.service.service.in_pieces", noting)
+    async with following(store) as replica:
+        service = Service(store, replica)
+        for component in ("a", "b"):
+            await service.execute(component, commands.Release("1"), ADA)
+        await service.freeze_all(None, ADA)
+        assert walks == [2]
+        await service.unfreeze_all(ADA)
+    assert walks == [2, 2, 2]
 
 
 async def test_a_freeze_of_all_names_ten_and_counts_the_others(store: RedisStore):

@@ -25,7 +25,7 @@ from rampd_server.domain.rollout.loss import after_loss
 from rampd_server.domain.rollout.model import MAX_LOST, Absent, Freeze, LostRevisions, Rollout, RolloutState
 from rampd_server.domain.rollout.moves import Context
 from rampd_server.domain.rollout.progress import Progress
-from rampd_server.ports import SELF, Author, ConflictError, FeedEntry, Namespace, Override, RequestRecord, Result
+from rampd_server.ports import SELF, Author, ConflictError, FeedEntry, Namespace, Override, Result
 from rampd_server.replica.last_state_keeper import LastStateKeeper
 from rampd_server.replica.reading import Reading
 from rampd_server.replica.replica import Replica
@@ -1069,17 +1069,39 @@ async def test_a_repeat_of_a_change_that_is_lost_after_its_record_was_read_is_re
     """Given a failover in the middle of a repeat, and another change of the same revision since, expect no answer about the lost one."""
     request = replace(ADA, request_id="build-42", digest="d1g35t")
     await service.execute(COMPONENT, commands.Ramp(9000), request)
-    ask = store.request_record
+    remember = store.remember
 
-    async def fails_over(request_id: str) -> RequestRecord | None:
-        record = await ask(request_id)
-        await go_back()
-        await do(elsewhere, commands.Ramp(100), commands.Ramp(200))
-        return record
+    async def fails_over(author: Author, result: Result) -> None:
+        try:
+            await remember(author, result)
+        finally:
+            await go_back()
+            await do(elsewhere, commands.Ramp(100), commands.Ramp(200))
 
-    monkeypatch.setattr(store, "request_record", fails_over)
+    monkeypatch.setattr(store, "remember", fails_over)
     with pytest.raises(RefusedError, match="has lost the change that this request_id made"):
         await service.execute(COMPONENT, commands.Ramp(9000), request)
+
+
+async def test_a_repeat_of_a_change_that_is_lost_while_it_is_looked_for_names_the_revision_after_the_loss(
+    service: Service, store: RedisStore, go_back: GoBack, monkeypatch: pytest.MonkeyPatch
+):
+    request = replace(ADA, request_id="build-42", digest="d1g35t")
+    lost = await service.execute(COMPONENT, commands.Ramp(9000), request)
+    look = store.missing_entries
+
+    async def fails_over(entries: Sequence[tuple[str, str]]) -> Sequence[str]:
+        monkeypatch.setattr(store, "missing_entries", look)
+        await go_back()
+        return await look(entries)
+
+    monkeypatch.setattr(store, "missing_entries", fails_over)
+    with pytest.raises(RefusedError, match="has lost the change that this request_id made") as caught:
+        await service.execute(COMPONENT, commands.Ramp(9000), request)
+
+    expected, actual = caught.value.metadata["expected"], caught.value.metadata["actual"]
+    assert expected == str(lost.result.revision)
+    assert actual == str((await store.read(COMPONENT)).rollout.revision) != expected
 
 
 async def test_a_change_is_visible_with_its_answer_though_its_server_knows_lost_entries_that_come_later(
@@ -1172,6 +1194,28 @@ async def test_an_override_that_the_store_loses_before_its_own_server_has_it_is_
 
     assert present(replica).lost == (LostRevisions(4, result.revision),)
     assert (present(replica).basis_points, present(replica).state) == (2000, RolloutState.ROLLING_OUT)
+
+
+@pytest.mark.parametrize("swapped", [False, True], ids=["in order", "in another order"])
+async def test_two_changes_that_the_store_loses_before_their_own_server_has_them_are_one_loss(
+    replica: Replica, store: RedisStore, elsewhere: RedisStore, go_back: GoBack, swapped: bool
+):
+    """Given the answers of a Rollback and of an override that came later, expect that the later revision is not used again, and that
+    jobs do not get the release again.
+    """
+    before = await do(elsewhere, commands.Ramp(3000))
+    rollback, after = await commit(store, before, decide(before, commands.Rollback()), ADA)
+    pinned, result = await store.commit_overrides(COMPONENT, {"acme/app": Override(tag="t")}, ADA)
+    assert pinned is not None
+    answers: list[tuple[FeedEntry, Rollout | Absent | None]] = [(rollback, after), (pinned, None)]
+    for entry, known in reversed(answers) if swapped else answers:
+        replica.offer(entry, known)
+    await go_back()
+
+    await look_until(replica, lambda: bool(present(replica).lost))
+
+    assert present(replica).lost == (LostRevisions(4, result.revision),)
+    assert (present(replica).revision, present(replica).state) == (result.revision + 1, RolloutState.HELD)
 
 
 async def test_a_freeze_of_everything_that_the_store_loses_before_its_own_server_has_it_is_set_again(
@@ -1340,3 +1384,28 @@ async def test_overrides_that_the_store_loses_during_the_reading_are_not_served(
     known = replica.get(COMPONENT)
     assert known is not None
     assert dict(known.overrides.items()) == {}
+
+
+async def test_a_store_that_is_put_back_during_the_reading_is_not_mixed_with_what_it_had_at_the_beginning(
+    store: RedisStore, elsewhere: RedisStore, base: Rollout, go_back: GoBack, monkeypatch: pytest.MonkeyPatch
+):
+    """Given a change that the reading has read as the last one, and that is lost before the overrides are read, expect that the rollout
+    of that change is not served without its overrides.
+    """
+    await elsewhere.commit_overrides(COMPONENT, {"acme/app": Override(tag="lost")}, ADA)
+    walk = store.walk_overrides
+
+    async def put_back(component: str) -> AsyncIterator[Any]:
+        monkeypatch.setattr(store, "walk_overrides", walk)
+        await go_back()
+        async for piece in walk(component):
+            yield piece
+
+    monkeypatch.setattr(store, "walk_overrides", put_back)
+    replica = Replica(store)
+    with pytest.raises(StoreUnavailableError, match="put back to an older state"):
+        await replica.read_again()
+    assert not replica.loaded.is_set()
+
+    await replica.read_again()
+    assert present(replica) == base

@@ -200,6 +200,25 @@ async def test_what_was_read_before_an_error_is_freed_without_garbage_collection
         gc.enable()
 
 
+async def test_a_reading_that_fails_asks_for_nothing_more(
+    three: RedisStore, replica: Replica, monkeypatch: pytest.MonkeyPatch
+):
+    """Given an error while the next components are asked for, expect that nothing goes on without the reading."""
+    monkeypatch.setattr(module, "_ROLLOUTS_AT_ONCE", 1)
+    tasks = asyncio.all_tasks()
+
+    async def away(*_: object) -> None:
+        raise StoreUnavailableError("Redis is away.")
+
+    monkeypatch.setattr("rampd_server.replica.reading.with_overrides", away)
+    replica.doubt("a")
+    # As long as somebody has the error, its traceback has the reading.
+    with pytest.raises(StoreUnavailableError) as caught:
+        await replica.read_again()
+    assert asyncio.all_tasks() == tasks
+    assert "away" in str(caught.value)
+
+
 async def test_a_mark_has_the_last_entry_and_the_number_of_overrides(three: RedisStore):
     await damage(three, "c", "rollout", "type")
     entries = [(await three.read(name)).rollout.entry for name in ("a", "b")]

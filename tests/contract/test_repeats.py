@@ -10,7 +10,7 @@ import pytest
 from rampd_server.domain.errors import InvalidRequestError, Reason, RefusedError
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.model import QueueMode
-from rampd_server.ports import Author, Override, RequestRecord
+from rampd_server.ports import Author, Override
 from rampd_server.replica.replica import Replica
 from rampd_server.service.service import Answer, Service
 from rampd_server.storage.store import RedisStore
@@ -51,35 +51,15 @@ REFUSED_AFTER_ITSELF = {
 }
 
 
-def together(store: RedisStore, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes the first `count` lookups of a request's record happen before any write."""
-    look, all_looked = store.request_record, asyncio.Barrier(count)
-    left = iter(range(count))
-
-    async def request_record(request_id: str) -> RequestRecord | None:
-        record = await look(request_id)
-        if next(left, None) is not None:
-            await all_looked.wait()
-        return record
-
-    monkeypatch.setattr(store, "request_record", request_record)
-
-
 @pytest.mark.parametrize("ask", REFUSED_AFTER_ITSELF.values(), ids=REFUSED_AFTER_ITSELF)
-async def test_a_second_copy_of_a_running_request_gets_the_answer_of_the_first(
-    store: RedisStore, service: Service, monkeypatch: pytest.MonkeyPatch, ask: Ask
-):
-    together(store, 3, monkeypatch)
+async def test_a_second_copy_of_a_running_request_gets_the_answer_of_the_first(service: Service, ask: Ask):
     answers = await asyncio.gather(*(ask(service, OWN) for _ in range(3)))
 
     assert [answer.result for answer in answers] == [answers[0].result] * 3
     assert sorted(answer.is_replayed for answer in answers) == [False, True, True]
 
 
-async def test_another_request_with_the_id_of_a_running_one_is_refused_as_a_reuse(
-    store: RedisStore, service: Service, monkeypatch: pytest.MonkeyPatch
-):
-    together(store, 2, monkeypatch)
+async def test_another_request_with_the_id_of_a_running_one_is_refused_as_a_reuse(service: Service):
     answers = await asyncio.gather(
         *(execute(commands.Finalize(force=True))(service, author) for author in (OWN, OTHER)),
         return_exceptions=True,
@@ -88,6 +68,34 @@ async def test_another_request_with_the_id_of_a_running_one_is_refused_as_a_reus
     assert [isinstance(answer, Answer) for answer in answers].count(True) == 1
     [refused] = [answer for answer in answers if isinstance(answer, RefusedError)]
     assert refused.reason is Reason.REQUEST_ID_REUSED
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        execute(commands.Ramp(2000)),
+        execute(commands.Ramp(1000)),
+        lambda service, author: service.set_overrides(COMPONENT, {"acme/app": Override(tag="u")}, author),
+        lambda service, author: service.freeze_all(None, author),
+    ],
+    ids=["a change", "no change", "an override", "a freeze of all"],
+)
+async def test_only_the_script_of_a_commit_looks_whether_its_request_was_applied(
+    store: RedisStore, service: Service, monkeypatch: pytest.MonkeyPatch, ask: Ask
+):
+    """Given that nobody can read the record of a request alone, expect the first answer, its repeat, and a refusal of a reuse."""
+
+    async def request_record(_request_id: str) -> None:
+        raise AssertionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "request_record", request_record)
+        first, again = [await ask(service, OWN) for _ in range(2)]
+    with pytest.raises(RefusedError) as caught:
+        await ask(service, OTHER)
+
+    assert (again.is_replayed, again.result) == (True, first.result)
+    assert caught.value.reason is Reason.REQUEST_ID_REUSED
 
 
 async def test_a_refusal_without_an_earlier_copy_stays_a_refusal(service: Service):
@@ -120,18 +128,17 @@ async def test_a_repeat_is_answered_without_asking_the_source_again(service: Ser
         await ask(refuses, Author("ada", "SetPolicy"))
 
 
-async def test_a_copy_of_a_running_request_gets_its_answer_though_the_source_refuses_it_meanwhile(
-    store: RedisStore, service: Service, monkeypatch: pytest.MonkeyPatch
-):
-    together(store, 2, monkeypatch)
+async def test_a_copy_of_a_running_request_gets_its_answer_though_the_source_refuses_it_meanwhile(service: Service):
     command = commands.SetPolicy({"queue_mode": QueueMode.LATEST}, {})
-    done = asyncio.Event()
+    asked, done = asyncio.Event(), asyncio.Event()
 
     async def refuses() -> None:
+        asked.set()
         await done.wait()
         raise InvalidRequestError([("policy.checks[0].query", "is not taken")])
 
     async def first() -> Answer:
+        await asked.wait()
         answer = await service.execute(COMPONENT, command, OWN)
         done.set()
         return answer

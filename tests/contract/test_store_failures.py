@@ -17,6 +17,7 @@ from rampd_server.ports import Override
 from rampd_server.storage.link import Link
 from rampd_server.storage.redis_errors import redis_errors
 from rampd_server.storage.store import RedisStore
+from rampd_server.storage.wire import Wire
 from tests.contract.conftest import silent
 from tests.contract.driving import ADA, COMPONENT, commit, contents, decide, do
 from tests.stores import REDIS, VALKEY, StoreServer, store_server
@@ -205,13 +206,38 @@ async def test_a_link_that_breaks_while_it_is_written_to_is_opened_again(
             raise kind("the handler is closed")
         await send(connection, *arguments, **options)
 
+    names = await own_store.components(after="", limit=10)
     monkeypatch.setattr(UnixDomainSocketConnection, "send_packed_command", breaks)
     most = 1
-    rollout = (await own_store.read(COMPONENT)).rollout
+    assert await own_store.components(after="", limit=10) == names
     assert len(broken) == 1
     most = 1000
     with pytest.raises(StoreUnavailableError, match="the handler is closed"):
-        await commit(own_store, rollout, decide(rollout, commands.Ramp(1)))
+        await own_store.components(after="", limit=10)
+    most = 0
+    assert await own_store.components(after="", limit=10) == names
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, AttributeError, EOFError])
+async def test_a_link_that_breaks_while_a_script_is_written_to_it_is_opened_again(
+    own_store: RedisStore, kind: type[Exception], monkeypatch: pytest.MonkeyPatch
+):
+    ask, broken = Wire.ask, []
+
+    async def breaks(wire: Wire, *command: object) -> object:
+        if len(broken) < most:
+            broken.append(wire)
+            wire.end()
+            raise kind("the handler is closed")
+        return await ask(wire, *command)
+
+    monkeypatch.setattr(Wire, "ask", breaks)
+    most = 1
+    rollout = await do(own_store, commands.Ramp(1))
+    assert len(broken) == 1
+    most = 1000
+    with pytest.raises(StoreUnavailableError, match="the handler is closed"):
+        await commit(own_store, rollout, decide(rollout, commands.Ramp(2)))
     most = 0
     assert (await own_store.read(COMPONENT)).rollout == rollout
 

@@ -175,7 +175,9 @@ def test_an_import_that_is_killed_is_no_state_for_servers_until_it_is_repeated_o
 
         kill_midway()
         with rampd_server(directory / "b", *flags) as server:
-            assert "has data but no epoch" in server.event("waiting_for_store")["error"]
+            assert "An import into this namespace has not ended" in server.event("waiting_for_store")["error"]
+            _, said = run("export", *flags, code=2)
+            assert "An import into this namespace has not ended" in said
             _, said = run("adopt", *flags, code=2)
             assert "An import into this namespace has not ended" in said
             _, said = run("import", *flags, given=run("export", "--redis-url", store.url)[0], code=2)

@@ -13,7 +13,7 @@ LEAST = Scale(rounds=2, calls=1_000, overrides=2_000, components=5)
 
 
 @pytest.mark.parametrize(
-    "name", by_day(["floor", "cli", "client", "components", "crowd", "fanout", "metrics", "traces"], 2)
+    "name", by_day(["floor", "cli", "client", "components", "crowd", "fanout", "metrics", "page", "traces"], 2)
 )
 def test_a_benchmark_runs_to_its_end_and_gives_figures(name: str):
     rows = importlib.import_module(f"tests.bench.{name}").run(LEAST)

@@ -24,7 +24,7 @@ from tests.authority import Authority
 from tests.ci_issuer import GITHUB_SUB, CiIssuer, ci_issuer
 from tests.nights import by_day
 from tests.oidc_issuer import GITHUB
-from tests.ports import free_port
+from tests.ports import free_address
 from tests.servers import ServerProcess, Stubs, rampd_server, require, stubs
 from tests.stores import REDIS, store_server
 from tests.waiting import eventually
@@ -272,7 +272,7 @@ def test_a_build_is_red_when_automation_pauses_its_release_and_says_why(server: 
 def test_a_build_survives_a_restart_of_the_server(ci: Ci) -> None:
     """Given a server that stops while a build waits and starts again on its port, expect a green build."""
     with store_server(REDIS, directory=ci.directory, appendonly="yes") as store:
-        target = f"127.0.0.1:{free_port()}"
+        target = free_address()
         with ci.server("--redis-url", store.url, "--listen", target) as server:
             prepare(server)
             process = ci.build(target)
@@ -292,7 +292,7 @@ def test_a_build_survives_a_restart_of_the_server(ci: Ci) -> None:
 def test_a_build_that_begins_while_the_server_is_away_is_green_when_it_is_back(ci: Ci) -> None:
     """Given a server that is stopped when a build releases its tag, expect one release, and a green build."""
     with store_server(REDIS, directory=ci.directory, appendonly="yes") as store:
-        target = f"127.0.0.1:{free_port()}"
+        target = free_address()
         with ci.server("--redis-url", store.url, "--listen", target) as server:
             prepare(server)
             plan(server)

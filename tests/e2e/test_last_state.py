@@ -18,7 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from rampd import NoVersionError, Resolver
 from rampd._decision.bucketing import bucket
-from tests.ports import free_port
+from tests.ports import free_address
 from tests.servers import ServerProcess, Stubs, rampd_server, reason_of, short_directory, stubs
 from tests.stores import REDIS, VALKEY, StoreServer, store_server
 from tests.waiting import eventually
@@ -87,7 +87,7 @@ def check_is_reset(server: ServerProcess, *how_to_adopt: str) -> None:
             reason, said = refusal(call, method, component=C, **fields)
             assert reason == "STORE_RESET"
             assert "this server last served 1 component at 20" in said
-            assert "To get the data back: stop the server, put the backup back, start it." in said
+            assert "From a copy of the store's files: stop the server, put the copy back, start it." in said
         assert refusal(call, "GetRollout", component=C)[0] == "STORE_RESET"
         assert health(call) == {
             "": "NOT_SERVING",
@@ -317,7 +317,7 @@ def test_a_launcher_keeps_its_versions_until_an_operator_adopts(
     max_stale_s = 1.0
     snapshot = directory / "launcher.snapshot" if has_file else None
     with contextlib.ExitStack() as stack:
-        target = f"127.0.0.1:{free_port()}"
+        target = free_address()
         server = stack.enter_context(serving(store, directory, "--listen", target))
         server.event("serving")
         begin(server)

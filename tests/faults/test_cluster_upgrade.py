@@ -91,3 +91,37 @@ def test_servers_of_both_versions_and_the_command_follow_to_the_next_primary(
         assert f"from {SCHEMA} to {LATER}" in upgraded(own, later)
         new.until_made("Pause", component=C)
         assert field(own.nodes[3 + shard], ROLLOUT, "paused") == "yes"
+
+
+def test_a_raise_that_a_failover_loses_is_made_again(directory: Path, own: Cluster, later: str) -> None:
+    """Given a replica that becomes the primary without the raise, expect that servers write the form of before, until the raise is
+    made again.
+    """
+    shard = own.shard_of(META)
+    primary, replica = own.nodes[shard], own.nodes[3 + shard]
+    with serving(directory / "old", own.url) as (_, old):
+        begin(old)
+        old("Pause", component=C)
+    with serving_now(directory / "new", own.url, later) as (server, new):
+        eventually(lambda: field(replica, META, "head") == field(primary, META, "head"))
+        own.cut_off(primary)
+        assert f"from {SCHEMA} to {LATER}" in upgraded(own, later)
+        new.until_made("Resume", component=C)
+        assert stored(primary) == (str(LATER), "no")
+        assert stored(replica) == (str(SCHEMA), "1")
+        primary.signal(signal.SIGKILL)
+        own.promoted_s(shard)
+        server.event("store_primary_changed")
+        server.event("writes_lost")
+
+        assert is_paused(new)
+        new.until_made("Resume", component=C)
+        assert stored(replica) == (str(SCHEMA), "0")
+        assert f"from {SCHEMA} to {LATER}" in upgraded(own, later)
+        new.until_made("Pause", component=C)
+        assert stored(replica) == (str(LATER), "yes")
+
+
+def stored(node: Process) -> tuple[str | None, str | None]:
+    """What a node has: the schema, and the form of a flag."""
+    return field(node, META, "schema"), field(node, ROLLOUT, "paused")

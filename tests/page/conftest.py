@@ -51,11 +51,21 @@ def open_page(browser: Browser) -> Iterator[Open]:
     """Opens a tab of its own person. Nothing may be asked of another host, and no script may fail."""
     contexts, wrong = [], []
 
-    def opened(address: str, *, width: int = 1440, height: int = 900, scripts: bool = True, dark: bool = False) -> Page:
+    def opened(
+        address: str,
+        *,
+        width: int = 1440,
+        height: int = 900,
+        scripts: bool = True,
+        dark: bool = False,
+        phone: bool = False,
+    ) -> Page:
         context = browser.new_context(
             viewport={"width": width, "height": height},
             java_script_enabled=scripts,
             color_scheme="dark" if dark else "light",
+            is_mobile=phone,
+            has_touch=phone,
         )
         context.set_default_timeout(WAITS_MS)
         contexts.append(context)

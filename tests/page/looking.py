@@ -1,5 +1,6 @@
 """What tests in a browser share."""
 
+import re
 from dataclasses import dataclass
 
 from playwright.sync_api import Locator, Page, expect
@@ -29,7 +30,7 @@ def group(page: Page, heading: str) -> Locator:
     return page.locator("section.group").filter(has=page.get_by_role("heading", name=heading, exact=True))
 
 
-def shows(locator: Locator, text: str) -> None:
+def shows(locator: Locator, text: str | re.Pattern[str]) -> None:
     """Waits until an element shows a text."""
     expect(locator).to_contain_text(text, timeout=60_000)
 

@@ -128,6 +128,17 @@ def test_times_are_relative_and_in_the_history_exact_too(site: Site, open_page: 
     expect(page.locator(".permalink time").first).to_have_text(re.compile(r"^\d+ (s|min) ago, .*\d:\d\d:\d\d"))
 
 
+def test_where_there_is_no_pointer_each_time_is_exact_too(site: Site, open_page: Open) -> None:
+    rolling_out(site.admin)
+    page = open_page(component(site), width=360, height=740, phone=True)
+
+    expect(page.locator("#head time")).to_have_text(re.compile(r"^\d+ (s|min) ago, .*\d:\d\d:\d\d"))
+    assert not overflows(page)
+    page.goto(site.address)
+    expect(page.locator(".row time")).to_have_text(re.compile(r"^\d+ (s|min) ago, .*\d:\d\d:\d\d"))
+    assert not overflows(page)
+
+
 def test_a_verb_is_two_taps_away(site: Site, open_page: Open) -> None:
     rolling_out(site.admin)
     page = open_page(component(site))
@@ -138,7 +149,7 @@ def test_a_verb_is_two_taps_away(site: Site, open_page: Open) -> None:
     shows(page.locator("#head"), "HELD")
 
 
-def test_a_component_that_is_gone_is_said_to_be_gone(site: Site, open_page: Open) -> None:
+def test_a_component_that_is_gone_is_said_to_be_gone_until_it_is_there_again(site: Site, open_page: Open) -> None:
     rolling_out(site.admin)
     page = open_page(component(site))
     shows(page.locator("#head"), "10 %")
@@ -146,6 +157,9 @@ def test_a_component_that_is_gone_is_said_to_be_gone(site: Site, open_page: Open
     site.admin.delete_component(C, confirm=C)
 
     shows(page.get_by_role("alert"), f"There is no component {C} any more.")
+    site.admin.release(C, "v7")
+    shows(page.locator("#head"), "v7")
+    expect(page.locator("#gone")).to_have_count(0)
 
 
 def test_without_javascript_the_page_reads(site: Site, open_page: Open) -> None:

@@ -1,12 +1,17 @@
 """The verbs in a browser: in a dialog over the page, by keyboard alone, and without JavaScript."""
 
+import re
 import signal
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.page.conftest import Open
+from rampd import RampdError
+from tests.page.conftest import Open, site_of
 from tests.page.looking import Site, overflows, row, serious_findings, shows
+from tests.stores import VALKEY, store_server
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -126,6 +131,23 @@ def test_who_was_slower_sees_what_has_changed_and_decides_again(site: Site, open
 
 
 @pytest.mark.usefixtures("rolling")
+def test_a_form_that_has_warned_still_warns_after_more_is_typed_and_does_nothing(site: Site, open_page: Open) -> None:
+    page = open_page(f"{site.address}/components/restyler")
+    page.get_by_role("link", name="Ramp", exact=True).click()
+    dialog = page.get_by_role("dialog", name="Ramp")
+    shows(dialog, "Percent")
+    site.admin.rollback("restyler", note="loses comments")
+    percent = dialog.get_by_label("Percent")
+    for typed in ("5", "50"):
+        with page.expect_response(lambda answer: "/ramp" in answer.url):
+            percent.fill(typed)
+        shows(dialog, "has changed since you looked")
+    dialog.get_by_role("button", name="Ramp", exact=True).click()
+    shows(dialog.get_by_role("alert"), "Nothing was done")
+    assert site.admin.get_rollout("restyler").next_percent == 0
+
+
+@pytest.mark.usefixtures("rolling")
 def test_a_form_whose_answer_does_not_come_can_be_sent_again(site: Site, open_page: Open) -> None:
     page = open_page(site.address)
     dialog = opened(page, "Roll back")
@@ -134,6 +156,32 @@ def test_a_form_whose_answer_does_not_come_can_be_sent_again(site: Site, open_pa
     button.click()
     shows(dialog, "The answer did not come. Send it again: the change is made once at most.")
     expect(button).to_be_enabled()
+
+
+def test_what_the_server_says_when_it_can_not_is_shown_and_the_form_can_be_sent_again(
+    directory: Path, open_page: Open
+) -> None:
+    """Given a store that does not answer for a while, expect the words of the server beside the form, which keeps its request id."""
+    with store_server(VALKEY) as store, site_of(directory, "--insecure-admin", "--redis-url", store.url) as site:
+        site.admin.release("restyler", "v1")
+        site.admin.release("restyler", "v2")
+        site.admin.ramp("restyler", 20)
+        page = open_page(f"{site.address}/components/restyler")
+        dialog = opened(page, "Roll back")
+        button = dialog.get_by_role("button", name="Roll back")
+        expect(button).to_be_enabled()
+        store.signal(signal.SIGSTOP)
+        button.click()
+        # A change that waits for longer than 5 s says so in place of the store's own words.
+        shows(
+            dialog.locator(".notice.lost"), re.compile(r"Redis did not answer in time\.|Others kept changing restyler")
+        )
+        expect(button).to_be_enabled()
+        store.signal(signal.SIGCONT)
+        eventually(lambda: site.admin.get_rollout("restyler"), suppressed=RampdError)
+        button.click()
+        shows(dialog.get_by_role("status"), "v1")
+        assert site.admin.get_rollout("restyler").next_percent == 0
 
 
 @pytest.mark.usefixtures("rolling")

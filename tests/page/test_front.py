@@ -11,9 +11,12 @@ from tests.page.looking import Site, group, overflows, row, serious_findings, sh
 def test_an_empty_page_says_what_to_type(site: Site, open_page: Open) -> None:
     page = open_page(site.address)
     shows(page.locator("#empty"), "rampd release COMPONENT TAG")
+    expect(page.get_by_label("Filter")).to_be_hidden()
     site.admin.release("restyler", "v1")
     shows(row(page, "restyler"), "v1")
     expect(page.locator("#empty")).to_be_hidden()
+    page.get_by_label("Filter").fill("nothing like it")
+    expect(page.locator("#none")).to_be_visible()
 
 
 def test_a_row_follows_its_component_from_group_to_group(site: Site, open_page: Open) -> None:

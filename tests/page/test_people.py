@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from tests.page.conftest import Open, site_of
 from tests.page.looking import Site, overflows, row, serious_findings, shows
-from tests.ports import free_port
+from tests.ports import free_address
 from tests.rpc.access_table import Tokens
 from tests.waiting import eventually
 
@@ -74,7 +74,7 @@ def test_a_wrong_token_is_refused_in_words(site: Site, open_page: Open) -> None:
 
 def test_the_way_to_an_issuer_is_gone_once(site: Site, tokens: Tokens, open_page: Open) -> None:
     """Expect that nothing asks for the link before the browser goes there. It leads to another host, and no script may ask that."""
-    tokens.also = f'[sign_in]\nissuer = "http://127.0.0.1:{free_port()}"\nclient_id = "rampd"'
+    tokens.also = f'[sign_in]\nissuer = "http://{free_address()}"\nclient_id = "rampd"'
     tokens.write()
     page = open_page(site.address)
     asked: list[str] = []
@@ -114,6 +114,39 @@ def test_who_signs_out_in_one_tab_is_signed_out_in_all(site: Site, tokens: Token
     other.goto(site.address)
     other.get_by_role("button", name="Sign out").click()
     shows(page.locator("#lost"), "You are signed out. Sign in again")
+
+
+def test_who_signs_in_as_somebody_else_in_one_tab_is_that_person_in_all(
+    site: Site, tokens: Tokens, open_page: Open
+) -> None:
+    """Given a tab with a form, expect that it does nothing in the name of the other person."""
+    page = open_page(site.address)
+    sign_in(page, tokens.of["operator"])
+    page.goto(f"{site.address}/components/{C}/rollback?revision=1")
+    shows(page.locator(".person"), "operator")
+    other = page.context.new_page()
+    other.goto(f"{site.address}/sign-in")
+    shows(other.locator("main"), "You are signed in as operator")
+    sign_in(other, tokens.of["viewer"])
+    shows(row(other, C), "20 %")
+
+    shows(page.locator("main"), "viewer")
+    expect(page.get_by_role("button", name="Roll back")).to_have_count(0)
+
+
+def test_who_signs_in_again_in_one_tab_goes_on_in_all(site: Site, tokens: Tokens, open_page: Open) -> None:
+    page = open_page(site.address)
+    sign_in(page, tokens.of["viewer"])
+    other = page.context.new_page()
+    other.goto(site.address)
+    other.get_by_role("button", name="Sign out").click()
+    shows(page.locator("#lost"), "Sign in again")
+
+    sign_in(other, tokens.of["viewer"])
+
+    expect(page.locator("#lost")).to_be_hidden(timeout=60_000)
+    site.admin.ramp(C, 40)
+    shows(row(page, C), "40 %")
 
 
 def test_an_open_page_says_that_a_credential_has_ended(site: Site, tokens: Tokens, open_page: Open) -> None:

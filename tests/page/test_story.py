@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 from rampd import Resolver
 from tests.page.conftest import Open, site_of
 from tests.page.looking import Site, group, shows
-from tests.ports import free_port
+from tests.ports import free_address
 from tests.servers import rampd_server
 
 C = "restyler"
@@ -63,7 +63,7 @@ def test_a_failing_release_is_rolled_back_before_the_eyes_of_a_person_and_the_qu
 
 
 def test_a_page_that_stays_open_goes_on_after_the_server_has_started_again(directory: Path, open_page: Open) -> None:
-    http = f"127.0.0.1:{free_port()}"
+    http = free_address()
     with site_of(directory, http=http) as site:
         site.admin.release(C, "v1")
         front, one = open_page(site.address), open_page(f"{site.address}/components/{C}")
@@ -82,7 +82,7 @@ def test_a_page_that_stays_open_goes_on_after_the_server_has_started_again(direc
 
 def test_a_page_that_has_lost_its_server_says_what_has_changed_since(directory: Path, open_page: Open) -> None:
     """Given a server that comes back without its store, expect that the page says so."""
-    http = f"127.0.0.1:{free_port()}"
+    http = free_address()
     with site_of(directory, http=http) as site:
         site.admin.release(C, "v1")
         page = open_page(site.address)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from rampd_server import testing
+from rampd_server.access.peers import PeerRates
 from rampd_server.access.quotas import Rate
 from rampd_server.listeners import Listening
 from rampd_server.replica.replica import Replica
@@ -39,6 +40,8 @@ def _patient_clients(monkeypatch: pytest.MonkeyPatch) -> None:
 def _no_flood_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """The calls that were refused in the tests before are no flood: it would change the next refusals of this process."""
     monkeypatch.setattr(refused_calls, "_at_once", Rate(refused_calls._AT_ONCE_PER_S, refused_calls._AT_ONCE_BURST))
+    of_peers = PeerRates(refused_calls._OF_PEER_PER_S, refused_calls._OF_PEER_BURST)
+    monkeypatch.setattr(refused_calls, "_at_once_of", of_peers)
     monkeypatch.setattr(refused_calls, "_flooded_until_s", 0.0)
 
 

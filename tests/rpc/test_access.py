@@ -23,6 +23,7 @@ from rampd._contract.token import digest_of, new_token
 from rampd_server import testing
 from rampd_server.access import following, oidc
 from rampd_server.access.credentials import Credentials
+from rampd_server.access.peers import PeerRates
 from rampd_server.access.quotas import Rate
 from rampd_server.process.address import Address
 from rampd_server.process.startup import StartupError
@@ -881,6 +882,7 @@ def test_a_flood_of_wrong_tokens_does_not_flood_the_log(world: World, monkeypatc
     lines: list[dict[str, Any]] = []
     monkeypatch.setattr(refused_calls, "_rate", Rate(0.001, 10))
     monkeypatch.setattr(refused_calls, "_not_logged", 0)
+    monkeypatch.setattr(refused_calls, "_at_once_of", PeerRates(1000, 1000))
     monkeypatch.setattr(refused_calls._log, "warning", lambda event, **pairs: lines.append(pairs), raising=False)
     world.tokens.of["wrong"] = new_token()
     for _ in range(100):

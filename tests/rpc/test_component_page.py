@@ -10,12 +10,14 @@ from typing import Any
 
 import httpx
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from rampd import v1
 from rampd._contract.wording import MISLEADING
 from rampd_server import testing
 from rampd_server.page import live
 from rampd_server.page.component.sections import SECTIONS
+from rampd_server.page.person import Person
 from tests.rpc.access_table import Tokens
 from tests.servers import Stubs, short_directory, stubs
 from tests.stores import StoreServer
@@ -287,6 +289,40 @@ def test_a_version_is_explained_as_on_the_command_line(call: Stubs, http: httpx.
     said = page(http, repo="other/app", job_id="17").text("answer")
     assert said.startswith("The job 17 of other/app gets 2020")
     assert "The id of the job has no effect, because a bucket belongs to a repo." in said
+
+
+@pytest.mark.usefixtures("rollout")
+def test_to_explain_a_repo_of_many_segments_is_one_call_more(
+    call: Stubs, http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, ask = list[str](), Person.ask
+
+    async def counted(self: Person, message: Any, answer: Any) -> Any:
+        if isinstance(message, v1.ListOverridesRequest):
+            asked.append(message.prefix)
+        return await ask(self, message, answer)
+
+    monkeypatch.setattr(Person, "ask", counted)
+    repo = "/".join("a" * 128)
+    page(http, repo=repo)
+    # The list of overrides, which is on every page.
+    assert asked == [""]
+
+    call("SetOverride", component=C, repo="a/*", tag="v9")
+    asked.clear()
+    assert "An override of the prefix a/* gives the tag v9" in page(http, repo=repo).text("answer")
+    assert asked == ["", "a/*"]
+
+
+@pytest.mark.usefixtures("rollout")
+def test_an_override_that_has_ended_explains_nothing(call: Stubs, http: httpx.Client) -> None:
+    ends = Timestamp()
+    ends.FromNanoseconds(time.time_ns() + 500_000_000)
+    call("SetOverride", component=C, repo="acme/app", tag="v8", expire_time=ends)
+    call("SetOverride", component=C, repo="acme/*", tag="v9")
+    eventually(lambda: call("Resolve", component=C, repo="acme/app").tag == "v9")
+
+    assert "An override of the prefix acme/* gives the tag v9" in page(http, repo="acme/app").text("answer")
 
 
 @pytest.mark.usefixtures("rollout")

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from rampd_server import testing
 from rampd_server.access import following
 from rampd_server.page import live
-from rampd_server.rpc import door
+from rampd_server.rpc import door, refused_calls
 from tests.authority import Authority
 from tests.browsing import Browser, Page
 from tests.damaging import damage
@@ -172,6 +173,25 @@ def test_signing_in_leads_nowhere_else(world: World, to: str) -> None:
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
 
 
+def test_in_a_flood_who_signs_in_is_held_back_and_who_is_signed_in_is_not(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser, held = world.browser("viewer"), list[float]()
+
+    async def wait(pause_s: float, _context: object) -> None:
+        held.append(pause_s)
+
+    monkeypatch.setattr(refused_calls, "_wait_in_flood", wait)
+    browser.page("/")
+    assert held == []
+    for path in ("/sign-in", "/sign-in/oidc", "/sign-in/oidc/return"):
+        browser.get(path)
+    assert held == [1.0] * 3
+    for path in ("/sign-in", "/sign-out"):
+        browser.client.post(path)
+    assert held == [1.0] * 5
+
+
 def test_the_page_of_somebody_who_is_signed_in_says_so(world: World) -> None:
     browser = world.browser("viewer")
     page = browser.page("/sign-in?to=/components/x")
@@ -192,7 +212,7 @@ def test_the_credential_is_in_a_cookie_of_this_host_that_no_script_and_no_other_
     answer = world.browser().sign_in(world.tokens.of["viewer"])
     found = cookies(answer)
     name = "__Host-rampd-credential" if has_tls else "rampd-credential"
-    assert set(found) == {name}
+    assert set(found) == {name, name.replace("credential", "form")}
     cookie = found[name]
     assert cookie["value"] == world.tokens.of["viewer"]
     assert (cookie["path"], cookie["domain"], cookie["max-age"]) == ("/", "", "43200")
@@ -279,6 +299,39 @@ def test_a_browser_without_cookies_hears_why_it_can_t_sign_in(world: World) -> N
 
 
 @both
+def test_a_form_of_the_person_before_does_nothing_in_the_name_of_the_next(world: World) -> None:
+    """Given a tab with a form, and somebody else who signs in in another tab, expect that the form is out of date."""
+    world.admin("Ramp", component=C, percent=10)
+    browser = world.browser("operator")
+    form = browser.page(f"/components/{C}/rollback").form(f"/components/{C}/rollback")
+    key = re.search('name="form_key" value="([^"]+)"', browser.get(f"/components/{C}/rollback").text)
+    assert key is not None
+    browser.signed_in(world.tokens.of["admin"])
+
+    answer = browser.send(form, form_key=key[1])
+
+    assert answer.status_code == 403
+    assert "Nothing was done: this form is out of date" in Page(answer).text
+    assert world.admin("GetRollout", component=C).rollout.next_percent == 10
+
+
+def test_a_page_tells_other_tabs_whom_it_is_made_for(world: World) -> None:
+    def told(browser: Browser, path: str) -> list[str]:
+        return re.findall('<body data-person="([^"]*)">', browser.get(path).text)
+
+    browser = world.browser("operator")
+    assert [told(browser, path) for path in ("/", "/sign-in", "/none")] == [["operator"], ["operator"], []]
+    assert told(world.browser(), "/sign-in") == [""]
+    # It says why something went wrong, and that is about nobody else.
+    wrong = browser.send(browser.page("/sign-in").form("/sign-in"), token="x")
+    assert "The server does not take this token" in wrong.text
+    assert "data-person" not in wrong.text
+    revoke(world, "operator")
+    assert told(browser, "/sign-in") == [""]
+    world.tokens.grant("public", "viewer", proof="everybody = true")
+    eventually(lambda: told(world.browser(), "/sign-in") == ["public"])
+
+
 def test_signing_out_makes_the_browser_forget(world: World) -> None:
     browser = world.browser("viewer")
     answer = browser.send(browser.page("/").form("/sign-out"))
@@ -449,6 +502,30 @@ def test_a_stream_brings_changes_and_nothing_of_hidden_components(world: World) 
             found += stream.until("seen")
     assert C not in str(found)
     assert {data["key"] for name, data in found if name == "patch"} <= {f"component-{OTHER}", "top"}
+
+
+def test_who_may_less_than_when_the_page_was_made_sees_no_button_any_more(world: World) -> None:
+    """Given a page with a button, and a grant that changes, expect that the stream draws the row without it."""
+    world.admin("Release", component=OTHER, tag="v2")
+    world.admin("Finalize", component=OTHER, force=True)
+    world.tokens.grant("eve", "operator", f'components = ["{OTHER}"]')
+    browser = world.browser()
+    eventually(lambda: browser.sign_in(world.tokens.of["eve"]).status_code == 303)
+    html = browser.get("/").text
+    path, cursor = re.findall('data-stream="([^"]+)" data-cursor="([^"]+)"', html)[0]
+    address = f"{path}&cursor={quote(cursor)}"
+    with browser.stream(address) as stream:
+        assert [data["key"] for name, data in stream.until("seen") if name == "patch"] == ["top"]
+
+    world.tokens.grant("eve", "operator", f'components = ["{OTHER}"]', 'deny = ["Revert"]')
+
+    def revert_is_gone() -> bool:
+        with browser.stream(address) as stream:
+            rows = [data["html"] for name, data in stream.until("seen") if name == "patch" and data["key"] != "top"]
+        return len(rows) == 1 and "Revert" not in rows[0]
+
+    assert f"Revert {OTHER}" in html
+    eventually(revert_is_gone)
 
 
 def test_a_stream_ends_when_its_credential_is_revoked_and_says_so(world: World) -> None:

@@ -516,7 +516,8 @@ def sent(form: Page) -> dict[str, str]:
     return {**form.fields, form.button[0]: form.button[1]}
 
 
-def test_a_refusal_that_is_no_form_is_a_whole_page(browser: Browser) -> None:
+def test_a_refusal_that_is_no_form_is_the_inside_too(browser: Browser) -> None:
     answer: httpx.Response = browser.http.get("/components/none/ramp", headers={"x-rampd-part": "dialog"})
-    assert answer.status_code == 404
-    assert "x-rampd-part" not in answer.headers
+    assert (answer.status_code, answer.headers["x-rampd-part"]) == (404, "dialog")
+    assert "There is no component none." in answer.text
+    assert "<html" not in answer.text

@@ -27,7 +27,7 @@ from rampd._verbs.release_wait import Waiting
 from rampd.v1 import release_service_pb2_grpc
 from rampd_server import testing
 from rampd_server.rpc.watch import release as watch_release
-from tests.ports import free_port
+from tests.ports import free_address
 from tests.servers import Stubs, reason_of, short_directory, stubs
 from tests.stores import StoreServer
 from tests.waiting import eventually
@@ -449,7 +449,7 @@ def test_waiting_goes_on_while_the_server_restarts(
     is_over, pause_s = Waiting.is_over, Waiting.pause_s
     monkeypatch.setattr(Waiting, "is_over", lambda *given: (heard.set(), is_over(*given))[1])
     monkeypatch.setattr(Waiting, "pause_s", lambda *given: (lost.set(), pause_s(*given))[1])
-    target = f"127.0.0.1:{free_port()}"
+    target = free_address()
     with short_directory() as directory:
         with testing.run(directory, store_process.url, namespace=namespace, listen=target):
             done = waiting(kind, target, 2)
@@ -489,7 +489,7 @@ def test_a_release_is_followed_step_by_step_over_a_restart_of_the_server(
 
         asyncio.run(follow_async())
 
-    target = f"127.0.0.1:{free_port()}"
+    target = free_address()
     with ThreadPoolExecutor(1) as pool, short_directory() as directory:
         with testing.run(directory, store_process.url, namespace=namespace, listen=target):
             done = pool.submit(follow, target)

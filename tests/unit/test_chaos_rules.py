@@ -8,12 +8,15 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from rampd import v1
+from rampd._calls.methods import METHODS
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.model import Rollout
 from tests.chaos import planting
+from tests.chaos.clients import VERBS
 from tests.chaos.faults import KINDS
+from tests.chaos.histories import Histories
 from tests.chaos.judge import RULES, judge
-from tests.chaos.record import Call, End, Fault, Record, load
+from tests.chaos.record import Call, Clock, End, Fault, Record, load
 from tests.chaos.stories import Story
 
 
@@ -487,5 +490,15 @@ def test_each_planted_bug_is_in_its_file_exactly_once_and_its_rules_exist() -> N
         assert bug.kinds <= set(KINDS), bug
 
 
+def test_every_verb_is_called_while_things_break() -> None:
+    assert {method.name for method in METHODS.values() if method.has_dry_run} == VERBS.keys() - {"GetRollout"}
+
+
 def test_every_rule_is_tried() -> None:
     assert {rule.__name__ for rule in RULES} == {rule for rule, _ in SPOILED}
+
+
+def test_a_server_may_have_taken_the_time_of_a_clock_that_is_set_for_a_moment_during_its_call() -> None:
+    record = Record(calls=[], clocks=[Clock(0.0, 0.0), Clock(10.01, -30_000.0), Clock(10.1, 0.0)])
+    times_ms = list(Histories(record).times_of_server(10.0, 10.005))
+    assert any(time_ms < -19_000 for time_ms in times_ms)

@@ -233,6 +233,12 @@ class TestOverrides:
         assert len(overrides) == 1
         assert resolve(ROLLING_OUT, overrides, LATE, "", no_clock).reason is ResolveReason.WEIGHT
 
+    def test_what_is_set_is_found_as_it_was_written(self) -> None:
+        ended = Choice(tag="t", expire_ms=NOW)
+        overrides = pinned({LATE: TO_NEXT, "acme/*": ended})
+        found = [overrides.get(repo) for repo in (LATE, "acme/*", "acme", EARLY, "never/*")]
+        assert found == [TO_NEXT, ended, None, None, None]
+
     def test_overrides_are_listed_as_they_were_set(self) -> None:
         choices = {LATE: TO_NEXT, "acme/*": Choice(tag="t"), EARLY: Choice(tag="t", expire_ms=NOW)}
         assert dict(pinned(choices).items()) == choices

@@ -57,7 +57,7 @@ MESSAGES_ONLY = {
     "refuse_quarantined", "unfreeze", "set_policy", "new_freeze", "_without_old", "seal",
     "what_goes_back", "_what_became_of_next", "_what_begins", "_what_else", "_reverted", "_is_current_already",
     "abandon-1", "freeze-0", "quarantine-0", "quarantine-1", "quarantine-2", "ramp_to-2", "ramp_to-3", "resume-2",
-    "rollback-1", "_named_target-0", "_what_waits_for_nothing",
+    "rollback-1", "_named_target-0", "_what_waits_for_nothing", "rises",
 }  # fmt: skip
 
 

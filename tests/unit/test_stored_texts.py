@@ -82,6 +82,14 @@ def test_a_quarantine_is_read_back(quarantine: Quarantine):
     assert texts.read_quarantine(texts.write_quarantine(quarantine)) == quarantine
 
 
+def test_a_text_of_which_a_component_may_have_many_is_read_once() -> None:
+    """Expect one value: the event loop would be busy for milliseconds at each question about such a component."""
+    quarantine = texts.write_quarantine(Quarantine("ada", "it breaks", 1))
+    assignment = texts.write_assignment(Assignment(7, 2, 1000, Unit.REPO, 1))
+    assert texts.read_quarantine(quarantine) is texts.read_quarantine(quarantine)
+    assert texts.read_assignment(7, assignment) is texts.read_assignment(7, assignment)
+
+
 @given(st.builds(Policy, st.sampled_from(QueueMode), st.sampled_from(Unit)))
 def test_a_policy_is_read_back(policy: Policy):
     assert texts.read_policy(texts.write_policy(policy)) == policy

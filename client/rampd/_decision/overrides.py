@@ -78,6 +78,12 @@ class Overrides:
         else:
             self.by_repo.pop(repo, None)
 
+    def get(self, repo: str) -> Choice | None:
+        """Returns what is set for a repo or prefix, written as it was set, expired or not. None if nothing is."""
+        if repo.endswith(_BELOW):
+            return self.by_prefix.get(repo.removesuffix(_BELOW))
+        return self.by_repo.get(repo)
+
     def copy(self) -> "Overrides":
         """Returns the same overrides, which are then changed on their own."""
         copied = Overrides()

@@ -11,8 +11,9 @@ from typing import Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from rampd import v1
-from rampd._contract.wording import inside, one_line
+from rampd._contract.wording import evidence, inside, one_line
 from rampd._standing.clock import Clock
+from rampd._standing.evidence import share_of_limit
 from rampd._standing.share import percent
 from rampd._standing.tone import Tone
 
@@ -270,6 +271,19 @@ def ways_back(rollout: v1.Rollout, *, is_failing: bool, at: str = "") -> list[tu
     if (kind in {Kind.STEADY, Kind.FROZEN} and not has_next) or is_failing:
         found += _way_back(rollout, at)
     return found
+
+
+def next_fails(rollout: v1.Rollout) -> str:
+    """Says that next counts as worse than current and goes on all the same, in a sentence: the policy may leave it to people
+    (NOTIFY). Empty if it does not, or if automation has said so itself.
+    """
+    kind = _apart_from_quarantine(rollout).kind
+    if share_of_limit(rollout.evidence) < 1 or kind in {Kind.DAMAGED, Kind.PROBLEM, Kind.HELD}:
+        return ""
+    e, limit = evidence(rollout.evidence.e, rollout.evidence.limit)
+    return (
+        f"{one_line(rollout.next.tag)} fails more often than {one_line(rollout.current.tag)}: E is {e}, limit {limit}."
+    )
 
 
 def _way_back(rollout: v1.Rollout, at: str) -> list[tuple[str, str]]:

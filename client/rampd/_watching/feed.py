@@ -225,8 +225,11 @@ class Feed:
         # If the known state is not consistent, an older state is better. The missing changes follow at once.
         if is_before(cursor, self.cursor) and not self._may_go_back and not self._needs_whole_state:
             raise MalformedStateError(f"the server is at {cursor}, but this process was already at {self.cursor}")
-        if self.cursor and (self._may_go_back or split_cursor(cursor)[0] != split_cursor(self.cursor)[0]):
+        if is_other := bool(self.cursor) and (
+            self._may_go_back or split_cursor(cursor)[0] != split_cursor(self.cursor)[0]
+        ):
             self.told_s = now_s
+        is_other = is_other or is_before(cursor, self.cursor)
         self._may_go_back = self._needs_whole_state = False
         before = self._present()
         # In this order, so that a reader at the same time finds each component in one of the two.
@@ -240,6 +243,9 @@ class Feed:
             self.deleted[name] = self._gone(before[name], now_s)
         for name in self.deleted.keys() & after.keys():
             del self.deleted[name]
+        if is_other:
+            # When the state before was confirmed says nothing about this one. The heartbeat in the same message says it.
+            self.confirmed_s = -math.inf
         if not before and not self._was_live:
             return []
         return [

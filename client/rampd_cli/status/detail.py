@@ -15,6 +15,7 @@ from rampd._standing.standing import (
     Kind,
     Standing,
     frozen,
+    next_fails,
     said,
     standing,
     ways,
@@ -88,9 +89,10 @@ def _ways(rollout: v1.Rollout, screen: Screen, at: str, *, is_failing: bool) -> 
 
 
 def _now(found: Detail, stands: Standing, fails: Failing | None, clock: Clock, screen: Screen) -> Iterator[Text]:
-    """What the server says about it. If it says nothing, what the state says. Then, whether current fails."""
+    """What the server says about it. If it says nothing, what the state says. Then, whether next or current fails."""
     text = one_line(said(found.rollout, found.says, clock))
     yield from _paragraph(text, screen, palette.BAD if stands.kind is Kind.DAMAGED else "")
+    yield from _paragraph(next_fails(found.rollout), screen, palette.BAD)
     if fails is not None:
         yield from _paragraph(told_of_failing(fails, clock), screen, palette.BAD)
 

@@ -11,7 +11,7 @@ from rampd._contract.wording import counted, one_line
 from rampd._standing.clock import Clock
 from rampd._standing.outcomes import failure_rates, job_counts, jobs_of
 from rampd._standing.share import percent
-from rampd._standing.standing import Kind, Standing, frozen, standing, told, ways
+from rampd._standing.standing import Kind, Standing, frozen, next_fails, standing, told, ways, ways_back
 from rampd_cli.drawing import palette
 from rampd_cli.drawing.bar import bar
 from rampd_cli.drawing.columns import GAP, aligned, total, widest
@@ -211,12 +211,15 @@ def _about(row: _Row, clock: Clock, screen: Screen, layout: _Layout | None, at: 
     waiting = "" if layout is not None and layout.is_wide else _queue(row.rollout)
     sentence = " ".join(filter(None, ("" if is_told else said, waiting)))
     yield from paragraph(sentence, screen.width, indent=_INDENT)
+    yield from paragraph(next_fails(row.rollout), screen.width, indent=_INDENT, style=palette.BAD)
     yield from _ways(row, screen, at)
 
 
 def _ways(row: _Row, screen: Screen, at: str) -> list[Text]:
     """What to type: all in one line, if it fits."""
     each = ways(row.rollout, at=at)
+    if next_fails(row.rollout):
+        each += ways_back(row.rollout, is_failing=False, at=at)
     line = Text(" " * _INDENT, no_wrap=True)
     line.append_text(Text("   ").join(Text(f"{why}: ").append(way, palette.TITLE) for why, way in each))
     if line.cell_len <= screen.width:

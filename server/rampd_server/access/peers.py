@@ -3,6 +3,7 @@
 import ipaddress
 from collections import OrderedDict
 from typing import Final
+from urllib.parse import unquote
 
 from rampd_server.access.quotas import Rate
 
@@ -32,6 +33,14 @@ class PeerRates:
         if len(self._of) > self._most:
             self._of.popitem(last=False)
         return rate.take(1, now_s)
+
+
+def host_of(peer: str) -> str:
+    """Returns the address of a peer as gRPC writes it: `ipv4:10.0.0.7:4711`, `ipv6:%5B::1%5D:4711`. Callers of a unix socket have
+    none, so all of them are one peer.
+    """
+    kind, _, address = peer.partition(":")
+    return unquote(address).rpartition(":")[0].strip("[]") if kind in {"ipv4", "ipv6"} else kind
 
 
 def place_of(host: str) -> str:

@@ -41,6 +41,12 @@ _BY_PLAN = "PLAN"
 _SPREAD_S = 0.1
 _PACE_S = 0.002
 """The time for each look, where there are many to make at once: so much that calls and watchers do not wait for them."""
+_DISTANCE_S = 0.01
+"""The time between two looks after changes. A look costs about half as much as a change, so a thousand changes a second of as many
+components would not leave the server much time.
+"""
+_LATEST_S = 5.0
+"""How long after a change the look at it comes at the latest."""
 _CLOCK_S = 1.0
 
 _ROLLS_BACK = (Cause.CONFIRM, Cause.RELATIVE_GUARD, Cause.ABSOLUTE_GUARD, Cause.CHECK_FAILED)
@@ -97,6 +103,12 @@ class Controller:
         self._turns: Turns[str] = Turns(rest_s=next_look.REST_S, monotonic=monotonic)
         self._clock: Clock | None = None
         self._look: Look | None = None
+        self._changed: set[str] = set()
+        """The rollouts that have changed, and at which the look for that is planned."""
+        self._spaced_s = -math.inf
+        """When the last of these looks is planned."""
+        self._failed: set[str] = set()
+        """The rollouts at which the last look has failed. What it has decided may lower exposure."""
         self._waiting: set[str] = set()
         """The rollouts that wait, by a look since their last change."""
         self._decisions = decisions
@@ -106,6 +118,7 @@ class Controller:
         self._moves: dict[str, Look] = {}
         """For each rollout under way: the store's time of its last progress, and the own clock when it was first seen."""
         self._spans = switch.spans()
+        self._freeze_all_changed = asyncio.Event()
         replica.subscribe(self)
 
     def wake(self, component: str) -> None:
@@ -125,7 +138,8 @@ class Controller:
         """
         if component not in self._waiting:
             return ""
-        decision = decide(replace(self.looks[component], clock=self._read_clock()))
+        freeze_all = self._replica.namespace.freeze
+        decision = decide(replace(self.looks[component], clock=self._read_clock(), freeze_all=freeze_all))
         return decision.reason if decision.action is Action.WAIT else ""
 
     async def run(self) -> None:
@@ -133,6 +147,7 @@ class Controller:
         await self._replica.loaded.wait()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._watch_clock())
+            tasks.create_task(self._watch_freeze_all())
             for _ in range(_LOOKERS):
                 tasks.create_task(self._look_in_turn())
 
@@ -150,14 +165,28 @@ class Controller:
             jump_ms = clock.jump_ms
             await asyncio.sleep(_CLOCK_S)
 
+    async def _watch_freeze_all(self) -> None:
+        """Looks at everything after the namespace's freeze has changed."""
+        while True:
+            await self._freeze_all_changed.wait()
+            self._freeze_all_changed.clear()
+            async for _ in in_pieces(self.reloaded()):
+                pass
+
     async def _look_in_turn(self) -> None:
         while True:
             component = await self._turns.take()
+            self._changed.discard(component)
+            self._failed.discard(component)
             delay_s: float | None = next_look.RETRY_S
             try:
                 delay_s = await self.look(component)
             except (RampdError, UntimelyError) as error:
-                # Another writer was first, or the store is away. A change by another writer starts the next look by itself.
+                # Another writer was first, or the store is away. A change by another writer starts the next look by itself, and it may
+                # be here already.
+                self._failed.add(component)
+                if component in self._changed:
+                    delay_s = next_look.AFTER_CHANGE_S
                 log.debug("controller_waits", component=component, error=str(error))
             except Exception:
                 # One component must not stop the others.
@@ -282,6 +311,8 @@ class Controller:
         if self._replica.get(component) is None:
             self.looks.pop(component, None)
         self._turns.drop(component)
+        self._changed.discard(component)
+        self._failed.discard(component)
         self._waiting.discard(component)
         self._deadlines.pop(component, None)
         self._moves.pop(component, None)
@@ -307,10 +338,9 @@ class Controller:
     def applied(self, entry: FeedEntry, _before: ComponentSnapshot | None, _after: ComponentSnapshot | None) -> None:
         """A component or the namespace's freeze changed."""
         if not entry.component:
-            for _ in self.reloaded():
-                pass
+            self._freeze_all_changed.set()
         elif entry.patch and not entry.is_of_overrides_only and self._notice(entry.component):
-            self._turns.plan(entry.component, next_look.AFTER_CHANGE_S)
+            self._plan_after_change(entry.component)
 
     def reloaded(self) -> Iterator[None]:
         """Anything may have changed."""
@@ -333,6 +363,25 @@ class Controller:
             self._forget(component)
             return False
         return True
+
+    def _plan_after_change(self, component: str) -> None:
+        """Plans a look soon, at a distance from the others, but before the time to confirm a Ramp is over. What may lower exposure at
+        once does not wait for the looks at others.
+        """
+        now_s = self._monotonic()
+        if component in self._failed or self._has_other_policy(component):
+            self._turns.plan(component, next_look.AFTER_CHANGE_S)
+        elif component not in self._changed:
+            self._changed.add(component)
+            soon_s = now_s + next_look.AFTER_CHANGE_S
+            self._spaced_s = min(max(soon_s, self._spaced_s + _DISTANCE_S), now_s + _LATEST_S)
+            self._turns.plan(component, self._spaced_s - now_s)
+        self._turns.plan(component, next_look.AFTER_CHANGE_S + self._left_s(component))
+
+    def _has_other_policy(self, component: str) -> bool:
+        """Whether the policy has changed since the last look: the outcomes so far may be over a limit now."""
+        known, last = self._replica.get(component), self.looks.get(component)
+        return known is not None and last is not None and last.rollout.policy != known.rollout.policy
 
     def _plan_all(self, components: Sequence[str]) -> Iterator[None]:
         """Plans a look at each of many rollouts under way: one after the other, but before the time to confirm a Ramp is over."""

@@ -7,11 +7,12 @@
 """
 
 import hashlib
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from rampd._contract.grammar import COMPONENT, word_violation
+from rampd._contract.grammar import COMPONENT, REPO, word_violation
 from rampd_server.domain.rollout.model import Absent, Rollout
 from rampd_server.domain.wording import counted, moment
 from rampd_server.ports import Namespace, Override
@@ -59,6 +60,8 @@ class Content:
     """The history of each component, oldest first; that of the namespace itself has the name ""."""
     origins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Of each component: repo to the id of the event that set its override."""
+    is_table: bool = False
+    """Whether it says nothing of a component but its tags and the percentage of next."""
 
 
 class Writer:
@@ -118,8 +121,8 @@ def require_fitting(content: Content) -> None:
 
 
 def is_export(content: bytes) -> bool:
-    """Whether the content is an export, whole or not, and not a table."""
-    return content.startswith(b'{"%s":' % _FORMAT.encode())
+    """Whether the content is an export, whole or not, and not a table. An editor may have put a mark before it."""
+    return content.removeprefix(BOM_UTF8).startswith(b'{"%s":' % _FORMAT.encode())
 
 
 def read(content: bytes) -> Content:
@@ -160,7 +163,7 @@ def _read_about(first: Mapping[str, Any]) -> About:
         namespace=str(first["namespace"]),
         epoch=str(first["epoch"]),
         entry=str(first["entry"]),
-        time_ms=int(first["time_ms"]),
+        time_ms=texts.read_integer(str(first["time_ms"])),
         shared=feed_entry.read_namespace(first["freeze"]),
     )
 
@@ -184,6 +187,9 @@ def _read(about: About, values: Sequence[Mapping[str, Any]]) -> Content:
         rollout, overrides = component_lines.read(whole)
         if wrong := word_violation(COMPONENT, rollout.component, required=True):
             raise ValueError(f"component: {wrong}")
+        for repo in overrides:
+            if not REPO.matches(repo):
+                raise ValueError(f"overrides of {rollout.component}: {word_violation(REPO, repo, required=True)}")
         if isinstance(rollout, Rollout):
             components.append((rollout, overrides))
         else:

@@ -7,11 +7,11 @@ somebody had typed Release, Release and Ramp.
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from decimal import Decimal, InvalidOperation
 from typing import Final, NamedTuple
 
-from rampd._contract.grammar import COMPONENT, TAG, word_violation
+from rampd._contract.grammar import COMPONENT, TAG, shown, word_violation
 from rampd_server.backup.lines import About, Content, InputError
 from rampd_server.domain.errors import RefusedError
 from rampd_server.domain.rollout.commands import Command, Ramp, Release
@@ -25,6 +25,8 @@ _COLUMNS: Final = ("component", "tag", "percent")
 _NOTE: Final = "from a table"
 _SHOWN: Final = 20
 """How many mistakes are shown at once."""
+_SHARE: Final = re.compile(r"([0-9]{1,3})(?:\.([0-9]{1,2})0*)? *%?")
+"""A percentage with at most two decimals, and zeros after them."""
 
 
 class _Row(NamedTuple):
@@ -57,7 +59,7 @@ def read(content: bytes, *, actor: str, now_ms: int) -> Content:
     if mistakes:
         more = [f"There are {len(mistakes) - _SHOWN} more mistakes."] if len(mistakes) > _SHOWN else []
         raise InputError(*mistakes[:_SHOWN], *more, "Nothing was written. docs/backup.md shows a table.")
-    return Content(About("", "", "", now_ms), _NOTE, [(rollout, {}) for rollout in rollouts])
+    return Content(About("", "", "", now_ms), _NOTE, [(rollout, {}) for rollout in rollouts], is_table=True)
 
 
 def _lines_of(content: bytes) -> Iterator[tuple[int, Mapping[str, object] | str]]:
@@ -78,8 +80,9 @@ def _lines_of(content: bytes) -> Iterator[tuple[int, Mapping[str, object] | str]
             yield from ((reader.line_num, fields) for fields in reader)
             return
     except csv.Error as error:
-        raise _no_table(f"line {reader.line_num} is not CSV: {error}") from error
-    raise _no_table(f"its first line is {','.join(names)!r}")
+        # The number of the DictReader itself is that of the last row that it has read without a mistake.
+        raise _no_table(f"line {reader.reader.line_num} is not CSV: {error}") from error
+    raise _no_table(f"its first line is {shown(','.join(names))}")
 
 
 def _no_table(problem: str) -> InputError:
@@ -94,6 +97,9 @@ def _row(line: int, row: Mapping[str, object] | str) -> _Row:
     fields = texts.read_object(row) if isinstance(row, str) else row
     if sorted(map(str, fields)) != sorted(_COLUMNS) or None in fields.values():
         raise ValueError(f"give {', '.join(_COLUMNS)}, and nothing else.")
+    if not all(type(fields[name]) in {str, int} for name in ("component", "tag")):
+        # JSON has no other form of 1.10 than 1.1.
+        raise ValueError('write the component and the tag in quotation marks, such as "1.10".')
     component, tag, share = (str(fields[name]).strip() for name in _COLUMNS)
     for name, word, value in (("component", COMPONENT, component), ("tag", TAG, tag)):
         if wrong := word_violation(word, value, required=True):
@@ -102,13 +108,10 @@ def _row(line: int, row: Mapping[str, object] | str) -> _Row:
 
 
 def _basis_points(text: str) -> int:
-    try:
-        basis_points = Decimal(text.removesuffix("%").rstrip()) * 100
-        if 0 <= basis_points <= FULL and not basis_points % 1:
-            return int(basis_points)
-    except InvalidOperation:  # no number
-        pass
-    raise ValueError(f"{text!r} is not a percentage from 0 to 100 with at most two decimals.")
+    found = _SHARE.fullmatch(text)
+    if found is None or (basis_points := int(found[1] + (found[2] or "").ljust(2, "0"))) > FULL:
+        raise ValueError(f"{shown(text)} is not a percentage from 0 to 100 with at most two decimals.")
+    return basis_points
 
 
 def _rollout(component: str, rows: Sequence[_Row], context: Context) -> Rollout:

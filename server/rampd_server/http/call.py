@@ -125,6 +125,11 @@ async def refuse(error: RampdError, request: Request, caller: Caller | None = No
     raise CallError.of(error) from error
 
 
+async def hold_stranger(request: Request) -> None:
+    """Waits before a request is worked on that anybody may send, if there are many."""
+    await refused_calls.hold_stranger(cast("Context", HttpContext(request)))
+
+
 async def refuse_wrong(error: InvalidRequestError, door: Door, request: Request) -> NoReturn:
     """Refuses a request that can't be read. It counts against the limits of a caller that is known, as over gRPC. Raises CallError."""
     known = door.known(cast("Context", HttpContext(request)))

@@ -1,6 +1,8 @@
 """How rollouts spend their time, as long as this server has watched."""
 
 from collections.abc import Iterator
+from itertools import pairwise
+from typing import Final
 
 from rampd._decision.resolution import ComponentSnapshot
 from rampd_server.domain.automation.doing import spent
@@ -8,6 +10,9 @@ from rampd_server.domain.rollout.model import Freeze, Rollout
 from rampd_server.metrics.counting import ByComponent
 from rampd_server.ports import FeedEntry, entry_order
 from rampd_server.replica.replica import Replica
+
+_KEPT: Final = 100
+"""How many changes of the namespace's freeze are remembered."""
 
 
 class RolloutTime:
@@ -21,7 +26,10 @@ class RolloutTime:
         self._replica = replica
         self._counted: dict[str, tuple[Rollout, int]] = {}
         """Each rollout under way, and up to which time it is counted."""
-        self._freeze_all: Freeze | None = None
+        self._freezes: list[tuple[int, Freeze | None]] = [(0, None)]
+        """The namespace's freezes, each with the time from which on it is the present one. Each rollout takes them into account when
+        its time is counted, because to count the time of thousands at once takes long.
+        """
         replica.subscribe(self)
 
     def settle(self, component: str, now_ms: int) -> None:
@@ -31,15 +39,16 @@ class RolloutTime:
             return
         rollout, since_ms = known
         if now_ms > since_ms:
-            for doing, ms in spent(rollout, self._freeze_all, since_ms, now_ms):
-                self.seconds.add(component, (doing.value,), ms / 1000)
+            for (begin_ms, freeze_all), (end_ms, _) in pairwise([*self._freezes, (now_ms, None)]):
+                for doing, ms in spent(rollout, freeze_all, max(begin_ms, since_ms), min(end_ms, now_ms)):
+                    self.seconds.add(component, (doing.value,), ms / 1000)
             self._counted[component] = rollout, now_ms
 
     def applied(self, entry: FeedEntry, _before: ComponentSnapshot | None, _after: ComponentSnapshot | None) -> None:
         """A component or the namespace's freeze changed."""
         at_ms, _ = entry_order(entry.id)
         if not entry.component:
-            self._settle_all(at_ms)
+            self._take_freeze(at_ms)
         elif not entry.is_of_overrides_only:
             self.settle(entry.component, at_ms)
             self._begin(entry.component, at_ms)
@@ -50,18 +59,20 @@ class RolloutTime:
             # The state is from before the start, and the store's time is not known.
             return
         now_ms = self._replica.now_ms()
-        if self._freeze_all != self._replica.namespace.freeze:
-            self._settle_all(now_ms)
+        if self._freezes[-1][1] != self._replica.namespace.freeze:
+            self._take_freeze(now_ms)
         for component in {*self._counted, *(known.rollout.component for known in self._replica.components())}:
             self.settle(component, now_ms)
             self._begin(component, now_ms)
             yield
 
-    def _settle_all(self, now_ms: int) -> None:
-        """Counts all time until the namespace's freeze has changed."""
-        for component in self._counted:
-            self.settle(component, now_ms)
-        self._freeze_all = self._replica.namespace.freeze
+    def _take_freeze(self, at_ms: int) -> None:
+        """Takes in that the namespace's freeze has changed."""
+        if len(self._freezes) >= _KEPT:
+            for component in self._counted:
+                self.settle(component, at_ms)
+            del self._freezes[:-1]
+        self._freezes.append((at_ms, self._replica.namespace.freeze))
 
     def _begin(self, component: str, at_ms: int) -> None:
         known = self._replica.get(component)

@@ -182,9 +182,19 @@ def _number(text: str) -> int | None:
 
 async def _answer(visit: "Visit", inside: str, status: int = HTTPStatus.OK, **content: Any) -> Response:  # noqa: ANN401
     """Returns a page, or for JavaScript the part of it that stands in a dialog."""
-    if visit.request.headers.get(PART) != DIALOG:
+    if not is_for_dialog(visit.request):
         return await visit.page("verb.html", status, inside=inside, **content)
     key = session.form_key(visit.request)
-    response = HTMLResponse(fragment(inside, form_key=key, **content), status, {PART: DIALOG})
+    response = part(inside, status, form_key=key, **content)
     session.keep_form_key(response, visit.request, key)
     return response
+
+
+def is_for_dialog(request: Request) -> bool:
+    """Whether JavaScript asks for the part of a page that stands in a dialog."""
+    return request.headers.get(PART) == DIALOG
+
+
+def part(template: str, status: int, **shown: Any) -> Response:  # noqa: ANN401 - what the template shows
+    """Returns that part."""
+    return HTMLResponse(fragment(template, **shown), status, {PART: DIALOG})

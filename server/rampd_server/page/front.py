@@ -1,6 +1,5 @@
 """All components, as the front page shows them: what waits for a person first, the steady ones last. Pure."""
 
-import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -10,15 +9,15 @@ from typing import Final
 from rampd import v1
 from rampd._contract.wording import counted, evidence
 from rampd._standing.clock import Clock, as_datetime
+from rampd._standing.evidence import share_of_limit
 from rampd._standing.outcomes import Count, jobs_of
 from rampd._standing.share import failure_rate, percent
-from rampd._standing.standing import Kind, frozen, standing, told
+from rampd._standing.standing import Kind, frozen, next_fails, standing, told
 from rampd_server.page.charts.axis import axis_of
 from rampd_server.page.charts.course import Stretch
 from rampd_server.page.charts.percent import small_line
 
-GROUPS = ("Waits for a person", "HELD", "Rolling out", "Paused", "Frozen", "Steady")
-"""The headings, in their order."""
+_HEADINGS: Final = ("Waits for a person", "HELD", "Rolling out", "Paused", "Frozen", "Steady")
 _MOST_OF_FILTER: Final = 300
 """How much of a filter is looked at. Each of its words is looked for in each row, and all of them in one turn of the event loop."""
 _GROUP_OF = {Kind.HELD: 1, Kind.ROLLING_OUT: 2, Kind.PAUSED: 3, Kind.FROZEN: 4, Kind.STEADY: 5}
@@ -79,6 +78,16 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """The rows under one heading."""
+
+    heading: str
+    rows: Sequence[Row]
+    is_shown: bool
+    """Whether the filter keeps any of them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Top:
     """What is said above the rows."""
 
@@ -127,7 +136,7 @@ def row(rollout: v1.Rollout, clock: Clock, course: Sequence[Stretch] = ()) -> Ro
         group=0 if stands.kind.waits_for_person else _GROUP_OF[stands.kind],
         word=stands.kind.word,
         tone=stands.kind.tone,
-        said=told(rollout, clock),
+        said=" ".join(filter(None, (told(rollout, clock), next_fails(rollout)))),
         current=rollout.current.tag,
         next=rollout.next.tag,
         percent=percent(rollout.next_percent) if rollout.HasField("next") else "",
@@ -136,13 +145,24 @@ def row(rollout: v1.Rollout, clock: Clock, course: Sequence[Stretch] = ()) -> Ro
         failed_current=_failed(jobs.current),
         failed_next=_failed(jobs.next),
         evidence="E {} of {}".format(*evidence(e.e, e.limit)) if e else "",
-        evidence_share=evidence_share(e) if e else 0.0,
+        evidence_share=100 * min(share_of_limit(e), 1.0) if e else 0.0,
         queue=len(rollout.queue),
         since=None if stands.since is None else as_datetime(stands.since),
         revision=rollout.revision,
         can_roll_back=rollout.state == v1.ROLLOUT_STATE_ROLLING_OUT,
         can_revert=any(each.tag != rollout.current.tag for each in rollout.previous),
     )
+
+
+def grouped(rows: Iterable[Row], shown: Collection[str]) -> list[Group]:
+    """Returns the rows under all headings, in order. `shown`: the names of those that the filter keeps."""
+    of: list[list[Row]] = [[] for _ in _HEADINGS]
+    for each in sorted(rows, key=lambda row: row.order):
+        of[each.group].append(each)
+    return [
+        Group(heading, here, any(each.name in shown for each in here))
+        for heading, here in zip(_HEADINGS, of, strict=True)
+    ]
 
 
 def top(groups: Iterable[int], everything: v1.FreezeStatus | None, clock: Clock) -> Top:
@@ -163,13 +183,6 @@ def top(groups: Iterable[int], everything: v1.FreezeStatus | None, clock: Clock)
         held=found[1],
         waiting=found[0],
     )
-
-
-def evidence_share(found: v1.Evidence) -> float:
-    """Returns how near evidence is to its limit, 0 to 100. The scale is logarithmic, because evidence multiplies with failures."""
-    if not (found.e > 1 and found.limit > 1):
-        return 0.0
-    return min(100.0, 100 * math.log(found.e) / math.log(found.limit))
 
 
 def _failed(count: Count | None) -> str:

@@ -1,5 +1,6 @@
 """The front page while somebody looks: which rows to draw again."""
 
+from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping, Set
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
@@ -19,6 +20,8 @@ _MANY: Final = 100
 """From so many changed components on, all are read at once."""
 _PIECE: Final = 10
 """How many rows are drawn before other tasks get a turn. They take about a millisecond."""
+_OTHERS: Final = 8
+"""How many of the less urgent components that move are drawn at each look, in turn. So each has its jobs after a while."""
 TOP: Final = "top"
 """The id of what is said above the rows."""
 
@@ -33,13 +36,17 @@ class _Known(NamedTuple):
 class FrontLive:
     """Draws the rows of changed components, and what is said above them."""
 
-    def __init__(self, person: Person, replica: Replica, may: Mapping[str, bool]) -> None:
+    def __init__(self, person: Person, replica: Replica, may: Mapping[str, bool], *, draws_all: bool = False) -> None:
+        """`draws_all`: the page has the buttons of other rights, so each row is drawn again."""
         self._person = person
         self._replica = replica
         self._may = may
         self._known: dict[str, _Known] = {}
         self._courses: dict[str, list[Stretch]] = {}
         """Of the components whose jobs are shown, too."""
+        self._draws_all = draws_all
+        self._last_other = ""
+        """The last of the less urgent ones that was drawn."""
         self._namespace: object = None
         """A freeze of everything is here. It is in every rollout, and a change of none."""
         self._damaged: Set[str] = frozenset()
@@ -65,19 +72,26 @@ class FrontLive:
         moving = set(reading.moving(each.place for each in self._known.values()))
         self._courses = {name: each for name, each in self._courses.items() if name in moving}
         # Others may be hidden from the person.
-        return moving | ((before ^ self._damaged) & self._known.keys())
+        return moving | self._others(moving) | ((before ^ self._damaged) & self._known.keys())
+
+    def _others(self, moving: Set[str]) -> Set[str]:
+        names = sorted(name for name, each in self._known.items() if each.place is not None and name not in moving)
+        after = bisect_right(names, self._last_other)
+        found = [*names[after:], *names[:after]][:_OTHERS]
+        self._last_other = found[-1] if found else ""
+        return set(found)
 
     async def _all(self, changed: set[str], clock: Clock) -> list[Patch]:
-        """Reads everything. At first it draws the changed components and those that move; later all of them."""
+        """Reads everything. At first it draws the changed components and those that move, if the page has the right buttons; later all
+        of them.
+        """
         # Taken before the reading, so that a change that comes meanwhile is looked at again.
         namespace, before = self._replica.namespace, self._known
-        rollouts = await reading.everything(self._person)
-        places = [reading.place(each) async for each in in_turns(rollouts, _PIECE)]
-        moving = set(reading.moving(places))
-        await self._follow(each for each in rollouts if each.component in moving)
-        drawn = None if before else changed | moving
+        found = await reading.everything(self._person)
+        await self._follow(found.moving.values())
+        drawn = None if before or self._draws_all else changed | found.moving.keys()
         self._known, patches = {}, []
-        async for each in in_turns(rollouts, _PIECE):
+        async for each in in_turns(found.rollouts, _PIECE):
             row = self._row(each, clock)
             self._known[each.component] = _Known(row.group, reading.place(each))
             if drawn is None or each.component in drawn:
@@ -99,8 +113,8 @@ class FrontLive:
         return [*patches, *_gone(gone)]
 
     async def _follow(self, rollouts: Iterable[v1.Rollout]) -> None:
-        """Reads the courses that are not known, as many as the page shows."""
-        room = reading.MOST_WITH_JOBS - len(self._courses)
+        """Reads the courses that are not known, as many as are drawn at a look."""
+        room = reading.MOST_WITH_JOBS + _OTHERS - len(self._courses)
         new = [each for each in rollouts if each.HasField("next") and each.component not in self._courses]
         self._courses |= await reading.courses(self._person, new[: max(room, 0)])
 

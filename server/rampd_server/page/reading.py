@@ -1,10 +1,10 @@
 """Reads from the API what the page shows, in the name of the person who looks."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from heapq import nsmallest
-from typing import Final
+from typing import Final, NamedTuple
 
 from google.rpc import code_pb2
 
@@ -52,12 +52,20 @@ async def one(person: Person, component: str) -> v1.Rollout:
         return v1.Rollout(component=component, damage=v1.Damage(problem=error.status.message))
 
 
-async def everything(person: Person) -> list[v1.Rollout]:
-    """Returns all components, with the jobs of current, and for the most urgent ones those of the trial. Raises CallError."""
+class Everything(NamedTuple):
+    """All components, with the jobs of current."""
+
+    rollouts: Sequence[v1.Rollout]
+    moving: Mapping[str, v1.Rollout]
+    """Those with the jobs of their trial, too: the most urgent ones. By their names."""
+
+
+async def everything(person: Person) -> Everything:
+    """Returns all components. Raises CallError."""
     found = await listed(person)
     places = [place(each) async for each in in_turns(found, _AT_A_TIME)]
     detailed = {each.component: each for each in await some(person, moving(places))}
-    return [detailed.get(each.component, each) for each in found]
+    return Everything([detailed.get(each.component, each) for each in found], detailed)
 
 
 Place = tuple[int, str]

@@ -1,6 +1,7 @@
 """The addresses of the page."""
 
-from collections.abc import Awaitable, Callable
+import hashlib
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -13,6 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from rampd._standing.clock import Clock
+from rampd_server.http.call import hold_stranger
 from rampd_server.http.errors import STATUS_OF
 from rampd_server.page import acting, front, live, reading, session, signing, signing_by_issuer, static
 from rampd_server.page.addresses import here
@@ -85,15 +87,35 @@ class Visit:
         response = await page(
             template,
             status,
-            **{"may": self.may, "person": self.shown_person, "form_key": key, "now": self.now, **shown},
+            **{
+                "may": self.may,
+                "person": self.shown_person,
+                "taken_for": self.person.identity,
+                "form_key": key,
+                "now": self.now,
+                **shown,
+            },
         )
         session.keep_form_key(response, self.request, key)
         return response
+
+    async def refused(self, error: CallError) -> Response:
+        """Returns why something did not work, as a page or as the part of one that stands in a dialog."""
+        status, shown = STATUS_OF[error.status.code], {"error": error, "again": here(self.request)}
+        if acting.is_for_dialog(self.request):
+            return acting.part("refusal.html", status, **shown)
+        return await self.page("refused.html", status, **shown)
 
     @property
     def may(self) -> dict[str, bool]:
         """Which methods this person may call, and which flags of requests they may set."""
         return {name: self.person.may(name) for name in NAMES}
+
+    @property
+    def rights(self) -> str:
+        """A digest of `may`. While a page is open, the grant of its person may change."""
+        names = ",".join(sorted(name for name, may in self.may.items() if may))
+        return hashlib.sha256(names.encode()).hexdigest()[:16]
 
     @property
     def shown_person(self) -> dict[str, Any]:
@@ -116,8 +138,7 @@ def routes(served: Served) -> list[BaseRoute]:
         Route(component.PATH, looking(served, component.show)),
         Route(f"{component.PATH}/live", looking(served, component.follow)),
         *(Route(path, looking(served, look), methods=["GET", "POST"]) for path, look in acting.looks()),
-        *signing.routes(served.door),
-        *signing_by_issuer.routes(served.door),
+        *_held_back([*signing.routes(served.door), *signing_by_issuer.routes(served.door)]),
         *static.routes(),
     ]
     return [Route(each.path, _protecting(each.endpoint), methods=each.methods) for each in found]
@@ -138,7 +159,7 @@ def looking(served: Served, look: Look) -> Endpoint:
         try:
             return await look(visit)
         except CallError as error:
-            return await visit.page("refused.html", STATUS_OF[error.status.code], error=error, again=here(request))
+            return await visit.refused(error)
 
     return endpoint
 
@@ -146,6 +167,20 @@ def looking(served: Served, look: Look) -> Endpoint:
 async def not_there(text: str, status: int) -> Response:
     """Returns the answer to a browser that asks for what there is not."""
     return protected(await page("not_there.html", status, text=text))
+
+
+def _held_back(signing_in: Iterable[Route]) -> Iterator[Route]:
+    """Anybody may sign in, or try to. In a flood from one place, people of other places do not wait."""
+
+    def holding(endpoint: Endpoint) -> Endpoint:
+        async def held(request: Request) -> Response:
+            await hold_stranger(request)
+            return await endpoint(request)
+
+        return held
+
+    for each in signing_in:
+        yield Route(each.path, holding(each.endpoint), methods=each.methods)
 
 
 def _protecting(endpoint: Endpoint) -> Endpoint:
@@ -169,26 +204,29 @@ async def _not_known(request: Request, error: CallError) -> Response:
 
 async def _front(visit: Visit) -> Response:
     cursor, asked = visit.cursor, front.filter_of(visit.request.query_params.get("filter", ""))
-    rollouts = await reading.everything(visit.person)
-    moving = set(reading.moving(map(reading.place, rollouts)))
-    courses = await reading.courses(visit.person, (each for each in rollouts if each.component in moving))
-    rows = [front.row(each, visit.clock, courses.get(each.component, ())) async for each in in_turns(rollouts, _ROWS)]
-    found, words = sorted(rows, key=lambda row: row.order), front.words_of(asked)
+    found, words = await reading.everything(visit.person), front.words_of(asked)
+    courses = await reading.courses(visit.person, found.moving.values())
+    rows = [
+        front.row(each, visit.clock, courses.get(each.component, ())) async for each in in_turns(found.rollouts, _ROWS)
+    ]
+    shown = {row.name for row in rows if row.has(words)}
     everything = reading.freeze_of_everything(visit.served.replica)
-    top = front.top((row.group for row in found), everything, visit.clock)
+    top = front.top((row.group for row in rows), everything, visit.clock)
     return await visit.page(
         "front.html",
         top=top,
         verbs=verbs_for_all(is_frozen=bool(top.frozen), may=visit.may),
         icon=top.icon,
-        rows=found,
-        shown={row.name for row in found if row.has(words)},
-        groups=front.GROUPS,
+        rows=rows,
+        shown=shown,
+        groups=front.grouped(rows, shown),
         filter=asked,
+        stream=f"/live?rights={visit.rights}",
         cursor=cursor,
     )
 
 
 async def _front_live(visit: Visit) -> Response:
-    drawing = FrontLive(visit.person, visit.served.replica, visit.may)
+    has_others = visit.request.query_params.get("rights", visit.rights) != visit.rights
+    drawing = FrontLive(visit.person, visit.served.replica, visit.may, draws_all=has_others)
     return Live(visit.person, visit.asked_cursor, drawing.draw, front.key).response()

@@ -37,14 +37,18 @@ def is_token(text: str) -> bool:
 
 
 def sign_in(response: Response, request: Request, credential: str, caller: Caller) -> None:
-    """Keeps a credential in the browser: for twelve hours, or until it ends if that is earlier."""
+    """Keeps a credential in the browser: for twelve hours, or until it ends if that is earlier. A form that was made before, maybe for
+    somebody else, is out of date then.
+    """
     left_s = _LASTS_S if caller.expires_s is None else min(_LASTS_S, int(caller.expires_s - time.time()))
     _set(response, request, _CREDENTIAL, credential, max(left_s, 1))
+    keep_form_key(response, request, _new_key())
 
 
 def sign_out(response: Response, request: Request) -> None:
-    """Makes the browser forget the credential."""
+    """Makes the browser forget the credential. A form that was made before is out of date then."""
     _set(response, request, _CREDENTIAL, "", 0)
+    keep_form_key(response, request, _new_key())
 
 
 def is_signed_in(request: Request) -> bool:
@@ -83,7 +87,7 @@ def with_credential(request: Request, credential: str) -> Request:
 def form_key(request: Request) -> str:
     """Returns the value that a form of this page repeats."""
     kept = _cookie(request, _FORM)
-    return kept if _KEY.fullmatch(kept) else secrets.token_urlsafe(32)
+    return kept if _KEY.fullmatch(kept) else _new_key()
 
 
 def keep_form_key(response: Response, request: Request, key: str) -> None:
@@ -117,6 +121,10 @@ def forget_attempt(response: Response, request: Request) -> None:
 def site(request: Request) -> str:
     """Returns how the browser calls this server: `https://rampd.example.com`."""
     return f"{'https' if _is_secure(request) else 'http'}://{request.headers.get('host', '')}"
+
+
+def _new_key() -> str:
+    return secrets.token_urlsafe(32)
 
 
 def _set(

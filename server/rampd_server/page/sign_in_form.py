@@ -24,10 +24,13 @@ async def sign_in_form(
 ) -> Response:
     """Returns the page. After signing in, people go `to` a path. `wrong` says why they are not signed in yet."""
     key = session.form_key(request)
-    identity = ""
-    if session.is_signed_in(request) and not wrong:
+    is_signed_in = session.is_signed_in(request)
+    # Who has done something wrong stays who they are: other tabs hear nothing.
+    taken_for = None if wrong else ""
+    if not wrong:
         try:
-            identity = (await proven(door, session.as_signed_in(request))).identity
+            caller = await proven(door, session.as_signed_in(request)) if is_signed_in else door.without_credentials()
+            taken_for = "" if caller is None else caller.identity
         except CallError as error:
             wrong = f"The server does not take any more what this browser has kept. {error.status.message}"
     by_issuer = None if door.credentials is None else door.credentials.sign_in
@@ -35,8 +38,9 @@ async def sign_in_form(
         "sign_in.html",
         status,
         form_key=key,
-        identity=identity,
-        is_signed_in=session.is_signed_in(request),
+        identity=taken_for if is_signed_in else "",
+        taken_for=taken_for,
+        is_signed_in=is_signed_in,
         issuer=urlsplit(by_issuer.issuer).netloc if by_issuer else "",
         to=inside(to),
         wrong=wrong,

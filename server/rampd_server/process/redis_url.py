@@ -107,9 +107,17 @@ def _require_no_fragment(text: str) -> None:
         raise ValueError(f"there is a # in it. {_ENCODE}.")
 
 
+def _require_no_space(parts: SplitResult) -> None:
+    if " " in parts.netloc or "+" in parts.query:
+        raise ValueError(
+            "there is a space before the path, or a + after the ?, where + means a space: write %20 for a space, %2B for +."
+        )
+
+
 def _check_sentinels(text: str) -> None:
     _require_no_fragment(text)
     known = SentinelUrl.parse(text)
+    _require_no_space(split(text))
     _check_one(known.primary, known.scheme)
     own = [each for each in parse_qsl(split(text).query, keep_blank_values=True) if each[0] in sentinel_url.OPTIONS]
     options = dict(own)
@@ -130,10 +138,7 @@ def _check_one(text: str, scheme: str) -> None:
         raise ValueError("not a URL; a URL looks like redis://user:password@host:6379/0.") from None
     if parts.fragment or text.endswith("#"):
         raise ValueError(f"there is a # in it. {_ENCODE}.")
-    if " " in parts.netloc or "+" in parts.query:
-        raise ValueError(
-            "there is a space before the path, or a + after the ?, where + means a space: write %20 for a space, %2B for +."
-        )
+    _require_no_space(parts)
     options = _options(parts)
     _check_credentials(parts, options, scheme)
     if parts.scheme == "unix":

@@ -9,7 +9,8 @@ the file, so that Resolve waits for neither.
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
@@ -17,7 +18,7 @@ from itertools import chain
 import structlog
 
 from rampd._decision.resolution import Choice, ComponentSnapshot
-from rampd_server.domain.rollout.model import Rollout
+from rampd_server.domain.rollout.model import Absent, Rollout
 from rampd_server.ports import FeedEntry, LastStateError, LastStateStore, Override
 from rampd_server.process.outage import Outage
 from rampd_server.replica.projection import override_of
@@ -135,19 +136,27 @@ class LastStateKeeper:
     async def _write(self, *, is_last: bool) -> None:
         # All values must be of one moment, so they are copied without a pause. Encoding takes far longer, and pauses.
         about = self._replica.last_served(is_last=is_last)
-        taken = [
+        gone = self._replica.gone()
+        taken = deque(
             _Taken(known.rollout, known.overrides.by_repo.copy(), known.overrides.by_prefix.copy())
             for known in self._replica.components()
-        ]
-        pieces = [self._kept.encode(absent) for absent in self._replica.gone()]
-        pieces += [self._kept.encode(each.rollout, each.overrides()) for each in taken]
+        )
+        components = len(taken)
         lines = []
-        for line in chain.from_iterable(pieces):
+        for line in self._encoded(gone, taken):
             lines.append(line)
             await asyncio.sleep(0)
         await asyncio.to_thread(self._kept.write, about, lines)
         self._epoch, self._has_written = about.epoch, True
-        log.debug("last_state_kept", components=len(taken), bytes=sum(map(len, lines)))
+        log.debug("last_state_kept", components=components, bytes=sum(map(len, lines)))
+
+    def _encoded(self, gone: Iterable[Absent], taken: deque[_Taken]) -> Iterator[bytes]:
+        """Yields the lines of all components. What was taken is let go one by one, because to free all of it at once takes long."""
+        for absent in gone:
+            yield from self._kept.encode(absent)
+        while taken:
+            each = taken.popleft()
+            yield from self._kept.encode(each.rollout, each.overrides())
 
     # What the replica tells.
 

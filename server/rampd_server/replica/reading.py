@@ -7,7 +7,7 @@ in the served state is kept, and not read again: after a failover, most are.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -90,6 +90,8 @@ class Reading:
         Raises StoreUnavailableError if the store goes back to an older state during the reading; StoreResetError.
         """
         state = State(head.epoch, head.entry_id, head.namespace)
+        # Somebody may have deleted the feed alone.
+        is_there = bool(head.entry_id) and not await self._store.has_lost(head.entry_id)
         last = ""
         while names := await self._store.components(after=last, limit=1000):
             kept = await self._kept(names) if self._keeps else {}
@@ -108,6 +110,9 @@ class Reading:
             if self.went_back:
                 await self._freeze_again(state, self._served.namespace)
             self.strays_end = await self._catch_up_to_head(state, self.strays_end)
+            if is_there and await self._store.has_lost(head.entry_id):
+                # Some parts may be of the state before, and others of the state after.
+                raise _put_back()
             # Changes that other tasks have written and applied during the reading are in the feed, or lost by now.
             if self.went_back or not self._lacks(state):
                 break
@@ -292,19 +297,20 @@ class Reading:
 
     async def _load_into(self, state: State, *names: str) -> None:
         """Reads components. One that is damaged keeps its last good state, and the others are not affected."""
-        async for name, found in self._store.read_many(names):
-            state.damaged.pop(name, None)
-            seen = self._seen[name] = set()
-            try:
-                component = await with_overrides(self._store, found, seen)
-            except Exception as error:  # noqa: BLE001 - one component must not stop the others
-                self._mark_damaged(state, name, error)
-                continue
-            if component is None:
-                state.components.pop(name, None)
-            else:
-                state.components[name] = component
-                self._note(component.rollout)
+        async with contextlib.aclosing(self._store.read_many(names)) as read:
+            async for name, found in read:
+                state.damaged.pop(name, None)
+                seen = self._seen[name] = set()
+                try:
+                    component = await with_overrides(self._store, found, seen)
+                except Exception as error:  # noqa: BLE001 - one component must not stop the others
+                    self._mark_damaged(state, name, error)
+                    continue
+                if component is None:
+                    state.components.pop(name, None)
+                else:
+                    state.components[name] = component
+                    self._note(component.rollout)
 
     def _mark_damaged(self, state: State, name: str, error: Exception) -> None:
         """Marks a component as damaged. It keeps its last good state, if there is one. Raises the error if the store
@@ -349,24 +355,25 @@ def mark_of(known: Component) -> StateMark:
     return StateMark(known.rollout.entry, str(len(known.overrides)))
 
 
-async def unlike(store: Store, names: Sequence[str], get: Callable[[str], Component | None]) -> AsyncIterator[str]:
+async def unlike(store: Store, names: Sequence[str], get: Callable[[str], Component | None]) -> AsyncGenerator[str]:
     """Yields those of the components that can't be read, or that the store has in another state than `get` gives, although both
     states have the same entry.
 
     Raises StoreUnavailableError, StoreResetError.
     """
-    async for name, found in store.read_many(names):
-        try:
-            stored = await with_overrides(store, found, set())
-        except Exception as error:  # noqa: BLE001 - one component must not stop the others
-            damage_of(name, error)
-            yield name
-            continue
-        here = get(name)
-        if here is None or stored is None or here.rollout.entry != stored.rollout.entry:
-            continue  # it has changed since
-        if (here.rollout, len(here.overrides)) != (stored.rollout, len(stored.overrides)):
-            yield name
+    async with contextlib.aclosing(store.read_many(names)) as read:
+        async for name, found in read:
+            try:
+                stored = await with_overrides(store, found, set())
+            except Exception as error:  # noqa: BLE001 - one component must not stop the others
+                damage_of(name, error)
+                yield name
+                continue
+            here = get(name)
+            if here is None or stored is None or here.rollout.entry != stored.rollout.entry:
+                continue  # it has changed since
+            if (here.rollout, len(here.overrides)) != (stored.rollout, len(stored.overrides)):
+                yield name
 
 
 def log_stray(entry: FeedEntry) -> None:

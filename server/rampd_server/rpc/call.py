@@ -26,7 +26,7 @@ _IDENTITY = 8
 class Call:
     """One call: its method, its caller and its time left. Expensive values are computed only when they are read."""
 
-    __slots__ = ("_request", "caller", "context", "name")
+    __slots__ = ("_claims", "_request", "caller", "context", "name")
 
     def __init__(self, name: str, request: Message, context: Context, caller: Caller) -> None:
         self.caller = caller
@@ -34,6 +34,7 @@ class Call:
         self.name = name
         """The full name of the method: `rampd.v1.RolloutService/Ramp`."""
         self._request = request
+        self._claims: Sequence[str] | None = None
 
     @property
     def method(self) -> str:
@@ -45,7 +46,7 @@ class Call:
         """The caller's name for the history. It is the proven identity, and for whom the caller claims to act. Without a proven
         identity it is the name that the caller claims in the metadata `x-rampd-actor`, or `anonymous`.
         """
-        claimed = _claimed(self.context)
+        claimed = self._claimed
         if self.caller.identity == ANONYMOUS:
             return claimed[0] if claimed else ANONYMOUS
         return f"{self.caller.identity} (for {claimed[0]})" if claimed else self.caller.identity
@@ -53,7 +54,7 @@ class Call:
     @property
     def is_actor_claimed(self) -> bool:
         """Whether the caller has claimed `actor` without proof."""
-        return self.caller.identity == ANONYMOUS and bool(_claimed(self.context))
+        return self.caller.identity == ANONYMOUS and bool(self._claimed)
 
     @property
     def identity(self) -> str:
@@ -89,6 +90,13 @@ class Call:
         fields = {name: _digest(b"", self._only(name.__eq__))[:_SHORT_DIGEST] for name in names}
         identity, actor = _digest(self.identity.encode()), _digest(self.actor.encode())
         return {"method": self.method, "identity": identity[:_IDENTITY], "actor": actor[:_SHORT_DIGEST], **fields}
+
+    @property
+    def _claimed(self) -> Sequence[str]:
+        """The names that the caller claims. They are read once, because gRPC makes a list of all metadata each time."""
+        if self._claims is None:
+            self._claims = _claimed(self.context)
+        return self._claims
 
     def _only(self, is_kept: Callable[[str], bool]) -> bytes:
         content = type(self._request)()

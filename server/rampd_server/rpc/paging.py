@@ -8,6 +8,7 @@ from typing import Final, Protocol, TypeVar
 from google.protobuf.message import Message
 
 from rampd_server.domain.errors import InvalidRequestError
+from rampd_server.process.long_work import in_pieces
 
 DEFAULT_PAGE_SIZE: Final = 100
 MAX_PAGE_BYTES: Final = 3 * 1024 * 1024
@@ -46,8 +47,8 @@ def piece_size(request: PagedRequest) -> int:
 
 
 async def one_by_one(items: Iterable[Item]) -> AsyncGenerator[Item]:
-    """Gives items that are in memory already to `paged`."""
-    for item in items:
+    """Gives items that are in memory already to `paged`. Other tasks have their turn in between: a page may have a thousand."""
+    async for item in in_pieces(items):
         yield item
 
 

@@ -2,6 +2,7 @@
 
 The log has no secret and a limited number of lines a second. A refusal costs the server as much as an answer. So if there are
 many refusals, each one waits for a moment: a hostile client that waits for its answers then takes little of the server's time.
+Each peer has a limit of its own, so that a person who mistypes a token does not wait because of somebody else.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from typing import Final
 import structlog
 
 from rampd_server.access.grants import Caller
+from rampd_server.access.peers import PeerRates, host_of
 from rampd_server.access.quotas import Rate
 from rampd_server.domain.errors import DeadlineError, RampdError, Reason
 from rampd_server.domain.refusals import component_hidden
@@ -29,6 +31,9 @@ _HELD_S: Final = {
 """How long a refusal is held. A caller over its limit may be honest and have a deadline, so its refusal is held for less time."""
 _AT_ONCE_PER_S: Final = 50.0
 _AT_ONCE_BURST: Final = 200.0
+_OF_PEER_PER_S: Final = 10.0
+_OF_PEER_BURST: Final = 50.0
+_STRANGER_HELD_S: Final = 1.0
 _MOST_HELD: Final = 4_000
 """The most refusals that are held at a time, because each takes memory. Above this number, they are answered at once."""
 _FLOOD_S: Final = 2.0
@@ -39,6 +44,7 @@ _log = structlog.get_logger(__name__)
 _rate = Rate(_LINES_PER_S, _BURST)
 _not_logged = 0
 _at_once = Rate(_AT_ONCE_PER_S, _AT_ONCE_BURST)
+_at_once_of = PeerRates(_OF_PEER_PER_S, _OF_PEER_BURST)
 _held = 0
 _flooded_until_s = 0.0
 
@@ -54,18 +60,28 @@ async def hold(refusal: RampdError | DeadlineError, caller: Caller | None, conte
     """Waits before a refusal is answered, if there are many refusals. The refusal of a wrong request waits only if the caller is
     not proven.
     """
-    global _held, _flooded_until_s  # noqa: PLW0603 - one server, one number
     if not isinstance(refusal, RampdError) or refusal.reason not in _HELD_S:
         return
     if refusal.reason is Reason.INVALID_FIELD and caller is not None:
         return
+    await _wait_in_flood(_HELD_S[refusal.reason], context)
+
+
+async def hold_stranger(context: Context) -> None:
+    """Waits before a request is worked on that anybody may send, such as one to sign in, if there are many."""
+    await _wait_in_flood(_STRANGER_HELD_S, context)
+
+
+async def _wait_in_flood(pause_s: float, context: Context) -> None:
+    global _held, _flooded_until_s  # noqa: PLW0603 - one server, one number
     now_s = time.monotonic()
-    if not _at_once.take(1, now_s):
+    # Its own limit first, so that one peer does not use up that of all.
+    if not _at_once_of.take(host_of(context.peer()), now_s) and not _at_once.take(1, now_s):
         return
     _flooded_until_s = now_s + _FLOOD_S
     if _held >= _MOST_HELD:
         return
-    pause_s, left_s = _HELD_S[refusal.reason], context.time_remaining()
+    left_s = context.time_remaining()
     _held += 1
     try:
         await asyncio.sleep(pause_s if left_s is None else min(pause_s, _SHARE_OF_DEADLINE * left_s))

@@ -1,4 +1,4 @@
-"""A line of writers: the writers of one thing on this server write one after the other."""
+"""A line of writers: the writers of one thing on this server write one after the other, or a few abreast."""
 
 import asyncio
 import math
@@ -16,13 +16,13 @@ T = TypeVar("T")
 
 
 class Line:
-    """A line of writers. An urgent writer waits for earlier urgent writers, and for at most two others: the one whose
-    turn it is, and the next one.
+    """A line of writers, of whom `abreast` have their turn at the same time. An urgent writer waits for earlier urgent writers, and for
+    at most twice as many others: those whose turn it is, and the next ones.
     """
 
-    def __init__(self) -> None:
-        self._queue = asyncio.Lock()
-        self._lock = asyncio.Lock()
+    def __init__(self, abreast: int = 1) -> None:
+        self._queue = asyncio.Semaphore(abreast)
+        self._lock = asyncio.Semaphore(abreast)
         self._lost_s = -math.inf
 
     async def have_turn(self, attempt: Callable[[], Awaitable[T]], what: str, *, is_urgent: bool = False) -> T:
@@ -51,7 +51,7 @@ class Line:
             async with self._lock:
                 yield
         else:
-            # Only the first of the writers that are not urgent waits for the lock. The others wait in the queue, in which
-            # urgent writers do not wait.
+            # Of the writers that are not urgent, only the first ones wait for the lock. The others wait in the queue, in
+            # which urgent writers do not wait.
             async with self._queue, self._lock:
                 yield

@@ -24,7 +24,9 @@ from rampd_server.domain.rollout.effect import Effect
 from rampd_server.domain.rollout.model import Absent, Freeze, Rollout
 from rampd_server.domain.rollout.moves import Context, settle
 from rampd_server.domain.rollout.protection import (
+    begins,
     new_freeze,
+    rises,
     until,
     what_it_replaces,
     what_it_stops,
@@ -48,6 +50,7 @@ from rampd_server.ports import (
     Stored,
     UntimelyError,
 )
+from rampd_server.process.long_work import in_pieces
 from rampd_server.replica.damage import shown
 from rampd_server.replica.replica import Replica
 from rampd_server.service.line import Line
@@ -55,6 +58,8 @@ from rampd_server.service.repeats import has_change, replayed_message, reused
 
 _TIMEOUT_S = 5.0
 """How long a call without a deadline tries again after conflicts with other writers."""
+_ABREAST = 8
+"""How many changes of a component's overrides are under way at once. None of them is decided on the others."""
 
 _log = structlog.get_logger(__name__)
 
@@ -79,7 +84,7 @@ class Service:
     """The verbs and the reads. This server's writers of a component write one after the other. Several servers may
     write at once: the store compares, and accepts only one of the writes.
 
-    Writers of overrides have a line of their own, because no verb depends on overrides.
+    Writers of overrides have a line of their own, because no verb depends on overrides. Several of them write at once.
     """
 
     def __init__(self, store: Store, replica: Replica, *, wait_replicas: int = 0) -> None:
@@ -189,7 +194,7 @@ class Service:
                 message += await self._visible(author, component, stored.rollout.entry, stored.rollout.revision)
             return Answer(stored.rollout, stored.namespace, result, message, replicas=replicas)
 
-        line = self._override_lines.setdefault(component, Line())
+        line = self._override_lines.setdefault(component, Line(_ABREAST))
         return await self._guarded(component, author, attempt, timeout_s, line=line)
 
     async def freeze_all(self, expire_ms: int | None, author: Author, *, timeout_s: float | None = None) -> Answer:
@@ -220,7 +225,7 @@ class Service:
         author = Author(SELF, "Settle", "the freeze has ended", is_claimed=False)
         if components is None:
             components = [known.rollout.component for known in self._replica.components()]
-        for component in components:
+        async for component in in_pieces(components):
             try:
                 now_ms = self._replica.now_ms()
                 if self.is_unsettled(component):
@@ -295,7 +300,8 @@ class Service:
 
         began_s = time.monotonic()
         await self._replica.require_state()
-        if author.request_id:
+        # Without `judge`, the script of the commit finds the record.
+        if judge is not None and author.request_id:
             record = await self._store.request_record(author.request_id)
             if record is not None:
                 return await self._repeat(component, author, record)
@@ -439,7 +445,8 @@ class Service:
         """
         if author.is_dry_run:
             return ""
-        _log_change(author, entry)
+        # After the answer, which does not wait for the log.
+        asyncio.get_running_loop().call_soon(_log_change, author, entry)
         self._replica.offer(entry, after)
         return await self._visible(author, entry.component, entry.id, entry.revision) + self._at_risk(entry)
 
@@ -478,7 +485,9 @@ class Service:
         stored = await self._read_now(component)
         if not await has_change(self._store, stored.rollout, record):
             why = "the store has lost the change that this request_id made. To make it again, choose a new request_id"
-            raise revision_mismatch(component, why, expected=record.result.revision, actual=stored.rollout.revision)
+            # The loss may have come after the component was read.
+            actual = (await self._read_now(component)).rollout.revision
+            raise revision_mismatch(component, why, expected=record.result.revision, actual=actual)
         message += await self._visible(author, component, stored.rollout.entry, stored.rollout.revision)
         return Answer(stored.rollout, stored.namespace, record.result, message, is_replayed=True)
 
@@ -521,10 +530,15 @@ class Service:
         """
         if entry_id and not after.freeze:
             await self._replica.wait_for_change(entry_id)
-        rollouts = [known.rollout for known in self._replica.components()]
-        if after.freeze:
-            return what_it_stops(rollouts, Context(now_ms, freeze_all=before.freeze))
-        return what_its_end_starts(rollouts, Context(now_ms))
+        context = Context(now_ms, freeze_all=before.freeze if after.freeze else None)
+        rising: list[str] = []
+        beginning: list[str] = []
+        async for known in in_pieces(self._replica.components()):
+            if name := rises(known.rollout, context):
+                rising.append(name)
+            elif name := begins(known.rollout, context):
+                beginning.append(name)
+        return what_it_stops(rising) if after.freeze else what_its_end_starts(beginning, rising)
 
     def _refuse_past(self, changes: Mapping[str, Override | None]) -> None:
         now_ms = self._replica.now_ms()

@@ -25,7 +25,7 @@ from rampd_server.storage.replica_wait import ReplicaWait
 from rampd_server.storage.schema import is_known
 from rampd_server.storage.scripts import Code, Script, script
 from rampd_server.storage.shards import Shards
-from rampd_server.storage.store_errors import newer_schema, refusal, shard_unavailable, store_reset
+from rampd_server.storage.store_errors import import_under_way, newer_schema, refusal, shard_unavailable, store_reset
 
 DEADLINE_S: Final = 1.0
 """How long a call of Redis may take."""
@@ -301,6 +301,12 @@ class Link:
     def reset(self, found: str | None) -> StoreResetError:
         """Returns the error for a `meta` that has the epoch `found`, or no epoch, in place of the known epoch."""
         error = store_reset(self.keys.meta, self.epoch, found, self.adopt_command)
+        self.counts.note_error(error)
+        return error
+
+    def importing(self, mark: str) -> StoreResetError:
+        """Returns the error for a `meta` that has the mark of an import that has not ended."""
+        error = import_under_way(mark.partition(" ")[0])
         self.counts.note_error(error)
         return error
 

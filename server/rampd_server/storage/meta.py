@@ -36,8 +36,8 @@ async def raise_schema(link: Link, schema: int) -> None:
 
 async def read_head(link: Link) -> Head | None:
     """As `Store.head`."""
-    fields = ("epoch", "adopted_ms", "freeze", "head", "schema")
-    (epoch, adopted_ms, freeze, entry_id, schema), time, role = await link.exchange(
+    fields = ("epoch", "adopted_ms", "freeze", "head", "schema", "import")
+    (epoch, adopted_ms, freeze, entry_id, schema, under_way), time, role = await link.exchange(
         lambda pipe: pipe.hmget(link.keys.meta, *fields).time().role(),
         may_fail=_is_test_double,
         key=link.keys.meta,
@@ -48,6 +48,9 @@ async def read_head(link: Link) -> Head | None:
         raise link.not_primary()
     link.schema = schema
     link.require_schema()
+    if not epoch and under_way:
+        # Nobody can adopt it, so the error says what else ends this.
+        raise link.importing(under_way)
     if not epoch:
         return None
     return Head(

@@ -1,7 +1,7 @@
 """Reads rollouts: one, many at once, or only what names the state of each."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -30,7 +30,7 @@ async def read_rollout(link: Link, component: str) -> Stored:
         return _stored(link, component, reply)
 
 
-async def read_rollouts(link: Link, components: Sequence[str]) -> AsyncIterator[tuple[str, Stored | Exception]]:
+async def read_rollouts(link: Link, components: Sequence[str]) -> AsyncGenerator[tuple[str, Stored | Exception]]:
     """As `Store.read_many`. While the caller takes in some rollouts, Redis reads the next ones."""
     place, at_once = 0, _ROLLOUTS_AT_ONCE
     asked = asyncio.create_task(_exchange(link, components[:at_once]))

@@ -1,7 +1,7 @@
 """The store on Redis. Each change is one script, which writes everything or nothing."""
 
 import secrets
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
 from rampd_server.domain.rollout.model import Absent, Rollout, numbered
@@ -83,7 +83,7 @@ class RedisStore:
     async def read(self, component: str) -> Stored:
         return await read_rollout(self.link, component)
 
-    def read_many(self, components: Sequence[str]) -> AsyncIterator[tuple[str, Stored | Exception]]:
+    def read_many(self, components: Sequence[str]) -> AsyncGenerator[tuple[str, Stored | Exception]]:
         return read_rollouts(self.link, components)
 
     async def marks(self, components: Sequence[str]) -> list[StateMark]:

@@ -37,6 +37,13 @@ def store_reset(meta_key: str, believed: str, found: str | None, adopt_command: 
     )
 
 
+def import_under_way(digest: str) -> StoreResetError:
+    return StoreResetError(
+        f"An import into this namespace has not ended, so the namespace has only a part of the data. Type rampd-server import "
+        f"with the same input (SHA-256 {digest[:12]}…) to begin it again, or rampd-server import --discard to empty the namespace."
+    )
+
+
 def newer_schema(found: str) -> StoreUnavailableError:
     return StoreUnavailableError(
         f"The store's data has schema {found}, and this server knows up to {SCHEMA}: somebody has raised the schema. "
@@ -102,10 +109,7 @@ def refusal(
         case Code.NEWER_SCHEMA:
             return newer_schema(reply[1])
         case Code.IMPORTING:
-            return StoreResetError(
-                f"An import into this namespace has not ended, so the namespace has only a part of the data. Type rampd-server import "
-                f"with the same input (SHA-256 {reply[1][:12]}…) to begin it again, or rampd-server import --discard to empty the namespace."
-            )
+            return import_under_way(reply[1])
         case Code.NOT_IMPORTING:
             return StoreResetError(
                 "Another command has taken this import over, has discarded it, or has adopted the namespace. This one wrote nothing more."

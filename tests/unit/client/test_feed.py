@@ -67,6 +67,11 @@ def heartbeat(age_s: float = 0, *, server_s: float = 0, store_s: int = 0) -> v1.
     return v1.WatchResponse(heartbeat=made)
 
 
+def message(*parts: v1.WatchResponse) -> v1.WatchResponse:
+    """One message that has the fields of all parts."""
+    return v1.WatchResponse.FromString(b"".join(each.SerializeToString() for each in parts))
+
+
 def revisions(feed: Feed) -> dict[str, int]:
     return {name: known.snapshot.revision for name, known in feed.components.items()}
 
@@ -142,6 +147,21 @@ def test_the_time_of_the_last_change_of_history_is_known(feed: Feed, clock: Cloc
     assert feed.told_s == 1020.0
 
 
+def test_an_older_state_is_as_old_as_its_server_says(feed: Feed, clock: Clock) -> None:
+    """Given a server that has started with a state of a file, expect the age of that state, and not that of the later one before."""
+    feed.take(message(whole("e/5-7", component("a", 7)), heartbeat(0)))
+    clock.now_s += 1
+    feed.take(v1.WatchResponse(rewind=v1.WatchRewind(cursor="e/5-6")))
+    feed.take(message(whole("e/5-6", component("a", 6)), heartbeat(60, server_s=1)))
+    assert clock.now_s - feed.confirmed_s == 60
+
+
+def test_an_older_state_without_an_age_is_too_old(feed: Feed) -> None:
+    feed.take(message(whole("e/5-7", component("a", 7)), heartbeat(0)))
+    feed.take(whole("f/1-0", component("a", 1)))
+    assert feed.confirmed_s == -math.inf
+
+
 def test_a_rewind_applies_to_one_state_only(feed: Feed) -> None:
     feed.take(whole("e/5-0", component("a", 5)))
     feed.take(v1.WatchResponse(rewind=v1.WatchRewind()))
@@ -177,6 +197,7 @@ def test_a_component_that_disappears_is_kept_as_deleted_for_a_while(feed: Feed, 
     feed.take(heartbeat())
     feed.take(gone("e/6-0", "a"))
     clock.now_s += 100
+    confirmed_s = feed.confirmed_s
     feed.take(whole("f/1-0"))
     assert revisions(feed) == {}
     clock.now_s += 200
@@ -184,7 +205,7 @@ def test_a_component_that_disappears_is_kept_as_deleted_for_a_while(feed: Feed, 
     assert a is not None
     assert b is not None
     assert (a.component.snapshot.revision, a.gone_s, b.gone_s) == (5, 1000, 1100)
-    assert a.since_s == b.since_s == feed.confirmed_s <= 1000
+    assert a.since_s == b.since_s == confirmed_s <= 1000
     clock.now_s += 1
     assert feed.find_deleted("a") is None
     assert feed.find_deleted("b") is not None

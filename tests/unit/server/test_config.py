@@ -529,6 +529,7 @@ def test_the_error_for_a_special_character_in_a_password_says_to_percent_encode_
         ("redis+sentinel://a/main?ssl_cert_reqs=none", "the option ssl_cert_reqs is allowed only with rediss://"),
         ("rediss+sentinel://a/main?ssl_ca_certs=/none.pem", "the file of ssl_ca_certs can't be read"),
         ("redis+sentinel://a/main?sentinel_username=s", "the option sentinel_username, but not sentinel_password"),
+        ("redis+sentinel://a/main?sentinel_password=a+b", "write %20 for a space, %2B for +"),
         ("redis+sentinel://a/main?sentinel_password=", "an option that begins with sentinel_ is empty"),
         ("redis+sentinel://a/main?sentinel_password=pw&sentinel_password=pw", "begins with sentinel_ is in it twice"),
         ("redis+sentinel://a/main#", "there is a # in it"),

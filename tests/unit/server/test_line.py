@@ -38,6 +38,24 @@ async def test_an_urgent_writer_goes_before_all_waiting_writers():
     assert await order_of(True, False, False, True, True) == [0, 1, 3, 4, 2]
 
 
+async def test_some_writers_have_their_turn_at_the_same_time():
+    """Given a line of three abreast, expect three at once, then the urgent one, and then the others in order."""
+    line, order, first_go_on = Line(3), [], asyncio.Event()
+
+    async def write(number: int) -> None:
+        order.append(number)
+        await first_go_on.wait()
+
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(10):
+            is_urgent = number == 9
+            tasks.create_task(line.have_turn(lambda number=number: write(number), "it", is_urgent=is_urgent))
+            await asyncio.sleep(0)
+        assert order == [0, 1, 2]
+        first_go_on.set()
+    assert order == [0, 1, 2, 9, *range(3, 9)]
+
+
 async def test_a_writer_that_leaves_the_line_does_not_block_the_others():
     line, goes_on = Line(), asyncio.Event()
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rampd_server.access.peers import PeerRates, place_of
+from rampd_server.access.peers import PeerRates, host_of, place_of
 
 
 def test_each_peer_has_a_limit_of_its_own() -> None:
@@ -36,3 +36,19 @@ def test_only_so_many_peers_are_remembered_and_who_was_quiet_for_longest_is_forg
 )
 def test_a_caller_has_a_network_of_ipv6_and_one_address_of_ipv4(host: str, place: str) -> None:
     assert place_of(host) == place
+
+
+@pytest.mark.parametrize(
+    ("peer", "host"),
+    [
+        ("ipv4:10.0.0.7:4711", "10.0.0.7"),
+        ("ipv6:%5B2001:db8::1%5D:4711", "2001:db8::1"),
+        ("ipv6:[2001:db8::1]:4711", "2001:db8::1"),
+        ("ipv6:%5Bfe80::1%25eth0%5D:4711", "fe80::1%eth0"),
+        ("unix:", "unix"),
+        ("unix:/run/rampd.sock", "unix"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_a_peer_is_known_by_its_address_and_not_by_its_port(peer: str, host: str) -> None:
+    assert host_of(peer) == host

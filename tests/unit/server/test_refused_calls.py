@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from rampd_server.access.grants import Caller, Grant, Proof
+from rampd_server.access.peers import PeerRates
 from rampd_server.access.quotas import Rate
 from rampd_server.access.rpc_roles import Role
 from rampd_server.domain import refusals
@@ -23,11 +24,12 @@ CALLER = Caller(Grant("ci-restyler", Role.CI), Proof.TOKEN)
 
 
 class Context:
-    def __init__(self, left_s: float | None = None) -> None:
+    def __init__(self, left_s: float | None = None, *, host: str = "10.0.0.7") -> None:
         self._left_s = left_s
+        self._host = host
 
     def peer(self) -> str:
-        return "ipv4:10.0.0.7:4711"
+        return f"ipv4:{self._host}:4711"
 
     def time_remaining(self) -> float | None:
         return self._left_s
@@ -112,6 +114,8 @@ def paused(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     monkeypatch.setattr("asyncio.sleep", sleep)
     monkeypatch.setattr("time.monotonic", lambda: 1000.0)
     monkeypatch.setattr(refused_calls, "_at_once", Rate(refused_calls._AT_ONCE_PER_S, refused_calls._AT_ONCE_BURST))
+    of_peers = PeerRates(refused_calls._OF_PEER_PER_S, refused_calls._OF_PEER_BURST)
+    monkeypatch.setattr(refused_calls, "_at_once_of", of_peers)
     monkeypatch.setattr(refused_calls, "_flooded_until_s", 0.0)
     return found
 
@@ -122,13 +126,17 @@ LIMIT = LimitExceededError("Too many.", limit="calls_per_s", retry_after_s=1)
 
 
 async def hold(
-    refusal: RampdError | DeadlineError, left_s: float | None = None, *, caller: Caller | None = None
+    refusal: RampdError | DeadlineError,
+    left_s: float | None = None,
+    *,
+    caller: Caller | None = None,
+    host: str = "10.0.0.7",
 ) -> None:
-    await refused_calls.hold(refusal, caller, Context(left_s))  # type: ignore[arg-type]
+    await refused_calls.hold(refusal, caller, Context(left_s, host=host))  # type: ignore[arg-type]
 
 
 async def test_a_few_refusals_are_answered_at_once_and_those_of_a_flood_are_held(paused: list[float]) -> None:
-    for _ in range(200):
+    for _ in range(50):
         await hold(BAD)
     assert (paused, refused_calls.is_flooded()) == ([], False)
     for refusal in (BAD, refusals.no_credentials("Send a token."), LIMIT):
@@ -136,8 +144,33 @@ async def test_a_few_refusals_are_answered_at_once_and_those_of_a_flood_are_held
     assert (paused, refused_calls.is_flooded()) == ([1.0, 1.0, 0.3], True)
 
 
+async def test_a_flood_of_one_peer_holds_no_refusal_of_another_one(paused: list[float]) -> None:
+    for _ in range(1000):
+        await hold(BAD)
+    paused.clear()
+    await hold(BAD, host="10.0.0.8")
+    assert paused == []
+
+
+async def test_a_flood_of_many_peers_is_held(paused: list[float]) -> None:
+    for number in range(200):
+        await hold(BAD, host=f"10.0.1.{number}")
+    assert paused == []
+    await hold(BAD, host="10.0.0.8")
+    assert paused == [1.0]
+
+
+async def test_what_a_stranger_may_ask_for_counts_as_a_refusal_does(paused: list[float]) -> None:
+    for _ in range(50):
+        await refused_calls.hold_stranger(Context())  # type: ignore[arg-type]
+    assert paused == []
+    await hold(BAD)
+    await refused_calls.hold_stranger(Context())  # type: ignore[arg-type]
+    assert paused == [1.0, 1.0]
+
+
 async def test_a_refusal_is_answered_within_the_deadline_of_its_caller(paused: list[float]) -> None:
-    for _ in range(200):
+    for _ in range(50):
         await hold(BAD)
     await hold(BAD, left_s=0.4)
     assert paused == [0.2]
@@ -153,7 +186,7 @@ async def test_a_refusal_for_another_reason_is_never_held(paused: list[float]) -
 
 
 async def test_the_refusal_of_a_wrong_request_is_held_if_the_caller_is_not_proven(paused: list[float]) -> None:
-    for _ in range(201):
+    for _ in range(51):
         await hold(WRONG)
     assert paused == [1.0]
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import gc
 import weakref
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -45,7 +45,7 @@ class ScriptedStore:
     async def read(self, component: str) -> Stored:
         return Stored(self.stored, Namespace(), 0)
 
-    async def read_many(self, components: Sequence[str]) -> AsyncIterator[tuple[str, Stored]]:
+    async def read_many(self, components: Sequence[str]) -> AsyncGenerator[tuple[str, Stored]]:
         for component in components:
             yield component, await self.read(component)
 

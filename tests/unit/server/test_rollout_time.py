@@ -4,6 +4,8 @@ import asyncio
 from dataclasses import replace
 from typing import cast
 
+import pytest
+
 from rampd_server.domain.rollout.model import Freeze, Rollout
 from rampd_server.metrics.counting import ByComponent
 from rampd_server.metrics.rollout_time import RolloutTime
@@ -58,6 +60,11 @@ class World:
         self.copy.known = {} if rollout is None else {C: Known(rollout)}
         self.time.applied(FeedEntry(f"{at_ms}-0", "", C, 1, patch="{}"), None, None)
 
+    def freeze(self, freeze: Freeze | None, at_ms: int) -> None:
+        """A change of the namespace's freeze that was committed at a time."""
+        self.copy.namespace = Namespace(freeze)
+        self.time.applied(FeedEntry(f"{at_ms}-0", "", namespace=self.copy.namespace), None, None)
+
     def counted(self, now_ms: int) -> dict[str, float]:
         self.time.settle(C, now_ms)
         return {doing: seconds for _, slot in self.seconds.items() for (doing,), seconds in slot.counts.items()}
@@ -90,9 +97,23 @@ def test_the_time_of_a_deleted_component_counts_for_nobody() -> None:
 
 def test_a_freeze_of_the_namespace_counts_from_its_entry_on() -> None:
     world = World(rolling_out())
-    world.copy.namespace = Namespace(Freeze("ada", "", NOW))
-    world.time.applied(FeedEntry(f"{NOW + 1_000}-0", "", namespace=world.copy.namespace), None, None)
+    world.freeze(Freeze("ada", "", NOW), NOW + 1_000)
     assert world.counted(NOW + 3_000) == {"waiting": 1.0, "frozen": 2.0}
+
+
+def test_a_change_of_the_freeze_of_the_namespace_counts_nothing_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a namespace that may have thousands of rollouts, expect that each is counted when somebody asks for it. Only after very
+    many changes all are counted.
+    """
+    monkeypatch.setattr("rampd_server.metrics.rollout_time._KEPT", 5)
+    world = World(rolling_out())
+    for second in range(1, 5):
+        world.freeze(Freeze("ada", "", NOW) if second % 2 else None, NOW + 1_000 * second)
+    assert list(world.seconds.items()) == []
+    assert world.counted(NOW + 4_500) == {"waiting": 2.5, "frozen": 2.0}
+    for second in range(5, 30):
+        world.freeze(Freeze("ada", "", NOW) if second % 2 else None, NOW + 1_000 * second)
+    assert world.counted(NOW + 30_000) == {"waiting": 15.0, "frozen": 15.0}
 
 
 def test_no_time_is_counted_twice_where_entries_come_late() -> None:

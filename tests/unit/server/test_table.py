@@ -84,6 +84,9 @@ def test_two_shares_that_sum_to_the_whole_are_taken_exactly(basis_points: int):
         ("a,t1,99.999", "Line 2: '99.999' is not a percentage from 0 to 100 with at most two decimals."),
         ("a,t1,nan", "Line 2: 'nan' is not a percentage from 0 to 100 with at most two decimals."),
         ("a,t1,1e99", "Line 2: '1e99' is not a percentage from 0 to 100 with at most two decimals."),
+        ("a,t1,9e999999", "Line 2: '9e999999' is not a percentage from 0 to 100 with at most two decimals."),
+        ("a,t1,1000", "Line 2: '1000' is not a percentage from 0 to 100 with at most two decimals."),
+        ("a,t1,1_00", "Line 2: '1_00' is not a percentage from 0 to 100 with at most two decimals."),
         ("a,t1,", "Line 2: '' is not a percentage from 0 to 100 with at most two decimals."),
     ],
 )
@@ -102,6 +105,23 @@ def test_all_mistakes_are_named_at_once():
     assert found[20:] == ["There are 12 more mistakes.", "Nothing was written. docs/backup.md shows a table."]
     [mistake, _] = refused(b'{"component": "a", "tag": "t1", "percent": 100}\n{"component": \n')
     assert mistake.startswith("Line 2: is not JSON: ")
+
+
+@pytest.mark.parametrize("tag", ["1.10", "1e3", "true"])
+def test_a_tag_of_json_that_is_not_as_it_was_typed_is_refused(tag: str):
+    assert refused(
+        b'{"component": "a", "tag": "t1", "percent": 90}\n{"component": "a", "tag": %s, "percent": 10}' % tag.encode()
+    )[0] == ('Line 2: write the component and the tag in quotation marks, such as "1.10".')
+
+
+def test_a_line_that_is_no_csv_is_named():
+    [sentence] = refused(b'component,tag,percent\na,t1,100\nb,"t1"x,100\nc,t1,100\n')
+    assert "line 3 is not CSV: " in sentence
+
+
+@pytest.mark.parametrize("content", [b"x" * 100_000, b"," * 100_000, b"component,tag,percent\na,t1," + b"9" * 100_000])
+def test_a_sentence_is_short_whatever_the_input_is(content: bytes):
+    assert max(map(len, refused(content))) < 300
 
 
 @pytest.mark.parametrize(

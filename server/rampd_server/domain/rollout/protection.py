@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from heapq import nsmallest
 
 from rampd_server.domain import refusals
 from rampd_server.domain.errors import InvalidRequestError
@@ -44,37 +45,36 @@ def what_it_replaces(present: Freeze | None, context: Context) -> str:
     return f" This replaces the freeze by {present.actor}{lasted}."
 
 
-def what_it_stops(rollouts: Sequence[Rollout], context: Context) -> str:
-    """Says which rollouts a freeze of all stops. Begins with a space; is empty if it stops none. `context`: that before it."""
-    moving = _moving(rollouts, context)
-    return f" This stops {counted(len(moving), 'rollout')}: {_named(moving)}." if moving else ""
+def rises(rollout: Rollout, context: Context) -> str:
+    """Names a rollout and its next if it may rise now; empty if it may not."""
+    following = rollout.next_release
+    if not following or rollout.held_reason or rollout.paused or freezes(rollout, context):
+        return ""
+    return f"{rollout.component} ({following.tag} at {percent(rollout.basis_points)})"
 
 
-def what_its_end_starts(rollouts: Sequence[Rollout], context: Context) -> str:
-    """Says what the end of a freeze of all starts. Begins with a space; is empty if it starts nothing. `context`: that after it."""
-    waiting = [rollout for rollout in rollouts if not rollout.next]
-    starting = sorted(
-        f"{rollout.component} ({rollout.next_release.tag})"
-        for rollout in (settle(each, context) for each in waiting)
-        if rollout.next_release
-    )
-    moving = _moving(rollouts, context)
-    first = f" This starts {counted(len(starting), 'release')} at 0 %: {_named(starting)}." if starting else ""
-    return first + (f" This lets {counted(len(moving), 'rollout')} go on: {_named(moving)}." if moving else "")
+def begins(rollout: Rollout, context: Context) -> str:
+    """Names a component and the release that begins now, because nothing is frozen any more; empty if none does."""
+    following = None if rollout.next else settle(rollout, context).next_release
+    return f"{rollout.component} ({following.tag})" if following else ""
 
 
-def _moving(rollouts: Sequence[Rollout], context: Context) -> list[str]:
-    """The rollouts that may rise now, each with its next."""
-    return sorted(
-        f"{rollout.component} ({rollout.next_release.tag} at {percent(rollout.basis_points)})"
-        for rollout in rollouts
-        if rollout.next_release and not (rollout.held_reason or rollout.paused or freezes(rollout, context))
-    )
+def what_it_stops(rising: Sequence[str]) -> str:
+    """Says which rollouts a freeze of all stops, of those that rise before it. Begins with a space; is empty if it stops none."""
+    return f" This stops {counted(len(rising), 'rollout')}: {_named(rising)}." if rising else ""
+
+
+def what_its_end_starts(beginning: Sequence[str], rising: Sequence[str]) -> str:
+    """Says what the end of a freeze of all starts: what begins and what rises after it. Begins with a space; is empty if it starts
+    nothing.
+    """
+    first = f" This starts {counted(len(beginning), 'release')} at 0 %: {_named(beginning)}." if beginning else ""
+    return first + (f" This lets {counted(len(rising), 'rollout')} go on: {_named(rising)}." if rising else "")
 
 
 def _named(names: Sequence[str]) -> str:
     more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+    return ", ".join(nsmallest(_NAMED, names)) + (f" and {more:,} more" if more > 0 else "")
 
 
 def freeze(rollout: Rollout, command: commands.Freeze, context: Context) -> Done:

@@ -17,6 +17,7 @@ from rampd._standing.standing import (
     Kind,
     Standing,
     frozen,
+    next_fails,
     said,
     standing,
     ways,
@@ -66,8 +67,8 @@ class Now:
     """What is going on, and what a person can do."""
 
     said: str
-    fails: str
-    """Says that current fails. Empty if it does not."""
+    fails: tuple[str, ...]
+    """Says that next fails, and that current does."""
     current: tuple[str, ...]
     """How the jobs of current went, in sentences."""
     coming: str
@@ -218,7 +219,7 @@ def _now(known: Known, clock: Clock) -> Now:
     typed = [*ways(rollout), *ways_back(rollout, is_failing=fails is not None)]
     return Now(
         said=said(rollout, known.says, clock),
-        fails="" if fails is None else told_of_failing(fails, clock),
+        fails=tuple(filter(None, (next_fails(rollout), "" if fails is None else told_of_failing(fails, clock)))),
         current=tuple(told_of_current(rollout, clock)),
         coming=what_is_next(rollout, known.lasting.newest, clock),
         freezes=tuple(frozen(freeze, clock) for freeze in rollout.freezes),

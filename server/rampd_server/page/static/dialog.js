@@ -17,6 +17,9 @@ const parsed = (html) => {
   return made.content;
 };
 
+// What a part says that is no form, such as that the store does not answer; null if it is one.
+const refusal = (content) => content.querySelector(".refusal p")?.textContent ?? null;
+
 const say = (form, text) => {
   const line = document.createElement("p");
   line.className = "notice bad lost";
@@ -42,7 +45,16 @@ const enliven = (form, post) => {
       const html = await part(`${form.getAttribute("action")}?${given}`);
       if (mine !== asked) return;
       if (html === null) return location.reload();
-      would.replaceChildren(...parsed(html).querySelector(".would").childNodes);
+      const content = parsed(html);
+      const why = refusal(content);
+      if (why !== null) return say(form, why);
+      would.replaceChildren(...content.querySelector(".would").childNodes);
+      // The change is made from what the person saw when the form was opened. So the server refuses it if that has changed, and the
+      // warning stays, whatever the person types meanwhile.
+      for (const name of ["revision", "tag"]) {
+        const seen = would.querySelector(`input[name=${name}]`);
+        if (seen && given.has(name)) seen.value = given.get(name);
+      }
       tellTimes(would);
     } catch {
       if (mine === asked) say(form, "The server does not answer. Change something, or press Enter, to ask again.");
@@ -87,8 +99,11 @@ const open = async (link) => {
     button.disabled = true;
     try {
       const html = await part(form.getAttribute("action"), { method: "POST", body });
-      if (html === null) location.assign(link.href);
-      else fill(html);
+      if (html === null) return location.assign(link.href);
+      const why = refusal(parsed(html));
+      if (why === null) return fill(html);
+      button.disabled = false;
+      say(form, why);
     } catch {
       // The form keeps the id of its request.
       button.disabled = false;

@@ -18,6 +18,7 @@ export const tidy = () => {
   }
   const isEmpty = !document.querySelector(".row");
   document.getElementById("empty").hidden = !isEmpty;
+  document.querySelector("form.filter").hidden = isEmpty;
   none.hidden = isEmpty || rows > 0;
 };
 

@@ -1,9 +1,7 @@
 // Follows the stream of changes of a page: one connection for a tab, closed while the tab is hidden.
 import { tellTimes, exactly } from "./times.js";
 import { fits, tidy } from "./filter.js";
-
-// On this channel a tab tells the others of its browser that somebody may have signed out.
-export const SESSION = "session";
+import { again, hear } from "./session.js";
 
 const LOST_AFTER_MS = 3_000;
 // The server says something every 40 s at the latest.
@@ -52,6 +50,8 @@ const put = (key, html) => {
   const content = made.content;
   const element = content.firstElementChild;
   if (element.id !== key) {
+    // The component was gone, and is there again.
+    if (!old && document.getElementById("gone")) return again();
     if (old && drawn.get(key) !== made.innerHTML) {
       drawn.set(key, made.innerHTML);
       refill(old, content);
@@ -152,10 +152,10 @@ export const follow = (live) => {
       isOver = true;
       close();
       clearTimeout(lostTimer);
-      const again = document.createElement("a");
-      again.href = `/sign-in?${new URLSearchParams({ to: location.pathname + location.search })}`;
-      again.textContent = "Sign in again";
-      lost.replaceChildren(`${JSON.parse(event.data)} `, again);
+      const link = document.createElement("a");
+      link.href = `/sign-in?${new URLSearchParams({ to: location.pathname + location.search })}`;
+      link.textContent = "Sign in again";
+      lost.replaceChildren(`${JSON.parse(event.data)} `, link);
       lost.hidden = false;
     });
     source.addEventListener("error", () => {
@@ -167,7 +167,10 @@ export const follow = (live) => {
       }
     });
   };
-  new BroadcastChannel(SESSION).addEventListener("message", () => {
+  hear((other) => {
+    if (other && isOver) again();
+    if (other) return;
+    // Somebody may have signed out in another tab.
     close();
     open();
   });

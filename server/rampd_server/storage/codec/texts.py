@@ -200,7 +200,9 @@ def write_quarantine(quarantine: Quarantine) -> str:
     return write_json(fields)
 
 
+@lru_cache(maxsize=2048)
 def read_quarantine(text: str) -> Quarantine:
+    # A component may have a thousand of them, and each question about it reads them all.
     fields = read_object(text)
     return Quarantine(_text(fields, "actor"), _text(fields, "note"), _integer(fields, "create_ms"))
 
@@ -287,7 +289,9 @@ def write_assignment(assignment: Assignment) -> str:
     return f"{assignment.release} {assignment.basis_points} {assignment.unit} {assignment.trial}"
 
 
+@lru_cache(maxsize=2048)
 def read_assignment(revision: int, text: str) -> Assignment:
+    # A component may have 256 of them, and each question about it reads them all.
     parts = text.split(" ")
     if len(parts) != 4:
         raise ValueError(f"is {text!r}, not `release basis_points unit trial`")

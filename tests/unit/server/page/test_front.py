@@ -84,11 +84,15 @@ def test_for_those_who_do_not_see_it_a_button_of_a_row_says_what_it_is_about(fou
     assert f'<a class="act" aria-label="{name}"' in html
 
 
-@pytest.mark.parametrize(
-    ("e", "limit", "share"), [(0, 100, 0), (1, 100, 0), (10, 100, 50), (100, 100, 100), (1e9, 100, 100), (5, 0, 0)]
-)
-def test_evidence_nears_its_limit_by_how_often_it_has_doubled(e: float, limit: float, share: float) -> None:
-    assert front.evidence_share(v1.Evidence(e=e, limit=limit)) == pytest.approx(share)
+@pytest.mark.parametrize(("e", "share"), [(1, 0), (10, 50), (1e9, 100)])
+def test_a_bar_of_evidence_ends_at_its_limit(e: float, share: float) -> None:
+    row = front.row(under_way(evidence=v1.Evidence(e=e, limit=100)), NOW)
+    assert row.evidence_share == pytest.approx(share)
+
+
+def test_a_row_says_that_next_fails_where_automation_leaves_it_to_people() -> None:
+    row = front.row(under_way(evidence=v1.Evidence(e=130, limit=100)), NOW)
+    assert row.said.endswith("v2 fails more often than v1: E is 130, limit 100.")
 
 
 @pytest.mark.parametrize(
@@ -105,6 +109,21 @@ def test_of_a_very_long_filter_the_beginning_counts() -> None:
     assert asked.startswith("v1")
     assert len(asked) <= 300
     assert front.words_of(asked) == {"v1"}
+
+
+def test_each_heading_has_its_rows_in_order_and_is_there_if_the_filter_keeps_one() -> None:
+    found = [front.row(each, NOW) for each in (under_way(component="b"), under_way(component="a"), rollout())]
+
+    groups = front.grouped(found, {"b"})
+
+    assert [(each.heading, [row.name for row in each.rows], each.is_shown) for each in groups] == [
+        ("Waits for a person", [], False),
+        ("HELD", [], False),
+        ("Rolling out", ["a", "b"], True),
+        ("Paused", [], False),
+        ("Frozen", [], False),
+        ("Steady", ["restyler"], False),
+    ]
 
 
 def test_above_the_rows_it_is_said_how_many_stand_how() -> None:

@@ -11,6 +11,7 @@ from google.rpc import code_pb2
 from rampd import v1
 from rampd_server.domain.rollout.model import Freeze
 from rampd_server.page import reading
+from rampd_server.page.front_live import _OTHERS as OTHERS
 from rampd_server.page.front_live import TOP, FrontLive
 from rampd_server.ports import Namespace
 from rampd_server.rpc.call_error import CallError
@@ -63,6 +64,12 @@ async def test_at_first_what_moves_is_drawn_and_what_is_above_the_rows() -> None
     assert "2 components: 1 rolling out, 1 steady." in found[TOP]
 
 
+async def test_where_the_page_has_the_buttons_of_other_rights_each_row_is_drawn() -> None:
+    world = World(rollout("a"), under_way("b"))
+    world.drawing = FrontLive(world, world, MAY, draws_all=True)  # type: ignore[arg-type]
+    assert (await world.drawn()).keys() == {"component-a", "component-b", TOP}
+
+
 async def test_a_changed_component_is_read_and_drawn_alone() -> None:
     world = World(rollout("a"), rollout("b"), under_way("c"))
     await world.drawn()
@@ -89,8 +96,24 @@ async def test_of_very_many_that_move_the_most_urgent_ones_are_read() -> None:
     )
     await world.drawn()
     world.asked.clear()
-    assert len(await world.drawn()) == reading.MOST_WITH_JOBS + 1
+    assert len(await world.drawn()) == reading.MOST_WITH_JOBS + OTHERS + 1
     assert world.asked["z"] == 1
+
+
+async def test_of_very_many_that_move_each_has_its_jobs_after_a_while() -> None:
+    world = World(*(under_way(f"c{number:03}") for number in range(reading.MOST_WITH_JOBS + 20)))
+    await world.drawn()
+    world.asked.clear()
+    looks = [await world.drawn() for _ in range(3)]
+    assert world.asked == dict.fromkeys(world.rollouts, 3) | {
+        f"c{number:03}": 2 if number < reading.MOST_WITH_JOBS + 4 else 1 for number in range(40, 60)
+    }
+    assert [f"component-c{number:03}" in look for number in (40, 47, 48, 59) for look in looks] == [
+        *(True, False, True),
+        *(True, False, False),
+        *(False, True, False),
+        *(False, False, True),
+    ]
 
 
 async def test_a_deleted_component_is_gone_and_a_new_one_is_there() -> None:

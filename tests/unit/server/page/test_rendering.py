@@ -16,7 +16,7 @@ HOSTILE = [
     "<script>alert(1)</script>",
     '"><img src=x onerror=alert(1)>',
     "' autofocus onfocus=alert(1) x='",
-    "{{ 7 * 7 }}",
+    "{{ 7777 * 7777 }}",
     "</script>",
 ]
 
@@ -26,7 +26,7 @@ async def test_markup_in_a_text_is_shown_as_text(text: str) -> None:
     answer = await page("not_there.html", 404, text=text)
     shown = bytes(answer.body).decode()
     assert answer.status_code == 404
-    assert "49" not in shown
+    assert str(7777 * 7777) not in shown
     [paragraph] = re.findall(r"<p>(.*?)</p>", shown, re.DOTALL)[:1]
     assert "<" not in paragraph
 

@@ -57,7 +57,7 @@ def test_a_credential_is_kept_for_this_host_alone_and_where_there_can_be_tls_onl
 ) -> None:
     response = Response()
     session.sign_in(response, request(scheme=scheme, host=host), TOKEN, caller())
-    assert list(kept(response)) == [name]
+    assert list(kept(response)) == [name, name.replace("credential", "form")]
     cookie = kept(response)[name]
     assert cookie["value"] == TOKEN
     assert (cookie["path"], cookie["domain"], cookie["max-age"]) == ("/", "", "43200")
@@ -77,6 +77,19 @@ def test_a_browser_forgets_the_credential_after_signing_out() -> None:
     session.sign_out(response, request())
     assert (kept(response)["rampd-credential"]["value"], kept(response)["rampd-credential"]["max-age"]) == ("", "0")
     assert not session.is_signed_in(request("rampd-credential="))
+
+
+@pytest.mark.parametrize("is_out", [False, True], ids=["in", "out"])
+def test_after_signing_in_or_out_a_form_that_was_made_before_is_out_of_date(is_out: bool) -> None:
+    before, response = request(f"rampd-form={KEY}"), Response()
+    if is_out:
+        session.sign_out(response, before)
+    else:
+        session.sign_in(response, before, TOKEN, caller())
+    now = request(f"rampd-form={kept(response)['rampd-form']['value']}")
+    assert session.is_own_form(before, {"form_key": KEY})
+    assert not session.is_own_form(now, {"form_key": KEY})
+    assert session.is_own_form(now, {"form_key": session.form_key(now)})
 
 
 def test_the_credential_of_the_cookie_is_the_header_that_the_api_looks_at() -> None:

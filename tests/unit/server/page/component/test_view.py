@@ -72,6 +72,17 @@ def test_without_a_word_of_automation_the_state_says_why() -> None:
     assert said.startswith("Held by rampd 12 min ago: 20200409 fails more often")
 
 
+def test_it_is_said_which_versions_fail() -> None:
+    rollout = rollouts.with_current(rollouts.ramping(), (1_000, 500))
+    rollout.evidence.e = 1_000
+
+    fails = shown(rollout).now.fails
+
+    assert fails[0] == "20200409 fails more often than 20200301: E is 1,000, limit 100."
+    assert fails[1].startswith("Jobs of current fail more often than usual: 500 of 1,000")
+    assert shown(rollouts.ramping()).now.fails == ()
+
+
 def test_what_damages_a_component_goes_before_what_automation_says() -> None:
     rollout = rollouts.damaged()
 
