@@ -24,7 +24,7 @@ from tests.bench.http2 import (
     WINDOW_UPDATE,
     frame,
 )
-from tests.fast import EMPTY, RESOLVE, WATCH, Fast, Servicers, fast
+from tests.fast import EMPTY, GET_ROLLOUT, RESOLVE, WATCH, Fast, Servicers, fast
 from tests.raw_calls import call, connection, head, text
 from tests.waiting import PATIENCE_S, eventually_async
 
@@ -109,6 +109,27 @@ async def test_headers_that_grow_while_they_are_decompressed_do_not_reach_a_meth
             await raw.until(HEADERS)
     assert served.servicers.calls == []
     await require_served(served)
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [(("x", "y" * 18_000), grpc.StatusCode.UNKNOWN), (("authorization", "Bearer "), grpc.StatusCode.INTERNAL)],
+    ids=["too large", "ends with a blank"],
+)
+async def test_a_call_with_wrong_headers_is_refused_and_the_others_of_its_connection_go_on(
+    served: Fast, header: tuple[str, str], status: grpc.StatusCode
+) -> None:
+    """Behind a proxy, the calls of many callers share a connection."""
+    async with served.channel() as channel:
+        other = channel.unary_unary(GET_ROLLOUT)(b"", timeout=60)
+        await served.servicers.begun.wait()
+        for _ in range(3):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await channel.unary_unary(RESOLVE)(b"", metadata=[header], timeout=60)
+            assert caught.value.code() is status
+        assert len(served.servicers.calls) == 1
+        served.servicers.goes_on.set()
+        assert await other
 
 
 @pytest.mark.parametrize("first", [b"", b"PRI * HTTP/2.0\r\n"])

@@ -48,6 +48,8 @@ _CALL_WINDOW, _CONNECTION_WINDOW = 256 * 1024, 1024 * 1024
 """How many bytes a call, and a connection, may send before rampd has read them."""
 _FRAME_BYTES: Final = 16 * 1024
 _MOST_HEADERS: Final = 100
+_HEADERS_ON_WIRE_BYTES: Final = 4 * MAX_HEADERS_BYTES
+"""Headers that are larger than this end their connection with all its calls, so the bound of one call is far below it."""
 _REFLECTION: Final = "/grpc.reflection.v1alpha.ServerReflection/*"
 _LOOK_S: Final = 1.0
 """How often the files of the certificate are looked at."""
@@ -103,7 +105,7 @@ class FastServer:
         try:
             self._run = await self._begun(content)
         except _CANT_BEGIN as error:
-            self._close()
+            self.close()
             raise StartupError(
                 f"{port.FAST}: h2corn can't use --tls-cert, --tls-key or --tls-client-ca: {error}."
             ) from error
@@ -129,12 +131,14 @@ class FastServer:
                 ending = asyncio.gather(*(each.end(grace_s) for each in runs), *self._earlier)
                 # h2corn must know that it ends before its socket does: it would take that for an error, and drop all connections.
                 await asyncio.sleep(_ACCEPTED_S)
-                self._close()
+                self.close()
             await ending
-        self._close()
+        self.close()
 
-    def _close(self) -> None:
-        """Refuses new connections at once, also while h2corn still has a copy of the socket."""
+    def close(self) -> None:
+        """Refuses new connections at once, also while h2corn still has a copy of the socket. `stop` does it by itself; a server that
+        does not come to `start` needs nothing else.
+        """
         for each in self._sockets:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
@@ -212,7 +216,7 @@ class FastServer:
             limit_connections=self._max_connections or 0,
             limit_request_fields=_MOST_HEADERS,
             h2_max_header_list_size=MAX_HEADERS_BYTES,
-            h2_max_header_block_size=MAX_HEADERS_BYTES,
+            h2_max_header_block_size=_HEADERS_ON_WIRE_BYTES,
             h2_max_inbound_frame_size=_FRAME_BYTES,
             h2_initial_stream_window_size=_CALL_WINDOW,
             h2_initial_connection_window_size=_CONNECTION_WINDOW,
