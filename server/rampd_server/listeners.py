@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
@@ -90,18 +91,22 @@ class Listeners:
         tcp = self._server(servicers, self._doors.tcp, streams, calls)
         addresses = [self._bound(tcp, *each) for each in zip(self._config.listen, tls_of(self._config), strict=True)]
         self.addresses += (_tcp("grpc", address, self._doors.tcp) for address in addresses)
-        fast, fast_at = self._fast(servicers, streams, calls)
-        # It starts first, because it may find that it can't.
-        servers: list[Serves] = [tcp] if fast is None else [fast, tcp]
-        for door, path in self._sockets:
-            server = self._server(servicers, door, streams, calls)
-            if path == self._config.launcher_socket:
-                server.listen_unix(path, mode=_FOR_EVERY_USER, setting=LAUNCHER_SOCKET)
-            else:
-                server.listen_unix(path, mode=self._config.socket_mode, group=self._config.socket_group)
-            servers.append(server)
-        self.addresses += (self._socket(door, path) for door, path in self._doors.sockets)
-        http, at = self._http(servicers, streams, replica, measured)
+        with ExitStack() as if_another_fails:
+            fast, fast_at = self._fast(servicers, streams, calls)
+            if fast is not None:
+                if_another_fails.callback(fast.close)
+            # It starts first, because it may find that it can't.
+            servers: list[Serves] = [tcp] if fast is None else [fast, tcp]
+            for door, path in self._sockets:
+                server = self._server(servicers, door, streams, calls)
+                if path == self._config.launcher_socket:
+                    server.listen_unix(path, mode=_FOR_EVERY_USER, setting=LAUNCHER_SOCKET)
+                else:
+                    server.listen_unix(path, mode=self._config.socket_mode, group=self._config.socket_group)
+                servers.append(server)
+            self.addresses += (self._socket(door, path) for door, path in self._doors.sockets)
+            http, at = self._http(servicers, streams, replica, measured)
+            if_another_fails.pop_all()
         return Servers(*servers), http, Listening(addresses[0], at, fast_at)
 
     def _fast(

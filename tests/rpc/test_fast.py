@@ -27,6 +27,7 @@ from rampd_server.rpc.door import Door, local
 from rampd_server.rpc.large import LARGE_BYTES
 from tests.bench.http2 import GOAWAY, SETTINGS
 from tests.fast import EMPTY, GET_ROLLOUT, RESOLVE, WATCH, Fast, fast, sent
+from tests.ports import free_port
 from tests.raw_calls import connection
 from tests.servers import metadata_of, reason_of
 from tests.waiting import PATIENCE_S, eventually_async
@@ -471,6 +472,21 @@ def test_the_same_calls_are_at_both_addresses(store_process: Any, namespace: str
             )(b"", timeout=60).server
     grpc_ones = [each.address for each in server.listeners if each.protocol == "grpc"]
     assert {str(found.grpc), str(found.fast)} < set(grpc_ones)
+
+
+def test_a_start_that_fails_elsewhere_leaves_no_address_open(
+    store_process: Any, namespace: str, directory: Path
+) -> None:
+    port = free_port()
+    settings = {"namespace": namespace, "fast_listen": f"127.0.0.1:{port}", "launcher_socket": directory / ("x" * 120)}
+    with (
+        pytest.raises(StartupError) as caught,
+        testing.listening(directory, store_process.url, **settings),
+    ):
+        pass
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+    assert "--launcher-socket" in str(caught.value)
 
 
 def test_the_door_of_the_fast_listener_is_that_of_the_other_addresses(
