@@ -22,13 +22,20 @@ from rampd_server.rpc import server as server_module
 from rampd_server.rpc.server import Server
 
 DIFFERENT = {
-    "test_a_connection_that_says_nothing_is_closed": "tests/rpc/test_fast_hostile.py has its own",
-    "test_a_second_server_on_a_port_gets_an_error_that_the_port_is_taken": "the error names --fast-listen",
-    "test_a_server_that_stops_removes_its_socket": "it has no unix socket",
-    "test_calls_that_wait_for_longer_than_half_a_minute_are_answered": "it is about an option of grpcio",
-    "test_a_message_over_four_mebibytes_is_refused_and_the_server_lives[proto]": "it is over HTTP",
+    "test_server.py::test_a_connection_that_says_nothing_is_closed": "test_fast_hostile.py has a test of the same name",
+    "test_server.py::test_a_second_server_on_a_port_gets_an_error_that_the_port_is_taken": "the error names --fast-listen: "
+    "tests/e2e/test_fast.py",
+    "test_server.py::test_a_server_that_stops_removes_its_socket": "it has no unix socket",
+    "test_server.py::test_calls_that_wait_for_longer_than_half_a_minute_are_answered": "it is about an option of grpcio",
+    "test_server.py::test_a_call_has_a_bounded_size_of_headers[18000-False]": "the status is that of HTTP, 431, which gRPC calls "
+    "UNKNOWN: test_fast_hostile.py",
+    "test_access.py::test_an_empty_token_is_refused_and_in_the_log": "h2corn refuses a header that ends with a blank, as HTTP/2 "
+    "says: test_fast_hostile.py",
+    "test_server_status.py::test_a_server_tells_of_itself_and_of_its_store": "it lists all addresses, and there is one more: "
+    "test_fast.py",
+    "test_server_status.py::test_each_address_tells_who_gets_in": "it lists all addresses, and there is one more: test_fast.py",
 }
-"""Tests that are not run, by their names, each with the reason."""
+"""Tests that are not run, by their files and names, each with the reason, and with the test that there is in their place."""
 
 
 class ServerOverFast(Server):
@@ -84,6 +91,6 @@ def skip_different(items: list[pytest.Item]) -> None:
     """Marks the tests that are about grpcio itself."""
     for item in items:
         for name in (item.name, getattr(item, "originalname", None)):
-            if name in DIFFERENT:
-                item.add_marker(pytest.mark.skip(reason=f"--fast-listener: {DIFFERENT[name]}"))
+            if (reason := DIFFERENT.get(f"{item.path.name}::{name}")) is not None:
+                item.add_marker(pytest.mark.skip(reason=f"--fast-listener: {reason}"))
                 break
