@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -501,6 +502,30 @@ def test_a_stream_brings_changes_and_nothing_of_hidden_components(world: World) 
             found += stream.until("seen")
     assert C not in str(found)
     assert {data["key"] for name, data in found if name == "patch"} <= {f"component-{OTHER}", "top"}
+
+
+def test_who_may_less_than_when_the_page_was_made_sees_no_button_any_more(world: World) -> None:
+    """Given a page with a button, and a grant that changes, expect that the stream draws the row without it."""
+    world.admin("Release", component=OTHER, tag="v2")
+    world.admin("Finalize", component=OTHER, force=True)
+    world.tokens.grant("eve", "operator", f'components = ["{OTHER}"]')
+    browser = world.browser()
+    eventually(lambda: browser.sign_in(world.tokens.of["eve"]).status_code == 303)
+    html = browser.get("/").text
+    path, cursor = re.findall('data-stream="([^"]+)" data-cursor="([^"]+)"', html)[0]
+    address = f"{path}&cursor={quote(cursor)}"
+    with browser.stream(address) as stream:
+        assert [data["key"] for name, data in stream.until("seen") if name == "patch"] == ["top"]
+
+    world.tokens.grant("eve", "operator", f'components = ["{OTHER}"]', 'deny = ["Revert"]')
+
+    def revert_is_gone() -> bool:
+        with browser.stream(address) as stream:
+            rows = [data["html"] for name, data in stream.until("seen") if name == "patch" and data["key"] != "top"]
+        return len(rows) == 1 and "Revert" not in rows[0]
+
+    assert f"Revert {OTHER}" in html
+    eventually(revert_is_gone)
 
 
 def test_a_stream_ends_when_its_credential_is_revoked_and_says_so(world: World) -> None:

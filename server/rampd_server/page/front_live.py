@@ -36,13 +36,15 @@ class _Known(NamedTuple):
 class FrontLive:
     """Draws the rows of changed components, and what is said above them."""
 
-    def __init__(self, person: Person, replica: Replica, may: Mapping[str, bool]) -> None:
+    def __init__(self, person: Person, replica: Replica, may: Mapping[str, bool], *, draws_all: bool = False) -> None:
+        """`draws_all`: the page has the buttons of other rights, so each row is drawn again."""
         self._person = person
         self._replica = replica
         self._may = may
         self._known: dict[str, _Known] = {}
         self._courses: dict[str, list[Stretch]] = {}
         """Of the components whose jobs are shown, too."""
+        self._draws_all = draws_all
         self._last_other = ""
         """The last of the less urgent ones that was drawn."""
         self._namespace: object = None
@@ -80,12 +82,14 @@ class FrontLive:
         return set(found)
 
     async def _all(self, changed: set[str], clock: Clock) -> list[Patch]:
-        """Reads everything. At first it draws the changed components and those that move; later all of them."""
+        """Reads everything. At first it draws the changed components and those that move, if the page has the right buttons; later all
+        of them.
+        """
         # Taken before the reading, so that a change that comes meanwhile is looked at again.
         namespace, before = self._replica.namespace, self._known
         found = await reading.everything(self._person)
         await self._follow(found.moving.values())
-        drawn = None if before else changed | found.moving.keys()
+        drawn = None if before or self._draws_all else changed | found.moving.keys()
         self._known, patches = {}, []
         async for each in in_turns(found.rollouts, _PIECE):
             row = self._row(each, clock)

@@ -1,5 +1,6 @@
 """The addresses of the page."""
 
+import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -111,6 +112,12 @@ class Visit:
         return {name: self.person.may(name) for name in NAMES}
 
     @property
+    def rights(self) -> str:
+        """A digest of `may`. While a page is open, the grant of its person may change."""
+        names = ",".join(sorted(name for name, may in self.may.items() if may))
+        return hashlib.sha256(names.encode()).hexdigest()[:16]
+
+    @property
     def shown_person(self) -> dict[str, Any]:
         """Who looks, for the head of the page."""
         return {
@@ -214,10 +221,12 @@ async def _front(visit: Visit) -> Response:
         shown=shown,
         groups=front.grouped(rows, shown),
         filter=asked,
+        stream=f"/live?rights={visit.rights}",
         cursor=cursor,
     )
 
 
 async def _front_live(visit: Visit) -> Response:
-    drawing = FrontLive(visit.person, visit.served.replica, visit.may)
+    has_others = visit.request.query_params.get("rights", visit.rights) != visit.rights
+    drawing = FrontLive(visit.person, visit.served.replica, visit.may, draws_all=has_others)
     return Live(visit.person, visit.asked_cursor, drawing.draw, front.key).response()

@@ -64,6 +64,12 @@ async def test_at_first_what_moves_is_drawn_and_what_is_above_the_rows() -> None
     assert "2 components: 1 rolling out, 1 steady." in found[TOP]
 
 
+async def test_where_the_page_has_the_buttons_of_other_rights_each_row_is_drawn() -> None:
+    world = World(rollout("a"), under_way("b"))
+    world.drawing = FrontLive(world, world, MAY, draws_all=True)  # type: ignore[arg-type]
+    assert (await world.drawn()).keys() == {"component-a", "component-b", TOP}
+
+
 async def test_a_changed_component_is_read_and_drawn_alone() -> None:
     world = World(rollout("a"), rollout("b"), under_way("c"))
     await world.drawn()
