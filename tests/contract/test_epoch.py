@@ -92,8 +92,8 @@ async def test_nothing_is_written_to_an_emptied_store(
 
     assert caught.value.message == (
         f"The store was emptied or replaced: it has no epoch in {store.keys.meta}. Jobs keep their versions, and nothing is "
-        "written. To get the data back: stop the server, put the backup back, start it. To go on with the data that are there now, "
-        "type rampd-server adopt with the --redis-url or --data-dir, and the --namespace, of the servers: servers that run "
+        "written. To get the data back from an export, type rampd-server import (docs/backup.md). From a copy of the store's files: "
+        "stop the server, put the copy back, start it. To go on with the data that are there now, type rampd-server adopt with the --redis-url or --data-dir, and the --namespace, of the servers: servers that run "
         "follow within seconds."
     )
     assert await contents(store) == {}

@@ -1196,6 +1196,28 @@ async def test_an_override_that_the_store_loses_before_its_own_server_has_it_is_
     assert (present(replica).basis_points, present(replica).state) == (2000, RolloutState.ROLLING_OUT)
 
 
+@pytest.mark.parametrize("swapped", [False, True], ids=["in order", "in another order"])
+async def test_two_changes_that_the_store_loses_before_their_own_server_has_them_are_one_loss(
+    replica: Replica, store: RedisStore, elsewhere: RedisStore, go_back: GoBack, swapped: bool
+):
+    """Given the answers of a Rollback and of an override that came later, expect that the later revision is not used again, and that
+    jobs do not get the release again.
+    """
+    before = await do(elsewhere, commands.Ramp(3000))
+    rollback, after = await commit(store, before, decide(before, commands.Rollback()), ADA)
+    pinned, result = await store.commit_overrides(COMPONENT, {"acme/app": Override(tag="t")}, ADA)
+    assert pinned is not None
+    answers: list[tuple[FeedEntry, Rollout | Absent | None]] = [(rollback, after), (pinned, None)]
+    for entry, known in reversed(answers) if swapped else answers:
+        replica.offer(entry, known)
+    await go_back()
+
+    await look_until(replica, lambda: bool(present(replica).lost))
+
+    assert present(replica).lost == (LostRevisions(4, result.revision),)
+    assert (present(replica).revision, present(replica).state) == (result.revision + 1, RolloutState.HELD)
+
+
 async def test_a_freeze_of_everything_that_the_store_loses_before_its_own_server_has_it_is_set_again(
     replica: Replica, store: RedisStore, elsewhere: RedisStore, go_back: GoBack
 ):

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from rampd_server.backup import plan
+from rampd_server.backup import plan, table
 from rampd_server.backup.lines import Content, InputError
 from rampd_server.backup.plan import Plan
 from rampd_server.domain.errors import RefusedError, StoreCorruptError
 from rampd_server.domain.rollout import commands
-from rampd_server.domain.rollout.model import Absent, Freeze
+from rampd_server.domain.rollout.model import Absent, Freeze, Rollout
 from rampd_server.domain.rollout.moves import Context
 from rampd_server.ports import Author, ConflictError, Namespace, Override
 from rampd_server.storage.store import RedisStore
@@ -85,6 +85,55 @@ async def test_a_merge_brings_back_what_was_changed_or_deleted_and_nothing_else(
     again = await merge(store, content)
     assert (again.changes, again.same) == ([], ["hlint", "restyler", "stylish"])
     assert await contents(store) == after
+
+
+def table_of(*rows: str) -> Content:
+    return table.read("\n".join(["component,tag,percent", *rows]).encode(), actor="bob", now_ms=NOW + 5)
+
+
+async def test_a_table_moves_or_releases_next_and_all_else_of_a_component_stays(store: RedisStore) -> None:
+    await fill(store)
+    before = {name: (await store.read(name)).rollout for name in ("restyler", "hlint")}
+    content = table_of("restyler,a,80", "restyler,b,20", "hlint,h,95", "hlint,i,5", "new,n,100")
+
+    made = await merge(store, content)
+    lines = list(made.lines())
+    assert "    next_percent: 10 -> 20" in lines
+    assert "    next_tag: (none) -> i" in lines
+    assert "new: new, current n, 0 overrides" in lines
+    for name, share in (("restyler", 2000), ("hlint", 500)):
+        found, known = (await store.read(name)).rollout, before[name]
+        assert isinstance(found, Rollout)
+        assert isinstance(known, Rollout)
+        assert (found.basis_points, found.revision) == (share, known.revision + 1)
+        assert (found.current_release, found.arrival) == (known.current_release, known.arrival)
+    assert len(await store.list_overrides("restyler", prefix="", after="", limit=9)) == 2
+
+    after = await contents(store)
+    again = await merge(store, content)
+    assert (again.changes, again.same) == ([], ["restyler", "hlint", "new"])
+    assert await contents(store) == after
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        (["restyler,a,100"], r"has current a, next b at 10 % here, and current a in the table\. .*Nothing was changed"),
+        (["restyler,x,90", "restyler,b,10"], r"here, and current x, next b at 10 % in the table"),
+        (["restyler,a,90", "restyler,x,10"], r"here, and current a, next x at 10 % in the table"),
+        (["stylish,x,100"], r"stylish has current s here, and current x in the table"),
+        (["hlint,h,50", "hlint,i,50"], r"hlint has current h here, and .* where nothing is frozen"),
+    ],
+)
+async def test_a_table_with_other_tags_than_a_component_or_of_a_frozen_one_is_refused(
+    store: RedisStore, rows: list[str], words: str
+) -> None:
+    await fill(store)
+    await do(store, commands.Freeze(), component="hlint")
+    before = await contents(store)
+    with pytest.raises(InputError, match=words):
+        await merge(store, table_of("new,n,100", *rows))
+    assert await contents(store) == before
 
 
 @pytest.mark.parametrize("what", ["a component", "overrides", "the namespace"])

@@ -39,10 +39,14 @@ class Terminal:
         programs = directory / "bin"
         programs.mkdir()
         for name, runs in (
-            ("rampd-server", f"{sys.executable} -m rampd_server"),
-            ("redis-cli", f"{require('redis-cli')} -s {one.url.removeprefix('unix://')}"),
+            ("rampd-server", f'{sys.executable} -m rampd_server "$@"'),
+            # redis-cli has no URL of a socket.
+            (
+                "redis-cli",
+                f'[ "$1" = -u ] && shift 2; {require("redis-cli")} -s {one.url.removeprefix("unix://")} "$@"',
+            ),
         ):
-            (programs / name).write_text(f'#!/bin/sh\nexec {runs} "$@"\n')
+            (programs / name).write_text(f"#!/bin/sh\n{runs}\n")
             (programs / name).chmod(0o755)
         self._path = f"{programs}:{os.environ['PATH']}"
         self._variables = ""

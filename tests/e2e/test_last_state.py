@@ -87,7 +87,7 @@ def check_is_reset(server: ServerProcess, *how_to_adopt: str) -> None:
             reason, said = refusal(call, method, component=C, **fields)
             assert reason == "STORE_RESET"
             assert "this server last served 1 component at 20" in said
-            assert "To get the data back: stop the server, put the backup back, start it." in said
+            assert "From a copy of the store's files: stop the server, put the copy back, start it." in said
         assert refusal(call, "GetRollout", component=C)[0] == "STORE_RESET"
         assert health(call) == {
             "": "NOT_SERVING",

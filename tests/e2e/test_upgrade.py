@@ -166,10 +166,11 @@ def test_a_raise_under_load_fails_no_change_and_none_has_the_form_of_before(
             left = changes
             try:
                 while left:
+                    begins_later = is_raised.is_set()
                     for verb in ("Pause", "Resume"):
                         calls[number](verb, component=f"c{number}")
                     counts[number] += 1
-                    left -= is_raised.is_set()
+                    left -= begins_later
             except grpc.RpcError as error:
                 failures.append(error)
 

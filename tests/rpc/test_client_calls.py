@@ -403,6 +403,26 @@ def test_a_call_under_way_ends_when_its_connection_is_closed(server: ScriptedSer
     closing.join()
 
 
+def test_a_connection_is_closed_in_which_a_signal_has_ended_the_start_of_a_call(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a call that gRPC has opened and that no thread reads, because a Ctrl-C came in between, expect that nobody waits for its end."""
+
+    def interrupted(_state: Any) -> None:
+        raise KeyboardInterrupt
+
+    server.answers["WatchRelease"] = [server.hang]
+    admin = Admin(server.target)
+    with monkeypatch.context() as patched:
+        patched.setattr("grpc._channel._run_channel_spin_thread", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            next(admin.follow_release("restyler", 1))
+    closing = threading.Thread(target=admin.close, daemon=True)
+    closing.start()
+    closing.join(60)
+    assert not closing.is_alive()
+
+
 async def test_a_call_under_way_ends_when_its_asyncio_connection_is_closed(server: ScriptedServer) -> None:
     server.answers["Ramp"] = [server.hang]
     admin = AsyncAdmin(server.target, timeout=60)

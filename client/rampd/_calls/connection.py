@@ -28,6 +28,8 @@ _UNDER_WAY_S: Final = 60.0
 """How long a replaced channel stays open at least: longer than nearly every call."""
 _MOST_REPLACED: Final = 16
 """The most replaced channels that stay open, in case that a file of TLS changes all the time."""
+_CLOSE_S: Final = 2.0
+"""How long to wait until a channel is closed. Usually that takes less than a millisecond."""
 
 
 class Caller(Protocol):
@@ -235,8 +237,17 @@ class Connection:
 
 
 def _close(channels: Iterable[grpc.Channel]) -> None:
+    """Closes channels, or begins to. An exception of a signal, such as a Ctrl-C, in the middle of the start of a call leaves a call that
+    never ends, and gRPC waits for its end for ever.
+    """
     for channel in channels:
-        channel.close()
+        closing = threading.Thread(target=channel.close, name="rampd-close", daemon=True)
+        try:
+            closing.start()
+        except RuntimeError:  # Python ends, and starts no thread any more
+            channel.close()
+        else:
+            closing.join(_CLOSE_S)
         call_gate.note_close()
 
 

@@ -65,7 +65,7 @@ async def _link(settings: Config, redis_url: str) -> AsyncGenerator[Link]:
 
 
 async def _export(link: Link, namespace: str, *, with_history: bool) -> None:
-    if sys.stdout.isatty():
+    if sys.stdout is None or sys.stdout.isatty():
         raise StartupError("export writes a file to standard output: add > FILE.")
     done = await exporting.export(RedisStore(link), namespace, _write, with_history=with_history)
     events = f", {counted(done.events, 'event')} of their history" if with_history else ""
@@ -138,7 +138,7 @@ async def _discard(link: Link, namespace: str) -> None:
 
 def _read() -> bytes:
     """Reads standard input to its end."""
-    if sys.stdin.isatty():
+    if sys.stdin is None or sys.stdin.isatty():
         raise StartupError("import reads a file from standard input: add < FILE.")
     try:
         return sys.stdin.buffer.read()

@@ -60,6 +60,8 @@ class Content:
     """The history of each component, oldest first; that of the namespace itself has the name ""."""
     origins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Of each component: repo to the id of the event that set its override."""
+    is_table: bool = False
+    """Whether it says nothing of a component but its tags and the percentage of next."""
 
 
 class Writer:

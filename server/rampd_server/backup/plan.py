@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from rampd_server.backup.lines import Content, InputError
+from rampd_server.domain.errors import RefusedError
+from rampd_server.domain.rollout.commands import Command, Ramp, Release
 from rampd_server.domain.rollout.model import Absent, Rollout
 from rampd_server.domain.rollout.moves import Context, seal
 from rampd_server.domain.rollout.progress import Progress
+from rampd_server.domain.rollout.transition import transition
 from rampd_server.domain.wording import counted, percent
 from rampd_server.ports import FieldChange, Override, Stored
 from rampd_server.replica.projection import override_of
@@ -64,8 +67,16 @@ async def make(store: RedisStore, content: Content, context: Context) -> Plan:
     plan = Plan()
     for given, overrides in content.components:
         stored = await store.read(given.component)
-        after, known = _after(stored.rollout, given, context), await _overrides(store, stored)
-        change = Change(given.component, stored, after, _changes(known, overrides))
+        known = await _overrides(store, stored)
+        if content.is_table and isinstance(stored.rollout, Rollout):
+            change = Change(
+                given.component,
+                stored,
+                _after_table(stored.rollout, given, replace(context, freeze_all=stored.namespace.freeze)),
+            )
+        else:
+            change = Change(given.component, stored, _after(stored.rollout, given, context), _changes(known, overrides))
+        after = change.after
         if after is None and not change.overrides:
             plan.same.append(given.component)
         else:
@@ -105,6 +116,34 @@ def _after(before: Rollout | Absent, given: Rollout, context: Context) -> Rollou
     # Revisions that somebody has seen, here or there, are not used again.
     revision = max(before.revision, given.revision)
     return seal(replace(before, revision=revision), after, context)
+
+
+def _after_table(before: Rollout, given: Rollout, context: Context) -> Rollout | None:
+    """As `_after`, for a table: all that it does not say stays. What it says is done as if somebody had typed Release and Ramp."""
+    steps: list[Command] = []
+    if before.next is None and given.next_release is not None:
+        steps.append(Release(given.next_release.tag))
+    if steps or before.basis_points != given.basis_points:
+        steps.append(Ramp(given.basis_points))
+    after = before
+    try:
+        for step in steps:
+            if step is steps[0] or after.next is not None:
+                after = cast("Rollout", transition(after, step, context).after)
+    except RefusedError as error:
+        raise InputError(f"{given.component}: {error.message} Nothing was changed.") from error
+    if _tags(after) != _tags(given):
+        raise InputError(
+            f"{given.component} has {_standing(before)} here, and {_standing(given)} in the table. A merge of a table only moves next, or "
+            f"releases it where nothing is frozen and nothing waits. Nothing was changed. Type rampd release, finalize or abandon, or take "
+            f"{given.component} out of the table."
+        )
+    return seal(before, replace(after, timeline=before.timeline), context) if steps else None
+
+
+def _tags(rollout: Rollout) -> tuple[str, str | None]:
+    following = rollout.next_release
+    return rollout.current_release.tag, following.tag if following else None
 
 
 def _compared(rollout: Rollout) -> Rollout:

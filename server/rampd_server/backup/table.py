@@ -59,7 +59,7 @@ def read(content: bytes, *, actor: str, now_ms: int) -> Content:
     if mistakes:
         more = [f"There are {len(mistakes) - _SHOWN} more mistakes."] if len(mistakes) > _SHOWN else []
         raise InputError(*mistakes[:_SHOWN], *more, "Nothing was written. docs/backup.md shows a table.")
-    return Content(About("", "", "", now_ms), _NOTE, [(rollout, {}) for rollout in rollouts])
+    return Content(About("", "", "", now_ms), _NOTE, [(rollout, {}) for rollout in rollouts], is_table=True)
 
 
 def _lines_of(content: bytes) -> Iterator[tuple[int, Mapping[str, object] | str]]:

@@ -28,7 +28,8 @@ def ways_on(adopt_command: str) -> str:
         else "rampd-server adopt with the --redis-url or --data-dir, and the --namespace, of the servers"
     )
     return (
-        "To get the data back: stop the server, put the backup back, start it. To go on with the data that are there now, type "
+        "To get the data back from an export, type rampd-server import (docs/backup.md). From a copy of the store's files: stop the "
+        "server, put the copy back, start it. To go on with the data that are there now, type "
         f"{what_to_type}: servers that run follow within seconds."
     )
 

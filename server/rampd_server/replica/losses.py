@@ -1,6 +1,7 @@
 """Records that a store has lost writes of a component, before any caller is served the older state."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import structlog
@@ -8,7 +9,7 @@ import structlog
 from rampd_server.domain.rollout.loss import after_loss, first_difference
 from rampd_server.domain.rollout.model import Absent, LostRevisions, Rollout
 from rampd_server.domain.rollout.moves import Context
-from rampd_server.ports import SELF, Author, ConflictError, Namespace, Result, Store
+from rampd_server.ports import SELF, Author, ConflictError, Namespace, Result, Store, entry_order
 
 log = structlog.get_logger()
 
@@ -28,6 +29,16 @@ class OwnChange(NamedTuple):
     after: Rollout | Absent | None
     """The component after it; None for a change of the namespace, or if the component is not known here."""
     namespace: Namespace | None
+
+    def joined(self, other: "OwnChange") -> "OwnChange":
+        """Returns this and another change of the same component as one. Answers may come in another order than the changes were made in,
+        and one may be of overrides, which says nothing of the rollout.
+        """
+        last = max(self, other, key=lambda change: entry_order(change.entry))
+        if self.after is None or other.after is None or last.after is None:
+            return last
+        state = max(self.after, other.after, key=lambda after: entry_order(after.state_entry))
+        return last._replace(after=replace(state, revision=last.after.revision, entry=last.entry))
 
 
 async def settle_loss(

@@ -423,7 +423,9 @@ class Replica:
             return
         if after is None and known is not None:
             after = replace(known, revision=entry.revision, entry=entry.id)
-        self._own[entry.component] = OwnChange(entry.id, after, entry.namespace)
+        own = OwnChange(entry.id, after, entry.namespace)
+        before = self._own.get(entry.component)
+        self._own[entry.component] = own if before is None else own.joined(before)
 
     def _has_applied(self, entry_id: str) -> bool:
         is_later = entry_order(entry_id) > entry_order(self._state.entry_id)

@@ -127,7 +127,7 @@ class Cluster:
         return bool(self.primaries)
 
     def _next_asked(self) -> Sequence[Node]:
-        if not self._is_well:
+        if not self._is_well or not self.primaries:
             return tuple(dict.fromkeys([*self._seeds, *self.primaries]))
         self._turn += _ASKED
         number = len(self.primaries)

@@ -201,6 +201,19 @@ async def test_a_slot_that_no_node_has_is_an_error_that_names_it() -> None:
         await world.address()
 
 
+@pytest.mark.parametrize("was_known", [False, True])
+async def test_a_cluster_without_any_slot_is_asked_until_it_has_some(was_known: bool) -> None:
+    world = World()
+    if was_known:
+        await world.address()
+    world.answer()
+    for _ in range(3):
+        with pytest.raises(StoreUnavailableError, match="No node of the cluster has slot 5, which rampd needs"):
+            await world.address()
+    world.answer(*THREE)
+    assert await world.address() == A
+
+
 async def test_the_cluster_is_followed_also_while_nothing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rampd_server.storage.doubts._EVERY_S", 0.001)
     world = World()

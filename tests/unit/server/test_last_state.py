@@ -349,8 +349,8 @@ async def test_only_the_served_epoch_or_an_adopted_epoch_is_accepted() -> None:
             replica.require_known(unknown)
         assert caught.value.message == (
             f"The store was emptied or replaced: it has {what}, and this server last served 1 component at 1970-01-01 00:16:40 "
-            "UTC. Jobs keep their versions, and nothing is written. To get the data back: stop the server, put the backup back, "
-            "start it. To go on with the data that are there now, type `rampd-server adopt --data-dir /data`: servers that run "
+            "UTC. Jobs keep their versions, and nothing is written. To get the data back from an export, type rampd-server "
+            "import (docs/backup.md). From a copy of the store's files: stop the server, put the copy back, start it. To go on with the data that are there now, type `rampd-server adopt --data-dir /data`: servers that run "
             "follow within seconds."
         )
         assert caught.value.metadata == {"believed": "e1", "found": unknown.epoch if unknown else ""}

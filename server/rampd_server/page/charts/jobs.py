@@ -17,7 +17,7 @@ _COLUMNS: Final = 60
 _LEAST_S: Final = 15.0
 """A shorter interval is drawn as if it had this length: one job in a millisecond is no thousand jobs a second."""
 _ENOUGH_JOBS: Final = 10
-"""A rate of fewer jobs is drawn faintly, and does not choose the scale."""
+"""A rate of fewer jobs is drawn faintly, and does not choose the scale while the channel has others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +82,9 @@ def columns(intervals: Iterable[Interval], axis: Axis) -> list[Column]:
 
 def rate_chart(found: Sequence[Column], axis: Axis) -> RateChart:
     """Returns the failure rates of both channels."""
-    counts = [count for each in found for count in (each.current, each.next)]
-    sure = [count for count in counts if count.jobs >= _ENOUGH_JOBS] or counts
-    top = top_of(max((100 * count.failures / count.jobs for count in sure if count.jobs), default=0.0), least=1.0)
+    currents, nexts = [each.current for each in found], [each.next for each in found]
+    sure = [*_sure(currents), *_sure(nexts)]
+    top = top_of(max((100 * count.failures / count.jobs for count in sure), default=0.0), least=1.0)
     return RateChart(
         levels=levels(top, RATE_HEIGHT),
         paths=[
@@ -110,6 +110,12 @@ def jobs_chart(found: Sequence[Column], axis: Axis, channel: str) -> JobsChart:
         if most
         else [],
     )
+
+
+def _sure(counts: Sequence[JobCount]) -> list[JobCount]:
+    """Returns the counts of a channel that choose the scale: those of enough jobs. If there are none, all its jobs together."""
+    together = sum(counts, JobCount(0, 0))
+    return [count for count in counts if count.jobs >= _ENOUGH_JOBS] or ([together] if together.jobs else [])
 
 
 def _rates(counts: Sequence[tuple[Column, JobCount]], axis: Axis, top: float, channel: str) -> Iterator[Path]:

@@ -77,6 +77,18 @@ def test_a_rate_of_few_jobs_is_drawn_faintly_and_does_not_choose_the_scale() -> 
     ]
 
 
+def test_a_channel_of_which_all_rates_are_of_few_jobs_chooses_the_scale_too() -> None:
+    """Given that 8 of 8 jobs of next failed, expect that they are not drawn at the failure rate of current."""
+    found = [column(0, 600, (1000, 10), (5, 5)), column(600, 1200, (1000, 10), (3, 3))]
+
+    chart = rate_chart(found, AXIS)
+
+    assert chart.levels[-1].text == "100 %"
+    assert [(path.kind, path.d) for path in chart.paths if "next" in path.kind] == [
+        ("line next few", "M0 8H10H10V8H20")
+    ]
+
+
 def test_each_channel_has_a_scale_of_its_own() -> None:
     found = [column(0, 600, (6000, 60), (30, 0)), column(600, 1200, (3000, 0), (60, 60))]
 
