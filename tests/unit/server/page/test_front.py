@@ -90,6 +90,14 @@ def test_a_bar_of_evidence_ends_at_its_limit(e: float, share: float) -> None:
     assert row.evidence_share == pytest.approx(share)
 
 
+@pytest.mark.parametrize(
+    ("e", "said"), [(12, "E 12 of 100"), (100, "E 100 of 100"), (2_150_000, "E over its limit 100")]
+)
+def test_over_its_limit_the_size_of_the_evidence_is_not_written(e: float, said: str) -> None:
+    """Jobs that end after a rollback still count, so the sentence about the rollback has a smaller E."""
+    assert front.row(under_way(evidence=v1.Evidence(e=e, limit=100)), NOW).evidence == said
+
+
 def test_a_row_says_that_next_fails_where_automation_leaves_it_to_people() -> None:
     row = front.row(under_way(evidence=v1.Evidence(e=130, limit=100)), NOW)
     assert row.said.endswith("v2 fails more often than v1: E is 130, limit 100.")

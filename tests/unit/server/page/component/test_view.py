@@ -110,6 +110,17 @@ def test_both_channels_are_compared() -> None:
     )
 
 
+def test_evidence_of_what_is_held_says_that_later_jobs_count_too() -> None:
+    """E goes on growing, and the sentence about the rollback has that of its moment."""
+    found = rollouts.held()
+    found.evidence.CopyFrom(v1.Evidence(e=173, limit=100))
+
+    assert [each.evidence.later if each.evidence else "" for each in (shown(found), shown(rollouts.ramping()))] == [
+        "Jobs that ended after it was held count, too.",
+        "",
+    ]
+
+
 def test_a_steady_component_has_one_channel_and_no_evidence() -> None:
     found = shown(rollouts.steady())
 
