@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -228,6 +229,17 @@ def test_what_is_wrong_with_a_link_is_said_where_it_matters(call: Stubs, http: h
     assert "prefix" in shown.text("overrides")
     assert "repo" in shown.text("answer")
     assert "1.0" in shown.text("head")
+
+
+@pytest.mark.usefixtures("rollout")
+def test_what_is_held_is_said_with_a_time_of_day(call: Stubs, http: httpx.Client) -> None:
+    """The time beside it says how long ago, and goes on."""
+    call("Rollback", component=C, note="it burns")
+
+    said = page(http, "/").text(f"component-{C}")
+
+    assert re.search(r"Held at [0-9:]{5} UTC: rolled back by ", said), said
+    assert " ago" not in said
 
 
 @pytest.mark.parametrize("path", ["/components/nothing", "/components/nothing/live", "/components/Not%20A%20Name"])

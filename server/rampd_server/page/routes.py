@@ -66,8 +66,8 @@ class Visit:
 
     @property
     def clock(self) -> Clock:
-        """The time at which the page is made. It shows UTC; JavaScript shows the zone of the browser."""
-        return Clock(self.now, is_utc=True)
+        """The time at which the page is made. Its sentences show UTC; JavaScript shows how long ago."""
+        return Clock(self.now, is_utc=True, stays=True)
 
     @property
     def cursor(self) -> str:
