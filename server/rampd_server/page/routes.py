@@ -101,7 +101,9 @@ class Visit:
 
     async def refused(self, error: CallError) -> Response:
         """Returns why something did not work, as a page or as the part of one that stands in a dialog."""
-        status, shown = STATUS_OF[error.status.code], {"error": error, "again": here(self.request)}
+        status = STATUS_OF[error.status.code]
+        component = self.request.path_params.get("component", "")
+        shown = {"error": error, "again": here(self.request), "component": component}
         if acting.is_for_dialog(self.request):
             return acting.part("refusal.html", status, **shown)
         return await self.page("refused.html", status, **shown)
