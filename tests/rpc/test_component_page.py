@@ -258,7 +258,10 @@ def test_a_component_that_is_not_there_is_said_not_to_be_there(path: str, http: 
 def test_a_component_that_is_not_there_is_said_in_the_words_of_a_person(http: httpx.Client) -> None:
     answer = http.get("/components/nothing")
 
-    assert "There is no component nothing. Its first release creates it: <code>rampd release nothing TAG</code>" in answer.text
+    assert (
+        "There is no component nothing. Its first release creates it: <code>rampd release nothing TAG</code>"
+        in answer.text
+    )
     assert Page(answer.text).links["All components"] == "/"
     assert "ListRollouts" not in answer.text
     assert "COMPONENT_NOT_FOUND" not in answer.text
