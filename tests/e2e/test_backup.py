@@ -90,7 +90,9 @@ def test_running_servers_follow_a_restored_backup_and_say_what_it_lacks(
 
         before = sorted(client.keys("rampd:{default}:*"))
         _, said = run("import", "--redis-url", store.url, given=backup)
-        assert said == "This input made the namespace default before, so nothing was changed. Later changes stay.\n"
+        assert said == (
+            "This input made the namespace default before, so nothing was changed. Later changes stay. To see them, type import --merge.\n"
+        )
         assert (sorted(client.keys("rampd:{default}:*")), rollout(calls[0]).next_percent) == (before, 30)
 
 

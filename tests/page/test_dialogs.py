@@ -206,7 +206,7 @@ def test_a_dialog_keeps_nobody_out(site: Site, open_page: Open) -> None:
         page = open_page(site.address, width=360, height=740, dark=dark)
         for verb in ("Roll back", "Freeze everything"):
             dialog = opened(page, verb)
-            shows(dialog, "What will happen")
+            shows(dialog, "Afterwards: ")
             assert serious_findings(page) == []
             assert not overflows(page)
             page.keyboard.press("Escape")

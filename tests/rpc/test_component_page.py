@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -230,6 +231,17 @@ def test_what_is_wrong_with_a_link_is_said_where_it_matters(call: Stubs, http: h
     assert "1.0" in shown.text("head")
 
 
+@pytest.mark.usefixtures("rollout")
+def test_what_is_held_is_said_with_a_time_of_day(call: Stubs, http: httpx.Client) -> None:
+    """The time beside it says how long ago, and goes on."""
+    call("Rollback", component=C, note="it burns")
+
+    said = page(http, "/").text(f"component-{C}")
+
+    assert re.search(r"Held at [0-9:]{5} UTC: rolled back by ", said), said
+    assert " ago" not in said
+
+
 @pytest.mark.parametrize("path", ["/components/nothing", "/components/nothing/live", "/components/Not%20A%20Name"])
 def test_a_component_that_is_not_there_is_said_not_to_be_there(path: str, http: httpx.Client) -> None:
     answer = http.get(path) if not path.endswith("/live") else None
@@ -241,6 +253,18 @@ def test_a_component_that_is_not_there_is_said_not_to_be_there(path: str, http: 
     else:
         assert answer.status_code == (404 if path.endswith("nothing") else 400)
         assert answer.headers["content-type"].startswith("text/html")
+
+
+def test_a_component_that_is_not_there_is_said_in_the_words_of_a_person(http: httpx.Client) -> None:
+    answer = http.get("/components/nothing")
+
+    assert (
+        "There is no component nothing. Its first release creates it: <code>rampd release nothing TAG</code>"
+        in answer.text
+    )
+    assert Page(answer.text).links["All components"] == "/"
+    assert "ListRollouts" not in answer.text
+    assert "COMPONENT_NOT_FOUND" not in answer.text
 
 
 def test_overrides_are_found_by_their_beginning_and_in_pages(call: Stubs, http: httpx.Client) -> None:

@@ -68,7 +68,7 @@ def test_a_form_shows_what_will_happen_and_its_button_does_it(call: Stubs, brows
     empty = browser.get(RAMP, tag="B", revision=str(before.revision))
     assert (empty.status, empty.button) == (200, None)
     looked = browser.look(empty, percent="25", note="looks good")
-    assert "What will happen B is at 25 %." in looked.text
+    assert "What would happen Afterwards: B is at 25 %." in looked.text
     assert now(call) == before
     done = browser.send(looked)
     assert done.status == 200

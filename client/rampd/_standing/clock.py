@@ -21,6 +21,8 @@ class Clock:
     """With a zone."""
     is_utc: bool = False
     """Whether times are shown in UTC. Otherwise in the zone of this machine."""
+    stays: bool = False
+    """Whether the view stays while time goes on, as a page does. Then its sentences have times of day: `8 s ago` would soon be wrong."""
 
     def time(self, at: "Timestamp | datetime", *, has_seconds: bool = False) -> str:
         """Writes `14:05`, `27 Nov 14:05` on another day, `27 Nov 2025 14:05` in another year; with `UTC` if that is asked."""
@@ -46,6 +48,10 @@ class Clock:
     def ago(self, at: "Timestamp | datetime") -> str:
         """Writes `3 min ago`."""
         return f"{self.age(at)} ago"
+
+    def when(self, at: "Timestamp | datetime") -> str:
+        """Writes `3 min ago`, or `at 14:05 UTC` if the view stays."""
+        return f"at {self.time(at)}" if self.stays else self.ago(at)
 
     def left(self, at: "Timestamp | datetime") -> str:
         """Writes how long it takes until a moment, in its largest unit and the next one: `1 h 30 min`. `0 s` if it is over."""

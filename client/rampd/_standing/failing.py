@@ -124,4 +124,4 @@ def told_of_current(rollout: v1.Rollout, clock: Clock) -> Iterator[str]:
     if lately is not None and lately.jobs < total.jobs:
         yield f"{failed(lately.failures, lately.jobs)} since {clock.time(outcomes.recent.since)}"
     if rollout.HasField("next"):
-        yield f"{failed(total.failures, total.jobs)} since it became current, {clock.ago(outcomes.since)}"
+        yield f"{failed(total.failures, total.jobs)} since it became current, {clock.when(outcomes.since)}"

@@ -303,7 +303,7 @@ def _by(actor: str) -> str:
 
 
 def _ago(found: Standing, clock: Clock) -> str:
-    return f" {clock.ago(found.since)}" if found.since is not None else ""
+    return f" {clock.when(found.since)}" if found.since is not None else ""
 
 
 def _since(found: Standing, clock: Clock) -> str:

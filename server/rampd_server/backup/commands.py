@@ -88,7 +88,10 @@ async def _import(link: Link, namespace: str) -> None:
             "with --merge at what would change."
         ) from None
     if not is_begun:
-        print(f"This input made the namespace {namespace} before, so nothing was changed. Later changes stay.")
+        print(
+            f"This input made the namespace {namespace} before, so nothing was changed. Later changes stay. To see them, type "
+            "import --merge."
+        )
         return
     epoch = await importing.write(target, content)
     overrides = sum(len(overrides) for _, overrides in content.components)

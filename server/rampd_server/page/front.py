@@ -45,7 +45,7 @@ class Row:
     failed_current: str
     failed_next: str
     evidence: str
-    """`E 12 of 100`. Empty without evidence."""
+    """`E 12 of 100`. Over its limit, its size says nothing more: `E over its limit 100`. Empty without evidence."""
     evidence_share: float
     """How near the evidence is to its limit, 0 to 100, on a logarithmic scale."""
     queue: int
@@ -144,7 +144,7 @@ def row(rollout: v1.Rollout, clock: Clock, course: Sequence[Stretch] = ()) -> Ro
         line=small_line(course, axis_of(rollout, "", clock.now), clock.now) if course else "",
         failed_current=_failed(jobs.current),
         failed_next=_failed(jobs.next),
-        evidence="E {} of {}".format(*evidence(e.e, e.limit)) if e else "",
+        evidence=_evidence(e) if e else "",
         evidence_share=100 * min(share_of_limit(e), 1.0) if e else 0.0,
         queue=len(rollout.queue),
         since=None if stands.since is None else as_datetime(stands.since),
@@ -183,6 +183,11 @@ def top(groups: Iterable[int], everything: v1.FreezeStatus | None, clock: Clock)
         held=found[1],
         waiting=found[0],
     )
+
+
+def _evidence(found: v1.Evidence) -> str:
+    e, limit = evidence(found.e, found.limit)
+    return f"E over its limit {limit}" if found.e > found.limit else f"E {e} of {limit}"
 
 
 def _failed(count: Count | None) -> str:

@@ -66,8 +66,8 @@ class Visit:
 
     @property
     def clock(self) -> Clock:
-        """The time at which the page is made. It shows UTC; JavaScript shows the zone of the browser."""
-        return Clock(self.now, is_utc=True)
+        """The time at which the page is made. Its sentences show UTC; JavaScript shows how long ago."""
+        return Clock(self.now, is_utc=True, stays=True)
 
     @property
     def cursor(self) -> str:
@@ -101,7 +101,9 @@ class Visit:
 
     async def refused(self, error: CallError) -> Response:
         """Returns why something did not work, as a page or as the part of one that stands in a dialog."""
-        status, shown = STATUS_OF[error.status.code], {"error": error, "again": here(self.request)}
+        status = STATUS_OF[error.status.code]
+        component = self.request.path_params.get("component", "")
+        shown = {"error": error, "again": here(self.request), "component": component}
         if acting.is_for_dialog(self.request):
             return acting.part("refusal.html", status, **shown)
         return await self.page("refused.html", status, **shown)

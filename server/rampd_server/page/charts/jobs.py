@@ -18,6 +18,8 @@ _LEAST_S: Final = 15.0
 """A shorter interval is drawn as if it had this length: one job in a millisecond is no thousand jobs a second."""
 _ENOUGH_JOBS: Final = 10
 """A rate of fewer jobs is drawn faintly, and does not choose the scale while the channel has others."""
+_BEYOND_Y: Final = 2.0
+"""Where a rate over the scale is drawn: above the line at the top, so that it is not taken for that percent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,8 @@ def _rates(counts: Sequence[tuple[Column, JobCount]], axis: Axis, top: float, ch
             if (count.jobs >= _ENOUGH_JOBS) is not is_enough:
                 last = None
                 continue
-            y = written(y_of(min(100 * count.failures / count.jobs, top), top, RATE_HEIGHT))
+            rate = 100 * count.failures / count.jobs
+            y = written(_BEYOND_Y if rate > top else y_of(rate, top, RATE_HEIGHT))
             x = axis.x(each.start)
             is_near = last is not None and x - axis.x(last.end) < 100 / _COLUMNS
             commands.append(f"H{written(x)}V{y}" if is_near else f"M{written(x)} {y}")

@@ -102,6 +102,8 @@ class Strength:
     """Of the way to the limit, 0 to 100."""
     tone: str
     left_out: str
+    later: str
+    """Why E is another one than in the sentence about the hold. Empty if nothing is held."""
     reporters: int
 
 
@@ -269,6 +271,7 @@ def _evidence(rollout: v1.Rollout) -> Strength | None:
         limit=limit,
         share=round(min(100 * share_of_limit(found), 100.0), 1),
         tone=tone_of(found),
+        later="Jobs that ended after it was held count, too." if rollout.state == v1.ROLLOUT_STATE_HELD else "",
         left_out=f"{counted(mismatches, 'outcome')} left out: they do not match the weights." if mismatches else "",
         reporters=found.reporters,
     )

@@ -10,7 +10,7 @@ from rampd._standing.clock import Clock
 from rampd_server.page import front
 from rampd_server.page.rendering import fragment
 
-NOW = Clock(datetime(2026, 11, 27, 12, tzinfo=UTC), is_utc=True)
+NOW = Clock(datetime(2026, 11, 27, 12, tzinfo=UTC), is_utc=True, stays=True)
 CURRENT = v1.Release(number=1, tag="v1")
 NEXT = v1.Release(number=2, tag="v2")
 
@@ -88,6 +88,14 @@ def test_for_those_who_do_not_see_it_a_button_of_a_row_says_what_it_is_about(fou
 def test_a_bar_of_evidence_ends_at_its_limit(e: float, share: float) -> None:
     row = front.row(under_way(evidence=v1.Evidence(e=e, limit=100)), NOW)
     assert row.evidence_share == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    ("e", "said"), [(12, "E 12 of 100"), (100, "E 100 of 100"), (2_150_000, "E over its limit 100")]
+)
+def test_over_its_limit_the_size_of_the_evidence_is_not_written(e: float, said: str) -> None:
+    """Jobs that end after a rollback still count, so the sentence about the rollback has a smaller E."""
+    assert front.row(under_way(evidence=v1.Evidence(e=e, limit=100)), NOW).evidence == said
 
 
 def test_a_row_says_that_next_fails_where_automation_leaves_it_to_people() -> None:

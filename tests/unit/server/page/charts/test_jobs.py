@@ -66,6 +66,7 @@ def test_rates_are_steps_and_end_where_there_were_no_jobs() -> None:
 
 
 def test_a_rate_of_few_jobs_is_drawn_faintly_and_does_not_choose_the_scale() -> None:
+    """It is over the scale, so it is drawn above the line at the top, and not at its percent."""
     found = [column(0, 600, (1000, 10), (1, 1)), column(600, 1200, (1000, 10), (50, 2))]
 
     chart = rate_chart(found, AXIS)
@@ -73,8 +74,9 @@ def test_a_rate_of_few_jobs_is_drawn_faintly_and_does_not_choose_the_scale() -> 
     assert chart.levels[-1].text == "5 %"
     assert [(path.kind, path.d) for path in chart.paths if "next" in path.kind] == [
         ("line next", "M10 24.8H20"),
-        ("line next few", "M0 8H10"),
+        ("line next few", "M0 2H10"),
     ]
+    assert chart.levels[-1].y == 8
 
 
 def test_a_channel_of_which_all_rates_are_of_few_jobs_chooses_the_scale_too() -> None:

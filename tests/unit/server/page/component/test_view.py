@@ -21,7 +21,7 @@ from tests.cli import rollouts
 from tests.cli.rollouts import NOW, ago
 from tests.unit.server.page.events import event, ramped
 
-CLOCK = Clock(NOW, is_utc=True)
+CLOCK = Clock(NOW, is_utc=True, stays=True)
 NOTHING = Asked()
 EVERYTHING = dict.fromkeys(NAMES, True)
 
@@ -69,7 +69,7 @@ def test_a_page_says_what_automation_waits_for_and_what_comes_next() -> None:
 def test_without_a_word_of_automation_the_state_says_why() -> None:
     said = shown(rollouts.held()).now.said
 
-    assert said.startswith("Held by rampd 12 min ago: 20200409 fails more often")
+    assert said.startswith("Held by rampd at 13:53 UTC: 20200409 fails more often")
 
 
 def test_it_is_said_which_versions_fail() -> None:
@@ -108,6 +108,17 @@ def test_both_channels_are_compared() -> None:
         45.8,
         "good",
     )
+
+
+def test_evidence_of_what_is_held_says_that_later_jobs_count_too() -> None:
+    """E goes on growing, and the sentence about the rollback has that of its moment."""
+    found = rollouts.held()
+    found.evidence.CopyFrom(v1.Evidence(e=173, limit=100))
+
+    assert [each.evidence.later if each.evidence else "" for each in (shown(found), shown(rollouts.ramping()))] == [
+        "Jobs that ended after it was held count, too.",
+        "",
+    ]
 
 
 def test_a_steady_component_has_one_channel_and_no_evidence() -> None:
