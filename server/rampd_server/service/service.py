@@ -536,7 +536,7 @@ class Service:
         async for known in in_pieces(self._replica.components()):
             if name := rises(known.rollout, context):
                 rising.append(name)
-            elif name := begins(known.rollout, context):
+            elif not after.freeze and (name := begins(known.rollout, context)):
                 beginning.append(name)
         return what_it_stops(rising) if after.freeze else what_its_end_starts(beginning, rising)
 
