@@ -24,6 +24,11 @@ class Clock:
     stays: bool = False
     """Whether the view stays while time goes on, as a page does. Then its sentences have times of day: `8 s ago` would soon be wrong."""
 
+    @classmethod
+    def of_page(cls, now: datetime) -> "Clock":
+        """Returns that of a page. Its server does not know the zone of the person, so its sentences show UTC."""
+        return cls(now, is_utc=True, stays=True)
+
     def time(self, at: "Timestamp | datetime", *, has_seconds: bool = False) -> str:
         """Writes `14:05`, `27 Nov 14:05` on another day, `27 Nov 2025 14:05` in another year; with `UTC` if that is asked."""
         moment, now = self._in_zone(as_datetime(at)), self._in_zone(self.now)

@@ -54,7 +54,7 @@ class FrontLive:
 
     async def draw(self, changed: Collection[str] | None) -> list[Patch]:
         """Draws changed components; None: what changes without a change of a component. Raises CallError."""
-        clock = Clock(datetime.now(UTC), is_utc=True, stays=True)
+        clock = Clock.of_page(datetime.now(UTC))
         for name in changed or ():
             self._courses.pop(name, None)
         if self._namespace is not self._replica.namespace or len(changed or ()) >= _MANY:

@@ -67,7 +67,7 @@ class Visit:
     @property
     def clock(self) -> Clock:
         """The time at which the page is made. Its sentences show UTC; JavaScript shows how long ago."""
-        return Clock(self.now, is_utc=True, stays=True)
+        return Clock.of_page(self.now)
 
     @property
     def cursor(self) -> str:

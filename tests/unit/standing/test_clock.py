@@ -18,4 +18,4 @@ def test_times_of_another_day_have_the_day_and_of_another_year_the_year() -> Non
 def test_a_view_that_stays_does_not_say_how_long_ago() -> None:
     """A page has clocks of its own beside its sentences, and the two must not differ."""
     assert CLOCK.when(ago(minutes=5)) == "5 min ago"
-    assert Clock(NOW, is_utc=True, stays=True).when(ago(minutes=5)) == "at 14:00 UTC"
+    assert Clock.of_page(NOW).when(ago(minutes=5)) == "at 14:00 UTC"

@@ -48,5 +48,5 @@ class ComponentLive:
             if error.status.code != code_pb2.NOT_FOUND:
                 raise
             return [Patch(WHOLE, section("gone", component=self._component))]
-        found = await shown(self._known, self._asked, Clock(now, is_utc=True, stays=True), self._may)
+        found = await shown(self._known, self._asked, Clock.of_page(now), self._may)
         return [Patch(name, section(name, view=found, asked=self._asked)) async for name in in_turns(SECTIONS, 1)]

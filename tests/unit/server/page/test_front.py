@@ -10,7 +10,7 @@ from rampd._standing.clock import Clock
 from rampd_server.page import front
 from rampd_server.page.rendering import fragment
 
-NOW = Clock(datetime(2026, 11, 27, 12, tzinfo=UTC), is_utc=True, stays=True)
+NOW = Clock.of_page(datetime(2026, 11, 27, 12, tzinfo=UTC))
 CURRENT = v1.Release(number=1, tag="v1")
 NEXT = v1.Release(number=2, tag="v2")
 

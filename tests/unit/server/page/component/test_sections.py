@@ -23,7 +23,7 @@ from tests.cli import rollouts
 from tests.cli.rollouts import NOW, ago
 from tests.unit.server.page.events import event, ramped
 
-CLOCK = Clock(NOW, is_utc=True, stays=True)
+CLOCK = Clock.of_page(NOW)
 NOTHING = Asked()
 EVIL = "\"'></title></svg><script>alert(1)</script><b onclick=x style=y>\x1b[2J\u202egnp\u2028 {{ 7 * 7 }}"
 STATES = {

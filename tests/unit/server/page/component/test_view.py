@@ -21,7 +21,7 @@ from tests.cli import rollouts
 from tests.cli.rollouts import NOW, ago
 from tests.unit.server.page.events import event, ramped
 
-CLOCK = Clock(NOW, is_utc=True, stays=True)
+CLOCK = Clock.of_page(NOW)
 NOTHING = Asked()
 EVERYTHING = dict.fromkeys(NAMES, True)
 
