@@ -73,13 +73,15 @@ async def _adopt(settings: Config) -> None:
     async with _known_store(settings) as redis_url:
         adopted = await app.adopt(settings, redis_url)
     place = f"the Valkey in {settings.data_dir}" if settings.redis_url is None else str(settings.redis_url)
-    print(f"Adopted: the namespace {settings.namespace} of {place} goes on as it is now, in epoch {adopted.epoch}.")
+    startup.say(
+        f"Adopted: the namespace {settings.namespace} of {place} goes on as it is now, in epoch {adopted.epoch}."
+    )
     if not adopted.may_have_components:
-        print(
+        startup.say(
             "The namespace has no component. Launchers keep their versions for 5 minutes (next_max_stale). After that they run "
             "their fallback or fail, until you call Release. If you expected components, check --namespace and the store."
         )
-    print(adopting.followers(adopted.servers))
+    startup.say(adopting.followers(adopted.servers))
 
 
 async def _back_up(command: Command, settings: Config, options: frozenset[str]) -> None:

@@ -10,7 +10,7 @@ from rampd_server.backup.lines import Content, InputError
 from rampd_server.backup.plan import Plan
 from rampd_server.domain.errors import RefusedError, StoreCorruptError
 from rampd_server.domain.rollout import commands
-from rampd_server.domain.rollout.model import Absent, Freeze, Rollout
+from rampd_server.domain.rollout.model import Absent, Freeze, Quarantine, Rollout
 from rampd_server.domain.rollout.moves import Context
 from rampd_server.ports import Author, ConflictError, Namespace, Override
 from rampd_server.storage.store import RedisStore
@@ -134,6 +134,33 @@ async def test_a_table_with_other_tags_than_a_component_or_of_a_frozen_one_is_re
     with pytest.raises(InputError, match=words):
         await merge(store, table_of("new,n,100", *rows))
     assert await contents(store) == before
+
+
+async def test_a_table_makes_a_component_that_is_gone_as_release_and_ramp_do(store: RedisStore) -> None:
+    """Expect that its numbers go on, and that nothing is rolled out while everything is frozen."""
+    await fill(store)
+    gone = (await store.read("restyler")).rollout
+    await delete(store, "restyler")
+    await merge(store, table_of("restyler,x,80", "restyler,y,20"))
+    made = (await store.read("restyler")).rollout
+    assert isinstance(made, Rollout)
+    assert (made.current, made.next, made.basis_points) == (gone.last_number + 1, gone.last_number + 2, 2000)
+    assert made.revision == gone.revision + 2
+
+    await store.commit_namespace(Namespace(), Namespace(Freeze("ada", "holidays", NOW)), ADA)
+    before = await contents(store)
+    with pytest.raises(InputError, match="new has no release here, and current m, next n at 50 % in the table"):
+        await merge(store, table_of("new,m,50", "new,n,50"))
+    assert await contents(store) == before
+    await merge(store, table_of("new,m,100"))
+    assert (await store.read("new")).rollout.revision == 1
+
+
+async def test_a_table_lifts_no_quarantine_that_outlived_its_component() -> None:
+    mark = Quarantine("ada", "it deletes files", NOW)
+    [(given, _)] = table_of("hlint,bad,100").components
+    with pytest.raises(InputError, match="bad is quarantined"):
+        plan._after_table(Absent("hlint", 7, 3, quarantine={"bad": mark}), given, Context(NOW, "bob"))
 
 
 @pytest.mark.parametrize("what", ["a component", "overrides", "the namespace"])

@@ -48,3 +48,14 @@ def test_nothing_is_exported_to_nowhere_or_imported_from_nothing(store: StoreSer
         with start(closed, command, "--redis-url", store.url) as process:
             assert said in process.communicate(timeout=60)[1]
         assert process.returncode == 2
+
+
+def test_a_command_whose_output_can_not_be_written_says_so_and_what_it_has_done_stays(store: StoreServer) -> None:
+    words = [sys.executable, "-m", "rampd_server", "import", "--redis-url", store.url]
+    table = b"component,tag,percent\nhlint,7,100\n"
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(words, input=table, stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
+    said = b"rampd-server: Standard output can't be written: No space left on device. What the command has done stays."
+    assert (done.returncode, done.stderr.startswith(said), done.stderr.count(b"\n")) == (2, True, 1), done
+    again = subprocess.run(words, input=table, stdout=subprocess.PIPE, timeout=60, check=True)
+    assert b"nothing was changed" in again.stdout

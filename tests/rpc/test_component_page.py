@@ -12,10 +12,12 @@ from typing import Any
 import httpx
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc import code_pb2
 
 from rampd import v1
 from rampd._contract.wording import MISLEADING
 from rampd_server import testing
+from rampd_server.http.context import CallError
 from rampd_server.page import live
 from rampd_server.page.component.sections import SECTIONS
 from rampd_server.page.person import Person
@@ -484,6 +486,31 @@ def test_a_freeze_of_everything_comes_with_its_mark(
         found.until("charts", "Freeze by anonymous")
         call("Unfreeze", all=True)
         found.until("charts", "Unfreeze by anonymous")
+
+
+@pytest.mark.usefixtures("rollout")
+def test_what_could_not_be_read_is_read_again_without_a_change_of_the_component(
+    call: Stubs, http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given overrides that can't be read for a while, expect that the page says so all the time, and shows them afterwards."""
+    ask, is_well = Person.ask, False
+
+    async def failing(self: Person, message: Any, answer: Any) -> Any:
+        if isinstance(message, v1.ListOverridesRequest) and not is_well:
+            raise CallError.plain(code_pb2.UNAVAILABLE, "Redis did not answer in time.")
+        return await ask(self, message, answer)
+
+    call("SetOverride", component=C, repo="acme/app", tag="v9")
+    monkeypatch.setattr(Person, "ask", failing)
+    monkeypatch.setattr(live, "LOOK_S", 0.1)
+    with stream(http) as found:
+        found.until("now", "could not be read: Redis did not answer in time.")
+        for _ in range(3):
+            found.drawn()
+        assert "could not be read" in found.sections["now"]
+        is_well = True
+        found.until("overrides", "acme/app")
+        assert "could not be read" not in found.sections["now"]
 
 
 @pytest.mark.usefixtures("rollout")

@@ -15,7 +15,7 @@ from rampd_server.domain.wording import counted
 from rampd_server.ports import Author, ConflictError
 from rampd_server.process.adopting import adopt_command, followers
 from rampd_server.process.config import Command, Config
-from rampd_server.process.startup import StartupError
+from rampd_server.process.startup import StartupError, say
 from rampd_server.storage.followers import count_servers
 from rampd_server.storage.importing import Import, NotEmptyError
 from rampd_server.storage.link import COMMAND_DEADLINE_S, Link
@@ -35,7 +35,7 @@ async def run(command: Command, settings: Config, options: frozenset[str], redis
         if command is Command.EXPORT:
             await _export(link, settings.namespace, with_history="history" in options)
         elif command is Command.UPGRADE:
-            print(await upgrading.upgrade(link, settings.namespace, is_forced="force" in options))
+            say(await upgrading.upgrade(link, settings.namespace, is_forced="force" in options))
         elif "discard" in options:
             await _discard(link, settings.namespace)
         elif "merge" in options:
@@ -88,18 +88,18 @@ async def _import(link: Link, namespace: str) -> None:
             "with --merge at what would change."
         ) from None
     if not is_begun:
-        print(
+        say(
             f"This input made the namespace {namespace} before, so nothing was changed. Later changes stay. To see them, type "
             "import --merge."
         )
         return
     epoch = await importing.write(target, content)
     overrides = sum(len(overrides) for _, overrides in content.components)
-    print(
+    say(
         f"Imported {counted(len(content.components), 'component')} with {counted(overrides, 'override')} into the namespace "
         f"{namespace}, in epoch {epoch}."
     )
-    print(followers(await count_servers(link)))
+    say(followers(await count_servers(link)))
 
 
 async def _merge(link: Link, namespace: str, *, is_wanted: bool) -> None:
@@ -117,26 +117,21 @@ async def _merge(link: Link, namespace: str, *, is_wanted: bool) -> None:
             break
     else:
         raise StartupError("Nothing was merged, because the namespace changes all the time. Try again in a moment.")
-    for line in made.lines():
-        print(line)
+    say(*made.lines())
     number = counted(len(made.changes), "component")
     if not made.changes:
-        print(f"Nothing differs, so nothing was changed in the namespace {namespace}.")
+        say(f"Nothing differs, so nothing was changed in the namespace {namespace}.")
     elif is_wanted:
-        print(f"Merged {number} into the namespace {namespace}.")
+        say(f"Merged {number} into the namespace {namespace}.")
     else:
-        print(
-            f"Nothing was changed. To change {number} of the namespace {namespace}, type the same command with --yes."
-        )
+        say(f"Nothing was changed. To change {number} of the namespace {namespace}, type the same command with --yes.")
 
 
 async def _discard(link: Link, namespace: str) -> None:
     if await Import(link, "discarded").discard():
-        print(
-            f"The namespace {namespace} is empty. A server that runs on it writes nothing until an import or an adopt."
-        )
+        say(f"The namespace {namespace} is empty. A server that runs on it writes nothing until an import or an adopt.")
     else:
-        print(f"No import into the namespace {namespace} is under way, so nothing was discarded.")
+        say(f"No import into the namespace {namespace} is under way, so nothing was discarded.")
 
 
 def _read() -> bytes:

@@ -68,12 +68,9 @@ async def make(store: RedisStore, content: Content, context: Context) -> Plan:
     for given, overrides in content.components:
         stored = await store.read(given.component)
         known = await _overrides(store, stored)
-        if content.is_table and isinstance(stored.rollout, Rollout):
-            change = Change(
-                given.component,
-                stored,
-                _after_table(stored.rollout, given, replace(context, freeze_all=stored.namespace.freeze)),
-            )
+        if content.is_table:
+            now = replace(context, freeze_all=stored.namespace.freeze)
+            change = Change(given.component, stored, _after_table(stored.rollout, given, now))
         else:
             change = Change(given.component, stored, _after(stored.rollout, given, context), _changes(known, overrides))
         after = change.after
@@ -118,18 +115,16 @@ def _after(before: Rollout | Absent, given: Rollout, context: Context) -> Rollou
     return seal(replace(before, revision=revision), after, context)
 
 
-def _after_table(before: Rollout, given: Rollout, context: Context) -> Rollout | None:
+def _after_table(before: Rollout | Absent, given: Rollout, context: Context) -> Rollout | None:
     """As `_after`, for a table: all that it does not say stays. What it says is done as if somebody had typed Release and Ramp."""
-    steps: list[Command] = []
-    if before.next is None and given.next_release is not None:
-        steps.append(Release(given.next_release.tag))
-    if steps or before.basis_points != given.basis_points:
-        steps.append(Ramp(given.basis_points))
     after = before
     try:
-        for step in steps:
-            if step is steps[0] or after.next is not None:
-                after = cast("Rollout", transition(after, step, context).after)
+        if isinstance(after, Absent):
+            after = _stepped(after, Release(given.current_release.tag), context)
+        if after.next is None and given.next_release is not None:
+            after = _stepped(after, Release(given.next_release.tag), context)
+        if after.next is not None and after.basis_points != given.basis_points:
+            after = _stepped(after, Ramp(given.basis_points), context)
     except RefusedError as error:
         raise InputError(f"{given.component}: {error.message} Nothing was changed.") from error
     if _tags(after) != _tags(given):
@@ -138,7 +133,12 @@ def _after_table(before: Rollout, given: Rollout, context: Context) -> Rollout |
             f"releases it where nothing is frozen and nothing waits. Nothing was changed. Type rampd release, finalize or abandon, or take "
             f"{given.component} out of the table."
         )
-    return seal(before, replace(after, timeline=before.timeline), context) if steps else None
+    timeline = before.timeline if isinstance(before, Rollout) else ()
+    return None if after is before else seal(before, replace(after, timeline=timeline), context)
+
+
+def _stepped(before: Rollout | Absent, step: Command, context: Context) -> Rollout:
+    return cast("Rollout", transition(before, step, context).after)
 
 
 def _tags(rollout: Rollout) -> tuple[str, str | None]:
@@ -189,7 +189,9 @@ def _text(override: Override | None) -> str | None:
     return None if override is None else texts.write_override(override)
 
 
-def _standing(rollout: Rollout) -> str:
+def _standing(rollout: Rollout | Absent) -> str:
+    if isinstance(rollout, Absent):
+        return "no release"
     following = rollout.next_release
     return f"current {rollout.current_release.tag}" + (
         f", next {following.tag} at {percent(rollout.basis_points)}" if following else ""

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from rampd import v1
 from rampd._standing.clock import Clock
+from rampd_server.http.context import CallError
 from rampd_server.page import front, reading
 from rampd_server.page.charts.course import Stretch
 from rampd_server.page.live import Patch
@@ -54,6 +55,8 @@ class FrontLive:
 
     async def draw(self, changed: Collection[str] | None) -> list[Patch]:
         """Draws changed components; None: what changes without a change of a component. Raises CallError."""
+        if changed is None:
+            self._require_confirmed()
         clock = Clock.of_page(datetime.now(UTC))
         for name in changed or ():
             self._courses.pop(name, None)
@@ -65,6 +68,14 @@ class FrontLive:
         top = front.top((each.group for each in self._known.values()), everything, clock)
         verbs = verbs_for_all(is_frozen=bool(top.frozen), may=self._may)
         return [*patches, Patch(TOP, fragment("top.html", top=top, verbs=verbs))]
+
+    def _require_confirmed(self) -> None:
+        """Raises CallError if the store does not confirm what the page shows. While nothing is rolled out, a look asks for nothing, so
+        nothing else would say so.
+        """
+        trouble = self._replica.trouble
+        if trouble is not None and not self._replica.is_confirmed:
+            raise CallError.of(trouble)
 
     def _due(self) -> Set[str]:
         """Returns the components to look at although they have not changed."""

@@ -1,5 +1,6 @@
-"""The error that keeps the server from starting, or from going on."""
+"""The error that keeps the server from starting, or from going on, and what a command says at its end."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,3 +48,16 @@ def report(error: StartupError) -> int:
     for sentence in error.sentences:
         print(f"rampd-server: {one_line(sentence)}", file=sys.stderr)
     return NOT_STARTED
+
+
+def say(*lines: str) -> None:
+    """Prints what a command has done. Raises StartupError if nobody can read it."""
+    try:
+        for line in lines:
+            print(line, flush=True)
+    except OSError as error:
+        # What is left in the buffer would fail once more at the end of the process.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        raise StartupError(
+            f"Standard output can't be written: {error.strerror}. What the command has done stays. Type it again to see how it stands."
+        ) from error

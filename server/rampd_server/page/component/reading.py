@@ -68,7 +68,8 @@ class ComponentReading:
         is_same_namespace, self._namespace = self._namespace is self._replica.namespace, self._replica.namespace
         rollout = await reading.one(self._person, self._component)
         self._troubles = []
-        if before is not None and not (is_same_namespace and before.rollout.revision == rollout.revision):
+        # What could not be read is not known to be the same.
+        if before and (before.troubles or not is_same_namespace or before.rollout.revision != rollout.revision):
             before = None
         axis = axis_of(rollout, self._asked.span, now)
         if not rollout.HasField("current"):

@@ -9,6 +9,7 @@ import pytest
 from google.rpc import code_pb2
 
 from rampd import v1
+from rampd_server.domain.errors import RampdError, StoreUnavailableError
 from rampd_server.domain.rollout.model import Freeze
 from rampd_server.http.context import CallError
 from rampd_server.page import reading
@@ -30,6 +31,8 @@ class World:
         self.asked: Counter[str] = Counter()
         self.namespace = Namespace()
         self.damaged: set[str] = set()
+        self.trouble: RampdError | None = None
+        self.is_confirmed = True
         self.drawing = FrontLive(self, self, MAY)  # type: ignore[arg-type]
 
     def likely_ms(self) -> int:
@@ -88,6 +91,18 @@ async def test_a_look_reads_what_moves_and_nothing_at_rest() -> None:
     world.asked.clear()
     assert (await world.drawn()).keys() == {"component-b", "component-c", TOP}
     assert world.asked == {"b": 1, "c": 1}
+
+
+async def test_a_page_where_nothing_moves_says_that_the_store_does_not_answer() -> None:
+    world = World(rollout("a"))
+    await world.drawn()
+    world.trouble = StoreUnavailableError("Redis can't be reached.")
+    assert (await world.drawn()).keys() == {TOP}, "it is confirmed still"
+    world.is_confirmed = False
+    with pytest.raises(CallError, match="Redis can't be reached"):
+        await world.drawn()
+    world.trouble, world.is_confirmed = None, True
+    assert (await world.drawn()).keys() == {TOP}
 
 
 async def test_of_very_many_that_move_the_most_urgent_ones_are_read() -> None:
