@@ -5,14 +5,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from rampd import Admin
 from tests.page.looking import Site
 from tests.servers import rampd_server, require
+from tests.waiting import PATIENCE_S
 
-# What a test of this folder waits for takes longer on a busy machine.
-WAITS_MS = 60_000
+# What a test of this folder waits for takes longer on a busy machine. By itself, Playwright gives up an `expect` after 5 s.
+WAITS_MS = PATIENCE_S * 1000
+expect.set_options(timeout=WAITS_MS)
 # A container has no user namespaces for Chromium's own walls, and little of /dev/shm.
 FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
 

@@ -32,7 +32,7 @@ def group(page: Page, heading: str) -> Locator:
 
 def shows(locator: Locator, text: str | re.Pattern[str]) -> None:
     """Waits until an element shows a text."""
-    expect(locator).to_contain_text(text, timeout=60_000)
+    expect(locator).to_contain_text(text)
 
 
 def serious_findings(page: Page) -> list[str]:

@@ -57,7 +57,7 @@ def test_what_a_person_has_opened_stays_open_and_the_focus_stays(site: Site, ope
 
     site.admin.ramp(C, 55)
 
-    expect(table.get_by_role("row")).to_have_count(5, timeout=60_000)
+    expect(table.get_by_role("row")).to_have_count(5)
     expect(table.get_by_role("row").first).to_be_visible()
     shows(page.locator("#head"), "55 %")
     assert focused(page) == "Roll back"
@@ -72,7 +72,7 @@ def test_the_button_of_another_entry_does_not_get_the_focus(site: Site, open_pag
 
     site.admin.cancel_release(C, 3)
 
-    expect(page.get_by_role("link", name="Cancel v3")).to_have_count(0, timeout=60_000)
+    expect(page.get_by_role("link", name="Cancel v3")).to_have_count(0)
     expect(page.get_by_role("link", name="Cancel v4")).to_be_visible()
     expect(page.locator("#queue")).to_be_focused()
 

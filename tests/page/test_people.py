@@ -34,8 +34,10 @@ def site(directory: Path, tokens: Tokens) -> Iterator[Site]:
 
 
 def sign_in(page: Page, token: str) -> None:
+    """Signs in, and waits until the next page has run its scripts: a link that is clicked before leads to a page, and to no dialog."""
     page.get_by_label("Token").fill(token)
-    page.get_by_role("button", name="Sign in", exact=True).click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Sign in", exact=True).click()
 
 
 def test_a_viewer_reads_everything_and_sees_no_verb(site: Site, tokens: Tokens, open_page: Open) -> None:
@@ -101,7 +103,7 @@ def test_who_signs_out_in_one_tab_does_nothing_more_in_another(site: Site, token
 
     dialog.get_by_role("button", name="Roll back").click()
 
-    expect(page.get_by_label("Token")).to_be_visible(timeout=60_000)
+    expect(page.get_by_label("Token")).to_be_visible()
     assert site.admin.get_rollout(C).next_percent == 20
 
 
@@ -144,7 +146,7 @@ def test_who_signs_in_again_in_one_tab_goes_on_in_all(site: Site, tokens: Tokens
 
     sign_in(other, tokens.of["viewer"])
 
-    expect(page.locator("#lost")).to_be_hidden(timeout=60_000)
+    expect(page.locator("#lost")).to_be_hidden()
     site.admin.ramp(C, 40)
     shows(row(page, C), "40 %")
 

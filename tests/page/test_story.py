@@ -42,7 +42,7 @@ def test_a_failing_release_is_rolled_back_before_the_eyes_of_a_person_and_the_qu
     shows(one.locator("#history"), "Rollback by rampd")
     shows(one.locator("#channels"), "100 %")
     shows(one.locator("#blast"), "Jobs that ran v2")
-    expect(one.locator("svg.chart rect.band.held")).to_have_count(1, timeout=60_000)
+    expect(one.locator("svg.chart rect.band.held")).to_have_count(1)
     one.get_by_text("The jobs as a table").click()
     expect(one.locator("#jobs-table").get_by_role("row").nth(1)).to_be_visible()
 
@@ -55,11 +55,11 @@ def test_a_failing_release_is_rolled_back_before_the_eyes_of_a_person_and_the_qu
     dialog.get_by_role("link", name="Go on").click()
 
     shows(one.locator("#head"), "v3")
-    expect(one).to_have_title(f"{C} · rampd", timeout=60_000)
-    expect(one.locator("#queue")).not_to_contain_text("v3", timeout=60_000)
+    expect(one).to_have_title(f"{C} · rampd")
+    expect(one.locator("#queue")).not_to_contain_text("v3")
     shows(one.locator("#history"), "v3 has the fix")
     shows(group(front, "Rolling out"), "v3")
-    expect(front).to_have_title("rampd", timeout=60_000)
+    expect(front).to_have_title("rampd")
 
 
 def test_a_page_that_stays_open_goes_on_after_the_server_has_started_again(directory: Path, open_page: Open) -> None:
@@ -75,7 +75,7 @@ def test_a_page_that_stays_open_goes_on_after_the_server_has_started_again(direc
     with site_of(directory, http=http) as site:
         site.admin.release(C, "v2")
         for page in (front, one):
-            expect(page.locator("#lost")).to_be_hidden(timeout=60_000)
+            expect(page.locator("#lost")).to_be_hidden()
         shows(group(front, "Rolling out"), "v2")
         shows(one.locator("#head"), "v2")
 
@@ -92,7 +92,7 @@ def test_a_page_that_has_lost_its_server_says_what_has_changed_since(directory: 
 
     with rampd_server(directory, "--http", http, "--redis-url", f"unix://{directory}/none.sock") as server:
         server.event("waiting_for_store")
-        expect(page.locator("#lost")).not_to_have_text(before, timeout=60_000)
+        expect(page.locator("#lost")).not_to_have_text(before)
         shows(page.locator("#lost"), "Connection lost, as of")
 
 
