@@ -1,11 +1,13 @@
 """Fixtures: a real server in this process, on a real store, called over a real channel."""
 
 import itertools
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from rampd._decision import staleness
 from rampd_server import testing
 from rampd_server.access.peers import PeerRates
 from rampd_server.access.quotas import Rate
@@ -47,6 +49,12 @@ def catch_up_within(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
 def catches_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A revision that comes is waited for, also on a busy machine."""
     catch_up_within(monkeypatch, PATIENCE_S)
+
+
+@pytest.fixture
+def never_stale(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that stands still for seconds makes no answer stale."""
+    monkeypatch.setattr(staleness, "STALE_AFTER_S", math.inf)
 
 
 @pytest.fixture(scope="session")

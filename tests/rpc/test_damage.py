@@ -187,7 +187,7 @@ async def test_a_launcher_keeps_its_versions_of_a_component_that_a_new_server_ca
             feed.damaged = {C: type(last)(last.component, last.since_s - 3600)}
             answer = resolver.resolve(C, repo="acme/app")
             assert (answer.tag, answer.reason, answer.stale) == ("t1", "STALE", True)
-            assert not resolver.resolve("other", repo="acme/app").stale
+            await until(lambda: not resolver.resolve("other", repo="acme/app").stale)
 
             # A launcher without a state of the component gets an error that says why.
             with Resolver(again) as new:

@@ -5,7 +5,6 @@ import contextlib
 import gc
 import inspect
 import logging
-import math
 import os
 import random
 import signal
@@ -61,12 +60,6 @@ async def face(request: pytest.FixtureRequest, catches_up: None) -> AsyncIterato
     yield made
     for resolver in made.made:
         await result(resolver.close())
-
-
-@pytest.fixture
-def never_stale(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that stands still for seconds makes no answer stale."""
-    monkeypatch.setattr(staleness, "STALE_AFTER_S", math.inf)
 
 
 async def until(condition: Callable[[], Any], within_s: float = 60) -> None:

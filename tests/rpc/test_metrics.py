@@ -139,6 +139,7 @@ def test_the_story_begins_with_a_release_and_a_ramp(server: Server) -> None:
     assert [found(f"rampd_{name}", component=C) for name in ("paused", "frozen", "held")] == [0, 0, 0]
 
 
+@pytest.mark.usefixtures("never_stale")
 def test_the_story_ends_with_failures_and_a_rollback(server: Server) -> None:
     call = server.call
     begin(call)
@@ -657,6 +658,7 @@ def test_a_server_that_has_lost_its_store_says_nothing_of_components(
         assert all(after.counters()[name] >= value for name, value in before.counters().items())
 
 
+@pytest.mark.usefixtures("never_stale")
 def test_a_damaged_component_shows_and_keeps_its_counters(
     server: Server, store_process: StoreServer, namespace: str
 ) -> None:
@@ -786,6 +788,7 @@ def test_another_number_of_components_may_be_set(store_process: StoreServer, nam
     assert found("rampd_components_summed") == 2
 
 
+@pytest.mark.usefixtures("never_stale")
 def test_who_may_read_sees_the_series_of_the_own_components(
     store_process: StoreServer, namespace: str, directory: Path
 ) -> None:

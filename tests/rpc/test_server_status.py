@@ -41,6 +41,7 @@ def seconds(moment: Any) -> float:
     return float(moment.seconds + moment.nanos / 1e9)
 
 
+@pytest.mark.usefixtures("never_stale")
 @pytest.mark.parametrize("kind", [VALKEY, REDIS])
 def test_a_server_tells_of_itself_and_of_its_store(kind: str) -> None:
     before = time.time()

@@ -89,6 +89,7 @@ class TestCalls:
             "rampd.revision": 1,
         }
 
+    @pytest.mark.usefixtures("never_stale")
     def test_resolve_says_what_it_decided_and_no_repo(
         self, spans: Spans, traced: Listening, admin: rampd.Admin
     ) -> None:
