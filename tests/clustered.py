@@ -11,8 +11,9 @@ import grpc
 
 from rampd import v1
 from rampd_server.storage.keys import Keys
+from rampd_server.testing import STORE_DEADLINE_S
 from tests.clusters import Cluster
-from tests.servers import IN_PRODUCTION_S, ServerProcess, Stubs, rampd_server, stubs
+from tests.servers import ServerProcess, Stubs, rampd_server, stubs
 from tests.waiting import eventually
 
 
@@ -83,7 +84,7 @@ def component_on(topology: Cluster, shard: int, namespace: str = "default") -> s
 
 @contextlib.contextmanager
 def serving(
-    directory: Path, topology: Cluster, namespace: str, *flags: str, store_deadline_s: float = IN_PRODUCTION_S
+    directory: Path, topology: Cluster, namespace: str, *flags: str, store_deadline_s: float = STORE_DEADLINE_S
 ) -> Iterator[tuple[ServerProcess, Stubs]]:
     """Starts a server. It serves when the block begins."""
     flags = ("--insecure-admin", "--namespace", namespace, *flags)

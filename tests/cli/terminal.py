@@ -141,11 +141,13 @@ class Pipe:
     def has(self, count: int) -> Sequence[str]:
         """Waits until there are so many lines, and returns them."""
         end = time.monotonic() + _WITHIN_S
-        while len(self.lines) < count:
-            assert time.monotonic() < end, self.lines
-            assert self._thread.is_alive(), self.lines
+        while True:
+            # Asked before the look: the last line may come between the two.
+            may_come = self._thread.is_alive() and time.monotonic() < end
+            if len(self.lines) >= count:
+                return self.lines[:count]
+            assert may_come, self.lines
             time.sleep(0.02)
-        return self.lines[:count]
 
     def interrupt(self) -> int:
         """Presses Ctrl-C, and returns the exit code."""

@@ -19,9 +19,12 @@ from tests.certificates import make_certificate
 from tests.contract.driving import ADA, COMPONENT
 from tests.ports import free_ports
 from tests.stores import REDIS, VALKEY, StoreServer, store_server
+from tests.waiting import PATIENCE_S
 
 UNKNOWN = "is not known"
 """What may be said only of a change that may have been made."""
+OF_A_SILENT_END_S = 6.0
+"""The time of a call to an end that never answers: the test waits for all of it."""
 
 
 @pytest.fixture(autouse=True)
@@ -66,18 +69,17 @@ def ports(certificates: Path) -> Iterator[Ports]:
 
 
 @contextlib.asynccontextmanager
-async def store_at(url: str) -> AsyncIterator[RedisStore]:
-    # Some of these ends never answer, and each test waits for that.
-    store = RedisStore(Link.connect(url, deadline_s=6.0))
+async def store_at(url: str, deadline_s: float = PATIENCE_S) -> AsyncIterator[RedisStore]:
+    store = RedisStore(Link.connect(url, deadline_s=deadline_s))
     store.set_epoch("e")
     yield store
     await store.close()
 
 
-async def misconfigured(url: str) -> str:
+async def misconfigured(url: str, deadline_s: float = PATIENCE_S) -> str:
     """Returns the message of a look, a write and the feed. The three must be equal, apart from the words of Redis."""
     said = set()
-    async with store_at(url) as store:
+    async with store_at(url, deadline_s) as store:
         for call in (
             store.head,
             lambda: store.commit_overrides(COMPONENT, {"acme/app": Override(tag="x")}, ADA),
@@ -95,7 +97,7 @@ async def misconfigured(url: str) -> str:
 
 
 async def test_tls_to_a_port_without_tls(ports: Ports):
-    sentence = await misconfigured(f"rediss://localhost:{ports.plain}/0")
+    sentence = await misconfigured(f"rediss://localhost:{ports.plain}/0", OF_A_SILENT_END_S)
     assert "begins with rediss://, which is TLS, and the port speaks plain Redis: write redis://" in sentence
 
 
@@ -220,7 +222,7 @@ def hang(connection: socket.socket) -> None:
 @pytest.mark.parametrize("scheme", ["redis", "rediss"])
 async def test_a_port_without_an_answer_may_be_a_redis_that_does_not_answer_and_nothing_was_sent_to_it(scheme: str):
     with listening(hang) as port:
-        async with store_at(f"{scheme}://127.0.0.1:{port}/0") as store:
+        async with store_at(f"{scheme}://127.0.0.1:{port}/0", OF_A_SILENT_END_S) as store:
             with pytest.raises(StoreUnavailableError, match="can't be reached") as caught:
                 await store.commit_overrides(COMPONENT, {"acme/app": Override(tag="x")}, ADA)
             assert UNKNOWN not in caught.value.message

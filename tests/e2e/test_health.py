@@ -123,7 +123,8 @@ def test_health_follows_a_store_that_hangs_dies_and_comes_back(directory: Path) 
         server.event("serving")
         call = stack.enter_context(stubs(server.target))
         whole, resolver = Watch(call), Watch(call, RESOLVER)
-        assert (whole.next(), resolver.next()) == (SERVING, SERVING)
+        whole.wait_for(SERVING)
+        assert resolver.next() == SERVING
         call.until_made("Release", component="restyler", tag="t1")
 
         store.signal(signal.SIGSTOP)
