@@ -20,7 +20,7 @@ from rampd_server.storage.schema import SCHEMA
 from rampd_server.storage.store import RedisStore
 from tests.contract.conftest import server_of
 from tests.contract.driving import COMPONENT, contents
-from tests.stores import ALL, CLUSTER, StoreServer
+from tests.stores import ALL, CLUSTER, REDIS, VALKEY, StoreServer
 
 server = server_of(*ALL, CLUSTER)
 
@@ -194,6 +194,21 @@ async def test_a_repo_that_ran_next_is_counted_once_in_all_trials_of_the_release
     assert (await counted.counters(COMPONENT, 3, 1)).next_repos == 1
 
 
+async def test_repos_that_an_earlier_rampd_left_when_it_began_a_release_are_not_counted_for_it(
+    store: RedisStore, counted: RedisOutcomes, client: Redis
+):
+    """Given a release that a server began that knows no repos, so that those of the release before are there."""
+    keys = store.keys.outcomes(COMPONENT)
+    await count(counted, batch(1, ran("a"), next_repos=("acme/a", "acme/b")))
+    left = await client.dump(keys.next_repos)
+    await counted.count_outcomes(batch(2, ran("a"), trial=Trial(3, 1, 11)))
+    await client.restore(keys.next_repos, 0, left)
+
+    assert (await counted.counters(COMPONENT, 3, 1)).next_repos == 0
+    await counted.count_outcomes(batch(3, ran("a"), trial=Trial(3, 1, 11), next_repos=("acme/c",)))
+    assert (await counted.counters(COMPONENT, 3, 1)).next_repos == 1
+
+
 async def test_repos_of_a_release_that_is_no_longer_next_are_dropped(
     store: RedisStore, counted: RedisOutcomes, client: Redis
 ):
@@ -208,7 +223,7 @@ async def test_repos_of_a_release_that_is_no_longer_next_are_dropped(
 async def test_repos_of_next_that_are_damaged_are_named_and_nothing_is_counted(
     store: RedisStore, counted: RedisOutcomes, client: Redis
 ):
-    await count(counted, batch(1, ran("a")))
+    await count(counted, batch(1, ran("a"), next_repos=("acme/a",)))
     key = store.keys.outcomes(COMPONENT).next_repos
     await client.set(key, "nonsense")
 
@@ -221,6 +236,27 @@ async def test_repos_of_next_that_are_damaged_are_named_and_nothing_is_counted(
         assert caught.value.metadata["key"] == key
     await client.delete(key)
     assert (await counted.counters(COMPONENT, 2, 1)).total.jobs == Split(1, 0)
+
+
+@pytest.mark.parametrize("server", [VALKEY, REDIS], indirect=True)
+async def test_a_batch_whose_repos_can_not_be_added_is_not_half_counted(
+    store: RedisStore, counted: RedisOutcomes, client: Redis
+):
+    """Given a HyperLogLog that still tells its number, but takes no more repos, expect that nothing is counted until it is gone."""
+    key = store.keys.outcomes(COMPONENT).next_repos
+    repos = tuple(f"acme/r{number}" for number in range(50))
+    await count(counted, batch(1, ran("a"), next_repos=repos))
+    assert (await counted.counters(COMPONENT, 2, 1)).next_repos == 50
+    await client.eval("redis.call('SET', KEYS[1], string.sub(redis.call('GET', KEYS[1]), 1, 40))", 1, key)
+    assert await client.pfcount(key) == 50
+
+    later = batch(2, ran("b"), next_repos=tuple(f"acme/s{number}" for number in range(50)))
+    with pytest.raises(StoreCorruptError) as caught:
+        await counted.count_outcomes(later)
+    assert caught.value.metadata["key"] == key
+    assert (await counted.counters(COMPONENT, 2, 1)).total.jobs == Split(1, 0)
+    await client.delete(key)
+    assert (await count(counted, later)).total.jobs == Split(2, 0)
 
 
 async def test_answers_are_remembered_after_the_end_of_the_trial(counted: RedisOutcomes):

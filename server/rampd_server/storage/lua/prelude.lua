@@ -14,9 +14,9 @@ local function refuse_types(...)
   end
 end
 
--- Returns about how many different texts were added to a HyperLogLog, or nil if the key has something else.
-local function count_distinct(key)
-  local found = redis.pcall('PFCOUNT', key)
+-- Returns the number that PFCOUNT or PFADD answers, or nil if the key has no HyperLogLog, or a damaged one.
+local function of_hyperloglog(command, ...)
+  local found = redis.pcall(command, ...)
   if type(found) == 'number' then
     return found
   end
@@ -24,7 +24,7 @@ local function count_distinct(key)
   if string.find(problem, 'WRONGTYPE') or string.find(problem, 'INVALIDOBJ') then
     return nil
   end
-  return redis.call('PFCOUNT', key)
+  return redis.call(command, ...)
 end
 
 -- Whether a stored count is a whole number that can be increased.
@@ -237,6 +237,7 @@ local function begin_trial(outcomes, others, epoch, release, trial, revision, ba
     'HSET', outcomes, 'epoch', epoch, 'release', release, 'trial', trial, 'revision', revision, 'batches', batches
   )
   local is_kept = {epoch = true, release = true, trial = true, revision = true, batches = true}
+  is_kept.repos_of = redis.call('HGET', outcomes, 'repos_of') == release
   local dropped = {}
   for _, field in ipairs(redis.call('HKEYS', outcomes)) do
     if not is_kept[field] then

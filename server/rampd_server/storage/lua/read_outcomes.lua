@@ -15,7 +15,7 @@ local refusal = refuse_types(outcomes, 'hash', waiting_outcomes, 'zset', waiting
 if refusal then
   return refusal
 end
-local counts, repos = redis.call('HGETALL', outcomes), count_distinct(next_repos)
+local counts, repos = redis.call('HGETALL', outcomes), of_hyperloglog('PFCOUNT', next_repos)
 if not repos then
   return {MALFORMED, next_repos, 'HyperLogLog'}
 end
