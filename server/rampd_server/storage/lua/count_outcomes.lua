@@ -291,8 +291,13 @@ if #counts.next_repos > 0 then
     redis.call('UNLINK', next_repos)
     redis.call('HSET', outcomes, 'repos_of', release)
   end
-  if not of_hyperloglog('PFADD', next_repos, unpack(counts.next_repos)) then
-    return {MALFORMED, next_repos, 'HyperLogLog'}
+  local added = redis.pcall('PFADD', next_repos, unpack(counts.next_repos))
+  if type(added) ~= 'number' then
+    local problem = tostring(added.err)
+    if string.find(problem, 'WRONGTYPE') or string.find(problem, 'INVALIDOBJ') then
+      return {WRONG_TYPE, {next_repos, redis.call('TYPE', next_repos).ok, 'HyperLogLog'}}
+    end
+    return added
   end
 end
 if #names > fixed then

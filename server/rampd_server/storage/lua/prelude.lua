@@ -14,19 +14,6 @@ local function refuse_types(...)
   end
 end
 
--- Returns the number that PFCOUNT or PFADD answers, or nil if the key has no HyperLogLog, or a damaged one.
-local function of_hyperloglog(command, ...)
-  local found = redis.pcall(command, ...)
-  if type(found) == 'number' then
-    return found
-  end
-  local problem = tostring(found.err)
-  if string.find(problem, 'WRONGTYPE') or string.find(problem, 'INVALIDOBJ') then
-    return nil
-  end
-  return redis.call(command, ...)
-end
-
 -- Whether a stored count is a whole number that can be increased.
 local function is_count(text)
   return #text <= 15 and string.match(text, '^%d+$') ~= nil
