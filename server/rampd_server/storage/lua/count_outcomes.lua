@@ -274,9 +274,6 @@ if is_same_trial then
   redis.call('HSET', outcomes, 'batches', batch_number)
 else
   local others = {first_outcomes, first_failures, waiting_outcomes, waiting_failures}
-  if not is_same_release then
-    others[#others + 1] = next_repos
-  end
   if not is_same_epoch then
     others[#others + 1] = clients
     others[#others + 1] = clients_order
@@ -287,7 +284,7 @@ end
 -- Nothing is counted yet where the repos can't be added: a HyperLogLog that is damaged may still tell its number.
 if #counts.next_repos > 0 then
   if not (is_same_release and head[7] == release) then
-    -- An earlier version of rampd, which does not know repos, may have begun the release and left those of another one.
+    -- They are of another release, which an earlier version of rampd, which does not know repos, may have ended.
     redis.call('UNLINK', next_repos)
     redis.call('HSET', outcomes, 'repos_of', release)
   end
