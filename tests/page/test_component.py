@@ -68,12 +68,12 @@ def test_the_button_of_another_entry_does_not_get_the_focus(site: Site, open_pag
     rolling_out(site.admin)
     site.admin.release(C, "v4")
     page = open_page(component(site))
-    page.get_by_role("link", name="Cancel v3", exact=True).focus()
+    page.get_by_role("link", name="Take out of the queue v3", exact=True).focus()
 
     site.admin.cancel_release(C, 3)
 
-    expect(page.get_by_role("link", name="Cancel v3")).to_have_count(0)
-    expect(page.get_by_role("link", name="Cancel v4")).to_be_visible()
+    expect(page.get_by_role("link", name="Take out of the queue v3")).to_have_count(0)
+    expect(page.get_by_role("link", name="Take out of the queue v4")).to_be_visible()
     expect(page.locator("#queue")).to_be_focused()
 
 

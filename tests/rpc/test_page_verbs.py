@@ -140,6 +140,7 @@ class Case(NamedTuple):
     [
         Case("", "pause", {}, "Pause", {"paused": True}),
         Case("paused", "resume", {}, "Resume", {"paused": False}),
+        Case("paused", "approve", {}, "Resume", {"paused": False}),
         Case("", "finalize", {}, "Finalize", {"current.tag": "B", "next.tag": "C"}),
         Case("", "abandon", {"quarantine": "on"}, "Abandon", {"next.tag": "C", "current.tag": "A"}),
         Case("held", "ramp", {"percent": "5"}, "Ramp", {"next_percent": 5, "state": v1.ROLLOUT_STATE_ROLLING_OUT}),

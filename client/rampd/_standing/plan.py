@@ -56,6 +56,18 @@ def what_is_next(rollout: v1.Rollout, events: Sequence[v1.Event], clock: Clock) 
     return f"{what} at {clock.time(ends)} at the earliest, in {clock.left(ends)}"
 
 
+def is_driven(events: Sequence[v1.Event]) -> bool:
+    """Whether the plan drives the rollout, as far as the events tell it: the newest of its history. After a Ramp by a person it does
+    not, until somebody resumes it.
+    """
+    for event in events:
+        if event.action == "Resume" or (is_by_automation(event) and event.action in _BEGIN_A_HOLD):
+            return True
+        if event.action == "Ramp" or any(change.field in {"next", "state"} for change in event.changes):
+            return False
+    return False
+
+
 def _place(rollout: v1.Rollout) -> int:
     """The index of the present step: the last one at or under the percent. -1 before the first step."""
     if rollout.state != v1.ROLLOUT_STATE_ROLLING_OUT:

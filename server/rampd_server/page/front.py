@@ -53,10 +53,12 @@ class Row:
     revision: int
     can_confirm: bool
     """Whether a Ramp waits for its Confirm."""
+    can_approve: bool
+    """Whether a step waits for its approval."""
     can_roll_back: bool
     """Whether next may get a part of the jobs."""
     can_revert: bool
-    """Whether there is a version to go back to."""
+    """Whether there is a version to go back to, and current may be the bad one. In HELD it is next."""
 
     @property
     def key(self) -> str:
@@ -152,8 +154,9 @@ def row(rollout: v1.Rollout, clock: Clock, course: Sequence[Stretch] = ()) -> Ro
         since=None if stands.since is None else as_datetime(stands.since),
         revision=rollout.revision,
         can_confirm=rollout.HasField("confirm_deadline"),
+        can_approve=stands.kind is Kind.APPROVAL and not rollout.frozen,
         can_roll_back=rollout.state == v1.ROLLOUT_STATE_ROLLING_OUT,
-        can_revert=any(each.tag != rollout.current.tag for each in rollout.previous),
+        can_revert=stands.kind is not Kind.HELD and any(each.tag != rollout.current.tag for each in rollout.previous),
     )
 
 

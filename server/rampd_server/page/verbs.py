@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 from google.protobuf.message import Message
 
 from rampd import v1
+from rampd._standing.standing import Kind, standing
 from rampd._standing.tone import Tone
 from rampd_server.page import verb_fields as fields
 from rampd_server.page.verb_fields import Field
@@ -44,11 +45,13 @@ class Verb:
     """Whether it is about one entry of a list, such as a release of the queue. Its button is beside the entry."""
     is_of_all: bool = False
     """Whether it is about all components."""
+    other_word: str = ""
+    """The verb in an address, where another one has the same method."""
 
     @property
     def word(self) -> str:
         """The verb in an address: `cancel-release`."""
-        return re.sub(r"(?<!^)(?=[A-Z])", "-", self.method).lower()
+        return self.other_word or re.sub(r"(?<!^)(?=[A-Z])", "-", self.method).lower()
 
     @property
     def route(self) -> str:
@@ -105,12 +108,16 @@ class Verb:
         return request
 
 
-def verbs_for(rollout: v1.Rollout, may: May) -> list[Button]:
-    """Returns the buttons of a component: of what this person may do, and what makes sense now."""
+def verbs_for(rollout: v1.Rollout, may: May, *, is_driven: bool = False) -> list[Button]:
+    """Returns the buttons of a component: of what this person may do, and what makes sense now. `is_driven`: the plan drives the
+    rollout, so there is nothing to resume unless it is paused.
+    """
     if not rollout.HasField("current"):
         # Its data can't be read.
         return []
-    return [each.button(rollout) for each in VERBS if _has_button(each, may) and each.makes_sense(rollout)]
+    idle = {"Resume"} if is_driven and not rollout.paused else set()
+    shown = (each for each in VERBS if _has_button(each, may) and each.method not in idle)
+    return [each.button(rollout) for each in shown if each.makes_sense(rollout)]
 
 
 def verbs_for_all(*, is_frozen: bool, may: May) -> list[Button]:
@@ -161,9 +168,24 @@ def _can_pause(rollout: v1.Rollout) -> bool:
     return _is_rolling_out(rollout) and not rollout.paused
 
 
+def _waits_for_approval(rollout: v1.Rollout) -> bool:
+    return standing(rollout).kind is Kind.APPROVAL
+
+
+def _can_approve(rollout: v1.Rollout) -> bool:
+    return _waits_for_approval(rollout) and not rollout.frozen
+
+
 def _can_resume(rollout: v1.Rollout) -> bool:
     # Without a pause, it gives a rollout that was ramped by hand back to the plan.
-    return _is_rolling_out(rollout) and not rollout.frozen and (rollout.paused or bool(rollout.policy.steps))
+    goes_on = _is_rolling_out(rollout) and not rollout.frozen and (rollout.paused or bool(rollout.policy.steps))
+    return goes_on and not _waits_for_approval(rollout)
+
+
+def _can_revert(rollout: v1.Rollout) -> bool:
+    # While jobs get next, it is next that is rolled back, unless current is known to be bad.
+    is_current = not rollout.next_percent or v1.CHANNEL_CURRENT in rollout.quarantined
+    return is_current and bool(fields.before(rollout))
 
 
 def _can_finalize(rollout: v1.Rollout) -> bool:
@@ -178,17 +200,12 @@ VERBS: Final = (
     Verb("Confirm", "Confirm", Tone.MOVES, _waits_for_confirm),
     Verb("Ramp", "Ramp", Tone.MOVES, _can_move, (fields.PERCENT, fields.CONFIRM_WITHIN)),
     Verb("Resume", "Resume", Tone.MOVES, _can_resume),
+    Verb("Resume", "Approve", Tone.MOVES, _can_approve, other_word="approve"),
     Verb("Pause", "Pause", Tone.WAITS, _can_pause),
     Verb("Finalize", "Finalize", Tone.MOVES, _can_finalize),
     Verb("Rollback", "Roll back", Tone.BAD, _is_rolling_out, (fields.QUARANTINE_NEXT,)),
     Verb("Abandon", "Abandon", Tone.BAD, _has_next, (fields.QUARANTINE_NEXT,)),
-    Verb(
-        "Revert",
-        "Revert",
-        Tone.BAD,
-        lambda rollout: bool(fields.before(rollout)),
-        (fields.TO, fields.QUARANTINE_CURRENT),
-    ),
+    Verb("Revert", "Revert", Tone.BAD, _can_revert, (fields.TO, fields.QUARANTINE_CURRENT)),
     Verb("Freeze", "Freeze", Tone.WAITS, lambda rollout: not _is_frozen_itself(rollout), (fields.FREEZE_ENDS,)),
     Verb("Unfreeze", "Unfreeze", Tone.WAITS, _is_frozen_itself),
     Verb("Quarantine", "Quarantine a tag", Tone.BAD, fields=(fields.BAD_TAG,)),
@@ -198,7 +215,7 @@ VERBS: Final = (
         Tone.FAINT,
         fields=(fields.REPO, fields.CHANNEL, fields.PINNED_TAG, fields.OVERRIDE_ENDS),
     ),
-    Verb("CancelRelease", "Cancel", Tone.BAD, fields=(fields.RELEASE,), is_of_entry=True),
+    Verb("CancelRelease", "Take out of the queue", Tone.BAD, fields=(fields.RELEASE,), is_of_entry=True),
     Verb("Unquarantine", "Unquarantine", Tone.WAITS, fields=(fields.QUARANTINED_TAG,), is_of_entry=True),
     Verb("DeleteOverride", "Delete", Tone.BAD, fields=(fields.REPO,), is_of_entry=True),
     Verb("Freeze", "Freeze everything", Tone.WAITS, fields=(fields.FREEZE_ENDS,), is_of_all=True),

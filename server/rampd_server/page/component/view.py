@@ -11,7 +11,7 @@ from rampd._standing.evidence import share_of_limit, tone_of
 from rampd._standing.explanation import outcome, why, would
 from rampd._standing.failing import failing_one, told_of_current, told_of_failing
 from rampd._standing.outcomes import Count, Jobs, jobs_of
-from rampd._standing.plan import PlanStep, steps_of, what_is_next
+from rampd._standing.plan import PlanStep, is_driven, steps_of, what_is_next
 from rampd._standing.share import failure_rate, percent
 from rampd._standing.standing import (
     Kind,
@@ -156,7 +156,7 @@ def view(known: Known, charts: Figure | None, asked: Asked, clock: Clock, may: M
     stands = standing(rollout)
     is_readable = rollout.HasField("current")
     return View(
-        head=_head(rollout, stands, may),
+        head=_head(known, stands, may),
         now=_now(known, clock),
         figure=charts,
         blast=blast(rollout, known.release, lasting.reach, lasting.highest),
@@ -195,7 +195,8 @@ def _link(asked: Asked, name: str, token: str, section: str) -> str:
     return f"{asked.link(**{name: token})}#{section}" if token else ""
 
 
-def _head(rollout: v1.Rollout, stands: Standing, may: May) -> Head:
+def _head(known: Known, stands: Standing, may: May) -> Head:
+    rollout = known.rollout
     waits = stands.kind.waits_for_person
     word = stands.kind.word
     is_held = stands.kind is Kind.HELD
@@ -211,7 +212,7 @@ def _head(rollout: v1.Rollout, stands: Standing, may: May) -> Head:
         share=rollout.next_percent,
         title=f"{f'{word}: ' if waits or is_held else ''}{rollout.component} · rampd",
         icon="icon-held.svg" if is_held else "icon-waits.svg" if waits else "icon.svg",
-        verbs=tuple(verbs_for(rollout, may)),
+        verbs=tuple(verbs_for(rollout, may, is_driven=is_driven(known.lasting.newest))),
     )
 
 

@@ -1,5 +1,6 @@
 """All components as the front page shows them."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ from rampd import v1
 from rampd._standing.clock import Clock
 from rampd_server.page import front
 from rampd_server.page.rendering import fragment
+from rampd_server.rpc.binding import NAMES
 
 NOW = Clock.of_page(datetime(2026, 11, 27, 12, tzinfo=UTC))
 CURRENT = v1.Release(number=1, tag="v1")
@@ -65,7 +67,32 @@ def test_a_row_says_what_the_message_says() -> None:
     assert (row.failed_current, row.failed_next, row.queue, row.revision) == ("1.0 %", "50.0 %", 1, 7)
     assert row.evidence.startswith("E 10")
     assert row.evidence_share == pytest.approx(50)
-    assert row.can_revert
+
+
+BEFORE = [v1.Release(tag="v0")]
+APPROVAL = v1.PauseStatus(cause=v1.PAUSE_CAUSE_APPROVAL)
+
+
+@pytest.mark.parametrize(
+    ("found", "labels"),
+    [
+        (rollout(previous=BEFORE), ["Revert"]),
+        (under_way(previous=BEFORE), ["Roll back"]),
+        (under_way(confirm_deadline={"seconds": 1}), ["Confirm", "Roll back"]),
+        (under_way(paused=True, pause=APPROVAL), ["Approve", "Roll back"]),
+        (under_way(paused=True, pause=APPROVAL, frozen=True), ["Roll back"]),
+        (under_way(paused=True), ["Roll back"]),
+        (under_way(state=v1.ROLLOUT_STATE_HELD, next_percent=0, previous=BEFORE), []),
+        (
+            under_way(state=v1.ROLLOUT_STATE_HELD, next_percent=0, previous=BEFORE, quarantined=[v1.CHANNEL_CURRENT]),
+            ["Revert"],
+        ),
+    ],
+)
+def test_a_row_has_the_buttons_that_are_pressed_in_a_hurry(found: v1.Rollout, labels: list[str]) -> None:
+    """In HELD everybody has the good version already. A Revert would take it away, and quarantine it."""
+    html = fragment("row.html", row=front.row(found, NOW), may=dict.fromkeys(NAMES, True))
+    assert re.findall(r'class="act"[^>]*>([^<]+)</a>', html) == labels
 
 
 def test_a_damaged_component_has_a_row_with_little_in_it() -> None:

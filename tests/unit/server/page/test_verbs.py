@@ -53,6 +53,7 @@ STEADY: dict[str, Any] = {"state": v1.ROLLOUT_STATE_STEADY, "next": None, "next_
 HELD: dict[str, Any] = {"state": v1.ROLLOUT_STATE_HELD, "next_percent": 0, "held_reason": "rolled back"}
 FROZEN: dict[str, Any] = {"frozen": True, "freezes": [v1.FreezeStatus()]}
 ALL_FROZEN: dict[str, Any] = {"frozen": True, "freezes": [v1.FreezeStatus(all=True)]}
+APPROVAL: dict[str, Any] = {"paused": True, "pause": v1.PauseStatus(cause=v1.PAUSE_CAUSE_APPROVAL)}
 ALWAYS = ["Quarantine a tag", "Set an override"]
 
 
@@ -85,35 +86,48 @@ def test_no_two_verbs_have_the_same_address() -> None:
 @pytest.mark.parametrize(
     ("changes", "labels"),
     [
-        ({}, ["Ramp", "Pause", "Finalize", "Roll back", "Abandon", "Revert", "Freeze"]),
+        ({}, ["Ramp", "Pause", "Finalize", "Roll back", "Abandon", "Freeze"]),
         ({"next_percent": 0}, ["Ramp", "Pause", "Roll back", "Abandon", "Revert", "Freeze"]),
         (STEADY, ["Revert", "Freeze"]),
         (STEADY | {"previous": []}, ["Freeze"]),
         (STEADY | {"previous": [v1.Release(number=1, tag="A")]}, ["Freeze"]),
         (HELD, ["Ramp", "Abandon", "Revert", "Freeze"]),
         (HELD | {"paused": True}, ["Ramp", "Abandon", "Revert", "Freeze"]),
-        ({"paused": True}, ["Ramp", "Resume", "Finalize", "Roll back", "Abandon", "Revert", "Freeze"]),
+        ({"paused": True}, ["Ramp", "Resume", "Finalize", "Roll back", "Abandon", "Freeze"]),
+        (APPROVAL, ["Ramp", "Approve", "Finalize", "Roll back", "Abandon", "Freeze"]),
+        (APPROVAL | FROZEN, ["Ramp", "Roll back", "Abandon", "Unfreeze"]),
+        (
+            {"quarantined": [v1.CHANNEL_CURRENT]},
+            ["Ramp", "Pause", "Finalize", "Roll back", "Abandon", "Revert", "Freeze"],
+        ),
         (
             {"policy": v1.Policy(steps=[v1.Step(percent=10)])},
-            ["Ramp", "Resume", "Pause", "Finalize", "Roll back", "Abandon", "Revert", "Freeze"],
+            ["Ramp", "Resume", "Pause", "Finalize", "Roll back", "Abandon", "Freeze"],
         ),
         (
             {"confirm_deadline": datetime(2026, 11, 27, 13, tzinfo=UTC)},
-            ["Confirm", "Ramp", "Pause", "Finalize", "Roll back", "Abandon", "Revert", "Freeze"],
+            ["Confirm", "Ramp", "Pause", "Finalize", "Roll back", "Abandon", "Freeze"],
         ),
-        (FROZEN, ["Ramp", "Pause", "Roll back", "Abandon", "Revert", "Unfreeze"]),
+        (FROZEN, ["Ramp", "Pause", "Roll back", "Abandon", "Unfreeze"]),
         (FROZEN | {"paused": True, "next_percent": 0}, ["Roll back", "Abandon", "Revert", "Unfreeze"]),
         (FROZEN | HELD, ["Abandon", "Revert", "Unfreeze"]),
         (ALL_FROZEN | STEADY, ["Revert", "Freeze"]),
         (
             {"quarantined": [v1.CHANNEL_NEXT]},
-            ["Ramp", "Pause", "Roll back", "Abandon", "Revert", "Freeze"],
+            ["Ramp", "Pause", "Roll back", "Abandon", "Freeze"],
         ),
         (HELD | {"quarantined": [v1.CHANNEL_NEXT]}, ["Abandon", "Revert", "Freeze"]),
     ],
 )
 def test_a_button_is_shown_when_it_makes_sense(changes: dict[str, Any], labels: list[str]) -> None:
     assert [button.label for button in verbs_for(rollout(**changes), EVERYBODY)] == labels + ALWAYS
+
+
+def test_a_rollout_that_the_plan_drives_is_resumed_only_after_a_pause() -> None:
+    policy = v1.Policy(steps=[v1.Step(percent=10)])
+    for changes, is_driven, has_button in (({}, False, True), ({}, True, False), ({"paused": True}, True, True)):
+        found = verbs_for(rollout(policy=policy, **changes), EVERYBODY, is_driven=is_driven)
+        assert ("Resume" in [button.label for button in found]) == has_button
 
 
 def test_what_can_not_be_read_has_no_buttons() -> None:
@@ -144,7 +158,7 @@ def test_all_components_are_frozen_by_who_may(is_frozen: bool, denied: str, labe
 
 
 def test_a_button_carries_what_the_person_sees() -> None:
-    found = {each.label: urlsplit(each.href) for each in verbs_for(rollout(), EVERYBODY)}
+    found = {each.label: urlsplit(each.href) for each in verbs_for(rollout(next_percent=0), EVERYBODY)}
     assert found["Roll back"].path == "/components/restyler/rollback"
     assert parse_qs(found["Roll back"].query) == {"tag": ["B"], "revision": ["7"]}
     assert parse_qs(found["Revert"].query) == {"revision": ["7"]}

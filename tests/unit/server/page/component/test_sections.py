@@ -147,7 +147,12 @@ def test_for_those_who_do_not_see_it_a_button_of_a_list_says_which_entry_it_is_a
         for tag, attributes in Elements(html[name]).found
         if tag == "a" and "act" in (attributes.get("class") or "")
     ]
-    assert found == ["Cancel 20200410", "Cancel 20200411", "Delete acme/app", "Unquarantine 0.1"]
+    assert found == [
+        "Take out of the queue 20200410",
+        "Take out of the queue 20200411",
+        "Delete acme/app",
+        "Unquarantine 0.1",
+    ]
 
 
 def test_a_page_has_no_style_of_its_own_in_an_element() -> None:
