@@ -67,6 +67,9 @@ def open_page(browser: Browser) -> Iterator[Open]:
             java_script_enabled=scripts,
             color_scheme="dark" if dark else "light",
             is_mobile=phone,
+            # Far from UTC, and with another clock.
+            locale="en-US",
+            timezone_id="America/New_York",
             has_touch=phone,
         )
         context.set_default_timeout(WAITS_MS)

@@ -30,6 +30,10 @@ def group(page: Page, heading: str) -> Locator:
     return page.locator("section.group").filter(has=page.get_by_role("heading", name=heading, exact=True))
 
 
+EXACT = r"(\d+ [A-Z][a-z]+ )?\d\d:\d\d:\d\d UTC"
+"""A moment as the page writes it, wherever the browser is."""
+
+
 def shows(locator: Locator, text: str | re.Pattern[str]) -> None:
     """Waits until an element shows a text."""
     expect(locator).to_contain_text(text)

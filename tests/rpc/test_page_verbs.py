@@ -205,6 +205,16 @@ def test_everything_is_unfrozen_also_where_there_is_no_component(call: Stubs, br
 
 
 @pytest.mark.usefixtures("rolling")
+def test_a_ramp_that_nobody_has_to_confirm_any_more_says_so(call: Stubs, browser: Browser) -> None:
+    dropped = r"The way back to 0 % at ([\w ]+ )?\d\d:\d\d UTC is dropped: nobody has to confirm any more\."
+    assert not re.search(dropped, browser.get(RAMP, percent="20").text)
+    call("Ramp", component=C, percent=20, confirm_within=Duration(seconds=3600))
+    assert re.search(dropped, browser.get(RAMP, percent="30").text)
+    assert not re.search(dropped, browser.get(RAMP, percent="30", confirm_within="900").text)
+    assert not re.search(dropped, browser.get(f"/components/{C}/confirm").text)
+
+
+@pytest.mark.usefixtures("rolling")
 def test_what_would_change_nothing_has_no_button(browser: Browser) -> None:
     form = browser.get(RAMP, percent="10")
     assert form.button is None

@@ -162,6 +162,7 @@ def said(rollout: v1.Rollout, by_server: str, clock: Clock) -> str:
     found = standing(rollout)
     if not by_server or found.kind is Kind.DAMAGED:
         return told(rollout, clock)
+    by_server = _in_sentences(by_server, rollout.held.actor)
     unconfirmed = found.reason if found.kind is Kind.UNCONFIRMED else ""
     return " ".join(filter(None, (current_in_quarantine(rollout), unconfirmed, by_server, still_paused(rollout))))
 
@@ -185,11 +186,11 @@ def _told(rollout: v1.Rollout, clock: Clock) -> str:
             )
         case Kind.HELD:
             by = "" if one_line(rollout.held.actor) in found.reason else _by(rollout.held.actor)
-            return _with_why(f"Held{by}{_ago(found, clock)}", found.reason)
+            return _with_why(f"Held{by}{_ago(found, clock)}", _in_sentences(found.reason, rollout.held.actor))
         case Kind.PAUSED | Kind.PROBLEM:
             return _with_why(f"Paused{_by(rollout.pause.actor)}{_ago(found, clock)}", found.reason)
         case Kind.APPROVAL:
-            return f"{found.reason or 'It waits for approval.'} It waits{_since(found, clock)}."
+            return f"{found.reason or 'It waits for approval.'} It has waited{_since(found, clock)}."
         case Kind.ROLLING_OUT:
             return f"Next{_since(found, clock)}."
         case _:
@@ -296,6 +297,12 @@ def _way_back(rollout: v1.Rollout, at: str) -> list[tuple[str, str]]:
 
 def _with_why(what: str, why: str) -> str:
     return f"{what}: {inside(why)}." if why else f"{what}."
+
+
+def _in_sentences(said: str, actor: str) -> str:
+    """Makes two sentences of `rolled back by rampd: Nobody confirmed it.`, if it goes on with one after the colon."""
+    deed, colon, why = said.partition(f" by {one_line(actor)}: ")
+    return f"{deed} by {one_line(actor)}. {why}" if colon and why[:1].isupper() else said
 
 
 def _by(actor: str) -> str:

@@ -91,7 +91,7 @@ async def _ask(
     """Shows the form, with what would happen now. `said`: why what was sent was not done. Raises CallError."""
     rollout = v1.Rollout() if verb.is_of_all else await reading.rollout(visit.person, _component(visit))
     now = {**given, **_seen(verb, visit, rollout)}
-    would, refusal = await _foresee(verb, visit, now)
+    would, refusal = await _foresee(verb, visit, now, rollout)
     form = Form(
         label=verb.label,
         tone=verb.tone,
@@ -118,7 +118,9 @@ def _seen(verb: Verb, visit: "Visit", rollout: v1.Rollout) -> dict[str, str]:
     return {**tag, "revision": str(rollout.revision), **made}
 
 
-async def _foresee(verb: Verb, visit: "Visit", given: Mapping[str, str]) -> tuple[Foreseen | None, str]:
+async def _foresee(
+    verb: Verb, visit: "Visit", given: Mapping[str, str], rollout: v1.Rollout
+) -> tuple[Foreseen | None, str]:
     """Returns the answer of a dry run, or why the server would refuse. Neither if something has to be filled in first."""
     if not verb.is_complete(given):
         return None, ""
@@ -127,7 +129,7 @@ async def _foresee(verb: Verb, visit: "Visit", given: Mapping[str, str]) -> tupl
         # The answer to an id that was applied is its first result.
         request.request_id = ""
         request.dry_run = True
-        return foreseen(await visit.person.ask(request, verb.answer)), ""
+        return foreseen(await visit.person.ask(request, verb.answer), rollout, visit.clock), ""
     except CallError as error:
         return None, error.status.message
 

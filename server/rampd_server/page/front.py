@@ -9,7 +9,7 @@ from typing import Final
 from rampd import v1
 from rampd._contract.wording import counted, evidence
 from rampd._standing.clock import Clock, as_datetime
-from rampd._standing.evidence import share_of_limit
+from rampd._standing.evidence import share_of_limit, tone_of
 from rampd._standing.outcomes import Count, jobs_of
 from rampd._standing.share import failure_rate, percent
 from rampd._standing.standing import Kind, frozen, next_fails, standing, told
@@ -45,9 +45,10 @@ class Row:
     failed_current: str
     failed_next: str
     evidence: str
-    """`E 12 of 100`. Over its limit, its size says nothing more: `E over its limit 100`. Empty without evidence."""
+    """`E 12 of 100`. Over its limit, its size says nothing more: `E over its limit 100`. Empty without evidence, and before the first job."""
     evidence_share: float
     """How near the evidence is to its limit, 0 to 100, on a logarithmic scale."""
+    evidence_tone: str
     queue: int
     since: datetime | None
     revision: int
@@ -134,7 +135,8 @@ def key(component: str) -> str:
 def row(rollout: v1.Rollout, clock: Clock, course: Sequence[Stretch] = ()) -> Row:
     """Returns the row of one component. `course`: that of its next. Empty: not known."""
     stands, jobs = standing(rollout), jobs_of(rollout)
-    e = rollout.evidence if rollout.HasField("evidence") else None
+    has_jobs = any(count is None or count.jobs for count in (jobs.current, jobs.next))
+    e = rollout.evidence if rollout.HasField("evidence") and has_jobs else None
     return Row(
         name=rollout.component,
         group=0 if stands.kind.waits_for_person else _GROUP_OF[stands.kind],
@@ -150,6 +152,7 @@ def row(rollout: v1.Rollout, clock: Clock, course: Sequence[Stretch] = ()) -> Ro
         failed_next=_failed(jobs.next),
         evidence=_evidence(e) if e else "",
         evidence_share=100 * min(share_of_limit(e), 1.0) if e else 0.0,
+        evidence_tone=tone_of(e) if e else "",
         queue=len(rollout.queue),
         since=None if stands.since is None else as_datetime(stands.since),
         revision=rollout.revision,

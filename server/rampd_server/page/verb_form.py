@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from rampd import v1
 from rampd._contract.wording import counted
-from rampd._standing.clock import as_datetime
+from rampd._standing.clock import Clock, as_datetime
 from rampd._standing.event import about_event
 from rampd_server.page.front import Row
 from rampd_server.page.verb_fields import ON, Choice, Field, Kind
@@ -42,6 +42,8 @@ class Foreseen:
     moved: str
     """How many repos would get another version. Empty if no repos were seen lately."""
     moves: Sequence[v1.RepoMove]
+    dropped: str
+    """Says that a Ramp that nobody has confirmed would stay. Empty if there is none, or if it would go back still."""
 
 
 class Entry(NamedTuple):
@@ -119,9 +121,22 @@ def shown(fields: Iterable[Field], given: Mapping[str, str], rollout: v1.Rollout
     return found
 
 
-def foreseen(answer: Any) -> Foreseen:  # noqa: ANN401 - the answer of any change
-    """Returns what a dry run says."""
-    return Foreseen(answer.message, answer.changed, _moved(answer.preview), answer.preview.moves)
+def foreseen(answer: Any, before: v1.Rollout, clock: Clock) -> Foreseen:  # noqa: ANN401 - the answer of any change
+    """Returns what a dry run says. `before`: the component as it is now."""
+    is_ramp = isinstance(answer, v1.RampResponse)
+    return Foreseen(
+        answer.message,
+        answer.changed,
+        _moved(answer.preview),
+        answer.preview.moves,
+        dropped=_dropped(before, answer.rollout, clock) if is_ramp else "",
+    )
+
+
+def _dropped(before: v1.Rollout, after: v1.Rollout, clock: Clock) -> str:
+    if not before.HasField("confirm_deadline") or after.HasField("confirm_deadline"):
+        return ""
+    return f"The way back to 0 % at {clock.time(before.confirm_deadline)} is dropped: nobody has to confirm any more."
 
 
 def _moved(preview: v1.Preview) -> str:

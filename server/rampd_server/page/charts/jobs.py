@@ -63,6 +63,8 @@ class RateChart:
 
     levels: Sequence[Level]
     paths: Sequence[Path]
+    has_beyond: bool
+    """Whether a rate may be over the scale."""
     height: int = RATE_HEIGHT
 
 
@@ -93,6 +95,7 @@ def rate_chart(found: Sequence[Column], axis: Axis) -> RateChart:
             *_rates([(each, each.current) for each in found], axis, top, "current"),
             *_rates([(each, each.next) for each in found], axis, top, "next"),
         ],
+        has_beyond=top < 100,
     )
 
 

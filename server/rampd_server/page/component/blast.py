@@ -90,8 +90,10 @@ def _repos(rollout: v1.Rollout, tag: str, release: v1.Release | None) -> str:
     if release is not None:
         # The estimate may be more than the jobs, which are known.
         repos = min(repos, release.jobs)
-    about = "about " if repos >= _EXACT else ""
-    return f"Of {about}{counted(repos, 'repo')}, a job that ran {tag} was reported." if repos else ""
+    if not repos:
+        return ""
+    about, have = "About " if repos >= _EXACT else "", "has" if repos == 1 else "have"
+    return f"{about}{counted(repos, 'repo')} {have} had a job that ran {tag}, by the reports."
 
 
 def _reach(rollout: v1.Rollout, tag: str, found: Reach | None, highest: float) -> str:
@@ -100,10 +102,11 @@ def _reach(rollout: v1.Rollout, tag: str, found: Reach | None, highest: float) -
     if found is None or not found.seen:
         return ""
     about = "about " if found.is_estimated else ""
-    now = "" if rollout.next_percent == highest else f", and is at {percent(rollout.next_percent)} now"
+    most = "" if rollout.next_percent == highest else ", the most so far"
+    get = "gets" if found.reached == 1 else "get"
     return (
-        f"{tag} has been at {percent(highest)} at most{now}. At that percent, {about}{found.reached:,} of {about}"
-        f"{counted(found.seen, 'repo')} get it: of those that rampd saw in the last day."
+        f"At {percent(highest)}{most}, {about}{found.reached:,} of the {about}{counted(found.seen, 'repo')} that rampd saw in the "
+        f"last day {get} {tag}."
     )
 
 

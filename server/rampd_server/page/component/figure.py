@@ -41,10 +41,14 @@ class Figure:
 
 
 def figure(known: Known, asked: Asked, clock: Clock) -> Figure:
-    """Returns the charts of a rollout that can be read."""
+    """Returns the charts of a rollout that can be read. The axis of a rollout that has just begun reaches to before its beginning, but
+    no jobs from there are drawn: they ran another next, or none.
+    """
     rollout, axis, events = known.rollout, known.axis, known.lasting.of_axis
     chart = percent_chart(course(rollout, events, is_cut=known.lasting.is_cut), events, axis, clock)
-    found = columns(intervals(known.samples), axis)
+    is_of_rollout = rollout.HasField("next") and asked.span not in SPANS
+    of_all = intervals(known.samples)
+    found = columns([each for each in of_all if not is_of_rollout or each.release == rollout.next.number], axis)
     return Figure(
         spans=tuple(_spans(rollout, asked)),
         ticks=tuple(axis.ticks(clock)),

@@ -34,6 +34,8 @@ def _values(policy: v1.Policy, field: FieldDescriptor) -> tuple[str, ...]:
             return tuple(step.text for step in steps_of(v1.Rollout(policy=policy))) or ("none",)
         case "checks":
             return tuple(map(_check, policy.checks)) or ("none",)
+        case "max_failure_rate" if not policy.max_failure_rate:
+            return ("off",)
     if not policy.HasField(field.name):
         return ("off",)
     return (_value(getattr(policy, field.name), field),)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from rampd import v1
 from rampd._contract.wording import counted, evidence
@@ -40,6 +41,14 @@ from rampd_server.page.component.lists import (
 from rampd_server.page.component.settings import Setting, settings
 from rampd_server.page.verbs import Button, May, entry_button, verbs_for
 
+_BEGAN: Final = {
+    Kind.HELD: "HELD",
+    Kind.FROZEN: "Frozen",
+    Kind.ROLLING_OUT: "Became next",
+    Kind.STEADY: "Became current",
+}
+"""What began when it began to stand like this."""
+
 
 @dataclass(frozen=True, slots=True)
 class Head:
@@ -49,6 +58,8 @@ class Head:
     word: str
     tone: str
     since: datetime | None
+    began: str
+    """What began then."""
     revision: int
     current: str
     next: str
@@ -205,6 +216,7 @@ def _head(known: Known, stands: Standing, may: May) -> Head:
         word=word,
         tone=stands.kind.tone,
         since=None if stands.since is None else as_datetime(stands.since),
+        began=_BEGAN.get(stands.kind, "Paused"),
         revision=rollout.revision,
         current=rollout.current.tag,
         next=rollout.next.tag,
@@ -219,13 +231,17 @@ def _head(known: Known, stands: Standing, may: May) -> Head:
 def _now(known: Known, clock: Clock) -> Now:
     rollout = known.rollout
     fails = failing_one(rollout, known.lasting.usual_rate)
+    # While it is frozen, automation waits for nothing else, and the freeze says more.
+    is_frozen = rollout.frozen and rollout.state == v1.ROLLOUT_STATE_ROLLING_OUT and not rollout.paused
+    goes_on = said(rollout, "" if is_frozen else known.says, clock)
+    freezes = (frozen(freeze, clock) for freeze in rollout.freezes)
     typed = [*ways(rollout), *ways_back(rollout, is_failing=fails is not None)]
     return Now(
-        said=said(rollout, known.says, clock),
+        said=goes_on,
         fails=tuple(filter(None, (next_fails(rollout), "" if fails is None else told_of_failing(fails, clock)))),
         current=tuple(told_of_current(rollout, clock)),
         coming=what_is_next(rollout, known.lasting.newest, clock),
-        freezes=tuple(frozen(freeze, clock) for freeze in rollout.freezes),
+        freezes=tuple(each for each in freezes if each not in goes_on),
         ways=tuple(typed),
         troubles=tuple(known.troubles),
     )

@@ -1,4 +1,4 @@
-// What every page does: shows times in the zone of the browser, follows the stream of changes, filters the rows, opens dialogs.
+// What every page does: shows how long ago times are, follows the stream of changes, filters the rows, opens dialogs.
 import { dialogs } from "./dialog.js";
 import { follow } from "./live.js";
 import { filter } from "./filter.js";

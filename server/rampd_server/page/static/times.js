@@ -1,7 +1,7 @@
-// Times: how long ago, with the exact moment in the zone of the browser when the pointer is on it. The history has both, and so has
-// everything where there is no pointer, as on a phone.
+// Times: how long ago, with the exact moment when the pointer is on it. The history has both, and so has everything where there is no
+// pointer, as on a phone. A moment reads as in the sentences of the server: in UTC, of 24 hours.
 const UNITS = [[86400, "day"], [3600, "h"], [60, "min"], [1, "s"]];
-const EXACT = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 const HAS_NO_POINTER = matchMedia("(any-hover: none)");
 
@@ -11,7 +11,14 @@ const span = (seconds) => {
   return `${count} ${unit}${unit === "day" && count !== 1 ? "s" : ""}`;
 };
 
-export const exactly = (date) => EXACT.format(date);
+// `14:05:09 UTC`, `27 Nov 14:05:09 UTC` on another day, `27 Nov 2025 14:05:09 UTC` in another year.
+export const exactly = (date) => {
+  const [day, time] = date.toISOString().split("T");
+  const today = new Date().toISOString();
+  const year = day.slice(0, 4) === today.slice(0, 4) ? "" : ` ${date.getUTCFullYear()}`;
+  const before = today.startsWith(day) ? "" : `${date.getUTCDate()} ${MONTHS[date.getUTCMonth()]}${year} `;
+  return `${before}${time.slice(0, 8)} UTC`;
+};
 
 export const tellTimes = (root) => {
   const now = Date.now();
@@ -19,8 +26,10 @@ export const tellTimes = (root) => {
     const date = new Date(element.dateTime);
     const seconds = (now - date) / 1000;
     const about = seconds >= 0 ? `${span(seconds)} ago` : `in ${span(-seconds)}`;
-    const text = HAS_NO_POINTER.matches || element.matches(".permalink > time") ? `${about}, ${exactly(date)}` : about;
+    const exact = exactly(date);
+    const hasBoth = HAS_NO_POINTER.matches || element.matches(".permalink > time");
+    const text = element.matches(".exact") ? exact : hasBoth ? `${about}, ${exact}` : about;
     if (element.textContent !== text) element.textContent = text;
-    if (!element.title) element.title = exactly(date);
+    if (element.title !== exact) element.title = exact;
   }
 };

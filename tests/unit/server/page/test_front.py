@@ -117,6 +117,20 @@ def test_a_bar_of_evidence_ends_at_its_limit(e: float, share: float) -> None:
     assert row.evidence_share == pytest.approx(share)
 
 
+def test_before_the_first_job_there_is_no_evidence() -> None:
+    counts = [v1.ChannelOutcomes(channel=channel) for channel in (v1.CHANNEL_CURRENT, v1.CHANNEL_NEXT)]
+    of_none = under_way(evidence=v1.Evidence(e=1, limit=100), outcomes=counts)
+    assert front.row(of_none, NOW).evidence == ""
+    of_none.outcomes[0].jobs = 1
+    assert front.row(of_none, NOW).evidence == "E 1 of 100"
+
+
+@pytest.mark.parametrize(("e", "tone"), [(2, "good"), (12, "waits"), (130, "bad")])
+def test_evidence_over_its_limit_is_as_red_as_on_the_page_of_the_component(e: float, tone: str) -> None:
+    row = front.row(under_way(evidence=v1.Evidence(e=e, limit=100)), NOW)
+    assert f'<span class="evidence {tone}"' in fragment("row.html", row=row, may=dict.fromkeys(NAMES, True))
+
+
 @pytest.mark.parametrize(
     ("e", "said"), [(12, "E 12 of 100"), (100, "E 100 of 100"), (2_150_000, "E over its limit 100")]
 )

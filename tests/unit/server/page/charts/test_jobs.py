@@ -71,7 +71,7 @@ def test_a_rate_of_few_jobs_is_drawn_faintly_and_does_not_choose_the_scale() -> 
 
     chart = rate_chart(found, AXIS)
 
-    assert chart.levels[-1].text == "5 %"
+    assert (chart.levels[-1].text, chart.has_beyond) == ("5 %", True)
     assert [(path.kind, path.d) for path in chart.paths if "next" in path.kind] == [
         ("line next", "M10 24.8H20"),
         ("line next few", "M0 2H10"),
@@ -85,7 +85,7 @@ def test_a_channel_of_which_all_rates_are_of_few_jobs_chooses_the_scale_too() ->
 
     chart = rate_chart(found, AXIS)
 
-    assert chart.levels[-1].text == "100 %"
+    assert (chart.levels[-1].text, chart.has_beyond) == ("100 %", False)
     assert [(path.kind, path.d) for path in chart.paths if "next" in path.kind] == [
         ("line next few", "M0 8H10H10V8H20")
     ]

@@ -71,9 +71,7 @@ def test_a_blast_names_jobs_repos_and_failures() -> None:
 
     assert found is not None
     assert found.jobs.startswith("Jobs that ran 20200409, in all of its trials: 7 of 152 failed (4.6 %).")
-    assert found.reach.startswith(
-        "20200409 has been at 25 % at most, and is at 0 % now. At that percent, 34 of 340 repos get it"
-    )
+    assert found.reach == "At 25 %, the most so far, 34 of the 340 repos that rampd saw in the last day get 20200409."
     assert found.failures == (
         "Of the repos whose version the percent decides, 6 had a failure with 20200409 in this trial, and 4 with 20200301."
     )
@@ -84,10 +82,10 @@ def test_a_blast_names_jobs_repos_and_failures() -> None:
     ("repos", "says"),
     [
         (0, ""),
-        (1, "Of 1 repo, a job that ran 20200409 was reported."),
-        (19, "Of 19 repos, a job that ran 20200409 was reported."),
-        (49, "Of about 49 repos, a job that ran 20200409 was reported."),
-        (5_020, "Of about 5,020 repos, a job that ran 20200409 was reported."),
+        (1, "1 repo has had a job that ran 20200409, by the reports."),
+        (19, "19 repos have had a job that ran 20200409, by the reports."),
+        (49, "About 49 repos have had a job that ran 20200409, by the reports."),
+        (5_020, "About 5,020 repos have had a job that ran 20200409, by the reports."),
     ],
 )
 def test_a_blast_says_how_many_repos_have_run_next(repos: int, says: str) -> None:
@@ -110,7 +108,7 @@ def test_no_more_repos_have_run_next_than_jobs_did() -> None:
     found = blast(rollout, v1.Release(number=4, jobs=1_006), None, 25)
 
     assert found is not None
-    assert found.repos == "Of about 1,006 repos, a job that ran 20200409 was reported."
+    assert found.repos == "About 1,006 repos have had a job that ran 20200409, by the reports."
 
 
 def test_a_blast_says_what_is_not_known() -> None:
@@ -120,7 +118,7 @@ def test_a_blast_says_what_is_not_known() -> None:
     assert (found.jobs, found.reach, found.some) == ("No job that ran 20200409 was reported.", "", ())
     estimated = blast(ramping(), None, Reach(5_000, 1_250, True, ()), 25)
     assert estimated is not None
-    assert "about 1,250 of about 5,000 repos" in estimated.reach
+    assert estimated.reach.startswith("At 25 %, about 1,250 of the about 5,000 repos that rampd saw")
 
 
 @pytest.mark.parametrize(("highest", "says"), [(25.0, "jobs of every repo may have run 20200409"), (0.0, "")])

@@ -27,7 +27,7 @@ def test_every_setting_has_a_row_in_words() -> None:
     assert found["queue_mode"] == ("LATEST",)
     assert found["steps"][0] == "10 % for 10 min and 50 jobs"
     assert found["auto_start"] == ("yes",)
-    assert (found["alpha"], found["max_percent"], found["max_failure_rate"]) == (("0.01",), ("95",), ("0",))
+    assert (found["alpha"], found["max_percent"], found["max_failure_rate"]) == (("0.01",), ("95",), ("off",))
     assert found["on_regression"] == ("ROLLBACK",)
     assert found["maturation"] == ("1 h 30 min",)
     assert found["checks"] == ("errors: at most 0.01, every 1 min: up",)

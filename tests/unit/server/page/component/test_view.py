@@ -276,6 +276,56 @@ def test_a_figure_has_the_jobs_newest_first_under_the_same_axis() -> None:
     assert found.about_percent.endswith("25 % now. 0 events marked.")
 
 
+@pytest.mark.parametrize(("span", "jobs"), [("", [(5, 1)]), ("hour", [(5, 1), (90, 9)])])
+def test_the_jobs_of_this_rollout_are_not_those_of_the_release_before(span: str, jobs: list[tuple[int, int]]) -> None:
+    """The axis of a rollout that has just begun reaches to before its beginning."""
+    rollout = rollouts.ramping()
+    rollout.next.update_time.FromDatetime(ago(seconds=30))
+    before, began = (int(ago(seconds=seconds).timestamp() * 1000) for seconds in (60, 30))
+    samples = [
+        Sample(before, 15_000, 3, 1, 2, JobCount(100, 1), JobCount(10, 1)),
+        Sample(began, 15_000, 4, 1, 3, JobCount(100, 1), JobCount(100, 10)),
+        Sample(began + 15_000, 0, 4, 1, 3, JobCount(100, 1), JobCount(105, 11)),
+    ]
+
+    found = seen(Known(rollout, axis_of(rollout, span, NOW), samples=samples), Asked(span=span)).figure
+
+    assert found is not None
+    assert sum(each.next.jobs for each in found.columns) == sum(count for count, _ in jobs)
+    assert sum(each.next.failures for each in found.columns) == sum(failures for _, failures in jobs)
+
+
+def test_a_freeze_is_said_once() -> None:
+    rollout = rollouts.frozen(rollouts.ramping(), note="holidays")
+    for says in ("", "20200409 is at 25 %. Frozen by grace."):
+        now = shown(rollout, says=says).now
+        assert " ".join([now.said, *now.freezes]).count("Frozen by grace") == 1
+    everything = shown(
+        rollouts.frozen(rollouts.ramping(), is_all=True), says="20200409 is at 25 %. Frozen by grace."
+    ).now
+    assert everything.said == ""
+    assert len(everything.freezes) == 1
+
+
+@pytest.mark.parametrize(
+    ("rollout", "began"),
+    [
+        (rollouts.ramping(), "Became next"),
+        (rollouts.steady(), "Became current"),
+        (rollouts.held(), "HELD"),
+        (rollouts.paused(), "Paused"),
+    ],
+)
+def test_it_is_said_what_began_when_it_began_to_stand_like_this(rollout: v1.Rollout, began: str) -> None:
+    assert shown(rollout).head.began == began
+
+
+@pytest.mark.parametrize("newest", [ramped(), [event("Ramp", NOW, {"next_percent": ("25", "30")}), *ramped()]])
+def test_what_the_plan_drives_can_not_be_resumed(newest: list[v1.Event]) -> None:
+    is_by_hand = newest[0].action == "Ramp"
+    assert ("Resume" in [each.label for each in shown(rollouts.ramping(), newest=newest).head.verbs]) == is_by_hand
+
+
 def test_a_person_can_choose_the_time_that_is_shown() -> None:
     figure = shown(rollouts.ramping(), Asked(span="day")).figure
     assert figure is not None
