@@ -9,21 +9,9 @@ from tests.bench.report import Row, table, write_json
 from tests.bench.scale import QUICK, WHOLE
 
 BENCHMARKS = (
-    *("resolve", "access", "metrics", "traces", "hostile", "profile", "kinds", "workers", "commands", "ramp", "writes"),
-    *(
-        "propagation",
-        "size",
-        "components",
-        "page",
-        "memory",
-        "rest",
-        "many",
-        "feed",
-        "outcomes",
-        "rollback",
-        "protection",
-    ),
-    *("decision", "floor", "peers", "fanout", "crowd", "client", "reporting", "cli"),
+    *("resolve", "access", "metrics", "traces", "hostile", "profile", "kinds", "fast", "workers", "commands", "ramp"),
+    *("writes", "propagation", "size", "components", "page", "memory", "rest", "many", "feed", "outcomes", "rollback"),
+    *("protection", "decision", "floor", "peers", "fanout", "crowd", "client", "reporting", "cli"),
 )
 RESULT = Path("build/bench.json")
 

@@ -26,6 +26,8 @@ class Load:
     request: Message
     token: str = ""
     """What proves who calls."""
+    scheme: str = "http"
+    """`https`: over TLS. h2load takes any certificate."""
 
     def throughput(self, calls: int, *, connections: int = 4, streams: int = 16, on: set[int] = cores.LOAD) -> float:
         """Returns the calls per second with `connections` times `streams` calls at the same time."""
@@ -54,7 +56,7 @@ class Load:
                     *(program, "-t", "1", *arguments, "-d", body.name),
                     *("-H", "content-type: application/grpc", "-H", "te: trailers"),
                     *(("-H", f"authorization: Bearer {self.token}") if self.token else ()),
-                    f"http://{self.target}/{self.method}",
+                    f"{self.scheme}://{self.target}/{self.method}",
                 ],
                 capture_output=True,
                 text=True,
