@@ -50,8 +50,8 @@ _HELP = """Shows and changes which version of a component each job runs.
 
 Rollback is one command: rampd rollback COMPONENT
 
-Exit codes: 0 done, or nothing had to change; 1 refused; 2 the command line or a file is wrong; 3 no server answers; 4 `wait` ended
-badly; 5 you said no; 124 the time of `wait` is over.
+Exit codes: 0 done, or nothing had to change; 1 refused; 2 the command line or a file is wrong; 3 no server answers, or it has no store;
+4 `wait` ended badly; 5 you said no; 124 the time of `wait` is over.
 """
 
 root = Root(

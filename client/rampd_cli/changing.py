@@ -298,7 +298,7 @@ def shown(
     from rampd._contract.wording import one_line  # noqa: PLC0415 - only for a command that shows something
 
     changed = ("would" if is_dry_run else "yes") if response.changed else "no"
-    text = f"Dry run, nothing is changed. {_would(response)}" if is_dry_run else one_line(response.message)
+    text = f"{dry_run_prefix(response)}{_would(response)}" if is_dry_run else one_line(response.message)
     row = (response.rollout.component or component or "*", changed, str(response.revision), text.replace("\n", " "))
 
     def draw(console: Any) -> None:
@@ -313,6 +313,11 @@ def shown(
             say(console, following)
 
     return Shown(as_dry_run(response) if is_dry_run else response, [row], draw)
+
+
+def dry_run_prefix(response: Any) -> str:
+    """Returns what stands before the message of a dry run, which speaks as if the change was made."""
+    return f"Dry run, nothing is changed. {'Afterwards: ' if response.changed else ''}"
 
 
 def _would(response: Any) -> str:

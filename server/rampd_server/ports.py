@@ -259,6 +259,8 @@ class OutcomeBatch:
     """The revision at which the current release became current."""
     current: JobCount = field(default_factory=JobCount)
     """The jobs that the batch adds to the current release since that revision."""
+    next_repos: Collection[str] = ()
+    """The repos whose jobs ran next, each once."""
 
 
 class Receipt(StrEnum):

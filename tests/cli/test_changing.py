@@ -472,7 +472,7 @@ def test_a_dry_run_names_the_repos_that_would_get_another_version(
     screen = person(*dry)
 
     assert screen.text.splitlines()[:3] == [
-        "Dry run, nothing is changed. 2.0 is at 100 %.",
+        "Dry run, nothing is changed. Afterwards: 2.0 is at 100 %.",
         "Of the 12 repos that rampd saw in the last day, 12 would get another version:",
         "  acme/0: 1.0 -> 2.0",
     ]

@@ -404,6 +404,21 @@ class TestStore:
         assert part in said[1]
 
     @pytest.mark.parametrize(
+        ("fields", "command"),
+        [
+            ({}, "redis-cli CONFIG SET appendonly yes. Write"),
+            ({"primary": "10.0.0.1:6379"}, "redis-cli -h 10.0.0.1 -p 6379 CONFIG SET appendonly yes. Write"),
+            ({"primary": "[::1]:6379"}, "redis-cli -h ::1 -p 6379 CONFIG"),
+            ({"primary": "unix:///run/a redis.sock"}, "redis-cli -s '/run/a redis.sock' CONFIG"),
+            ({"primary": "10.0.0.1:6379", "topology": "sentinel"}, "appendonly yes. Type the same for its replicas."),
+            ({"topology": "cluster"}, "appendonly yes. Type the same for each other node of the cluster."),
+        ],
+    )
+    def test_what_to_type_reaches_the_store(self, fields: dict[str, Any], command: str) -> None:
+        status = a_store(append_only=False, primary=fields.pop("primary", ""), **fields)
+        assert command in found(store.persistence(facts(told=a_server(store=status))))[1]
+
+    @pytest.mark.parametrize(
         ("fields", "result", "part"),
         [
             ({}, "ok", "5 MiB of 100 MiB"),

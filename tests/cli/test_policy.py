@@ -168,7 +168,7 @@ def test_a_dry_run_never_reads_like_a_change(rampd: Run, admin: Any, file: Any) 
     screen = rampd("policy", "apply", file(), "--dry-run", "-o", "table")
     piped = rampd("policy", "apply", file(), "--dry-run")
 
-    assert "restyler: Dry run, nothing is changed. The policy is stored." in screen.out
+    assert "restyler: Dry run, nothing is changed. Afterwards: The policy is stored." in screen.out
     assert piped.rows[0][3].startswith("Dry run, nothing is changed. ")
 
 

@@ -7,14 +7,14 @@ import pytest
 
 from rampd_server.backup import plan, table
 from rampd_server.backup.lines import Content, InputError
-from rampd_server.backup.plan import Plan
+from rampd_server.backup.plan import Plan, Planned
 from rampd_server.domain.errors import RefusedError, StoreCorruptError
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.model import Absent, Freeze, Quarantine, Rollout
 from rampd_server.domain.rollout.moves import Context
-from rampd_server.ports import Author, ConflictError, Namespace, Override
+from rampd_server.ports import Author, ConflictError, Namespace, Override, Stored
 from rampd_server.storage.store import RedisStore
-from rampd_server.storage.together import together
+from rampd_server.storage.together import Change, together
 from tests.contract.driving import ADA, contents, do
 from tests.contract.test_export import change, delete, events_of
 from tests.contract.test_import import content_of
@@ -161,6 +161,15 @@ async def test_a_table_lifts_no_quarantine_that_outlived_its_component() -> None
     [(given, _)] = table_of("hlint,bad,100").components
     with pytest.raises(InputError, match="bad is quarantined"):
         plan._after_table(Absent("hlint", 7, 3, quarantine={"bad": mark}), given, Context(NOW, "bob"))
+
+
+async def test_a_plan_says_which_quarantine_an_input_lifts_that_outlived_its_component() -> None:
+    mark = Quarantine("ada", "it deletes files", NOW)
+    [(given, _)] = table_of("hlint,good,100").components
+    lost = Absent("hlint", 7, 3, quarantine={"bad": mark})
+    after = plan._after(lost, given, Context(NOW, "bob"))
+    made = Plan([Planned(Change("hlint", Stored(lost, Namespace(), NOW), after), ())])
+    assert list(made.lines()) == ["hlint: new, current good, 0 overrides", "    no longer quarantined: bad"]
 
 
 @pytest.mark.parametrize("what", ["a component", "overrides", "the namespace"])

@@ -183,6 +183,46 @@ async def test_a_later_trial_begins_at_zero_and_an_earlier_one_is_not_counted(co
     assert (await counted.counters(COMPONENT, 2, 2)).total.jobs == Split(3, 0)
 
 
+async def test_a_repo_that_ran_next_is_counted_once_in_all_trials_of_the_release(counted: RedisOutcomes):
+    first = batch(1, ran("a", is_next=True), next_repos=("acme/a", "acme/b"))
+    assert (await count(counted, first, batch(2, ran("b"), next_repos=("acme/b", "acme/c")))).next_repos == 3
+
+    await counted.count_outcomes(batch(3, ran("a"), trial=Trial(2, 2, 9), next_repos=("acme/c", "acme/d")))
+    assert (await counted.counters(COMPONENT, 2, 2)).next_repos == 4
+
+    await counted.count_outcomes(batch(4, ran("a"), trial=Trial(3, 1, 11), next_repos=("acme/a",)))
+    assert (await counted.counters(COMPONENT, 3, 1)).next_repos == 1
+
+
+async def test_repos_of_a_release_that_is_no_longer_next_are_dropped(
+    store: RedisStore, counted: RedisOutcomes, client: Redis
+):
+    key = store.keys.outcomes(COMPONENT).next_repos
+    await count(counted, batch(1, ran("a"), next_repos=("acme/a",)))
+    await counted.forget_outcomes(COMPONENT, Trial(2, 2, 8))
+    assert await client.exists(key)
+    await counted.forget_outcomes(COMPONENT, Trial(1, 0, 9))
+    assert not await client.exists(key)
+
+
+async def test_repos_of_next_that_are_damaged_are_named_and_nothing_is_counted(
+    store: RedisStore, counted: RedisOutcomes, client: Redis
+):
+    await count(counted, batch(1, ran("a")))
+    key = store.keys.outcomes(COMPONENT).next_repos
+    await client.set(key, "nonsense")
+
+    for attempt in (
+        counted.count_outcomes(batch(2, ran("b"), next_repos=("acme/a",))),
+        counted.counters(COMPONENT, 2, 1),
+    ):
+        with pytest.raises(StoreCorruptError) as caught:
+            await attempt
+        assert caught.value.metadata["key"] == key
+    await client.delete(key)
+    assert (await counted.counters(COMPONENT, 2, 1)).total.jobs == Split(1, 0)
+
+
 async def test_answers_are_remembered_after_the_end_of_the_trial(counted: RedisOutcomes):
     await count(counted, batch(1, ran("a"), answer="."))
 

@@ -343,7 +343,7 @@ def _pretend_owner(user: int, path: Path, monkeypatch: pytest.MonkeyPatch, *, is
         (make_file, "is not a directory"),
         (link_to_nothing, "can't be used: No such file or directory"),
         (open_to_all, r"chmod o-w \S+, or give another --data-dir \(RAMPD_DATA_DIR\)\.$"),
-        (give_away, "belongs to user 12345"),
+        (give_away, r"belongs to user 12345, .* (runuser -u 12345 --|as user 12345)"),
         (link_of_another, "The link .* belongs to user 12345"),
     ],
 )

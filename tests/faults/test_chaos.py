@@ -35,6 +35,9 @@ def test_no_caller_gets_a_wrong_answer_whatever_happens(topology: Callable[..., 
         record = run.record
 
     case, violations = judge(record)
+    if violations:
+        record.save(path := Path("build/chaos") / f"{seed}.jsonl")
+        print(f"The record is {path}: python -m tests.chaos --replay {path}")
     shown = "\n".join((*(f"{each.rule}: {each.what}" for each in violations), *case.slice_of(violations[:1])))
     assert not violations, shown
     assert not run.broken, run.broken

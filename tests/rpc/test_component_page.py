@@ -15,7 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import code_pb2
 
 from rampd import v1
-from rampd._contract.wording import MISLEADING
+from rampd._contract.wording import MISLEADING, counted
 from rampd_server import testing
 from rampd_server.page import live
 from rampd_server.page.component.sections import SECTIONS
@@ -323,12 +323,12 @@ def test_to_explain_a_repo_of_many_segments_is_one_call_more(
 ) -> None:
     asked, ask = list[str](), Person.ask
 
-    async def counted(self: Person, message: Any, answer: Any) -> Any:
+    async def asking(self: Person, message: Any, answer: Any) -> Any:
         if isinstance(message, v1.ListOverridesRequest):
             asked.append(message.prefix)
         return await ask(self, message, answer)
 
-    monkeypatch.setattr(Person, "ask", counted)
+    monkeypatch.setattr(Person, "ask", asking)
     repo = "/".join("a" * 128)
     page(http, repo=repo)
     # The list of overrides, which is on every page.
@@ -364,6 +364,7 @@ def test_jobs_are_shown_over_time_and_as_the_reach_of_next(call: Stubs, http: ht
     assert f"{len(of_next)} of next." in shown.text("jobs-table")
     assert f"in all of its trials: {failed} of {len(of_next)} failed" in shown.text("blast")
     assert f"{len(of_next)} of 100 repos get it" in shown.text("blast")
+    assert f"Of {counted(len(of_next), 'repo')}, a job that ran" in shown.text("blast")
     assert of_next[0].repo in shown.text("reached") or len(of_next) > 10
 
 

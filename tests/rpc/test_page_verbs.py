@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 from rampd import v1
 from rampd_server import testing
@@ -85,6 +86,19 @@ def test_a_rollback_is_two_taps_from_the_front_page(call: Stubs, browser: Browse
     assert "Everybody gets A" in done.text
     assert now(call).state == v1.ROLLOUT_STATE_HELD
     assert "Roll back" not in browser.get("/").links
+
+
+def test_a_confirm_is_two_taps_from_the_front_page(call: Stubs, browser: Browser) -> None:
+    for tag in ("A", "B"):
+        call("Release", component=C, tag=tag)
+    call("Ramp", component=C, percent=10)
+    assert "Confirm" not in browser.get("/").links
+    call("Ramp", component=C, percent=20, confirm_within=Duration(seconds=600))
+
+    browser.send(browser.get(browser.get("/").links["Confirm"]))
+
+    assert not now(call).HasField("confirm_deadline")
+    assert now(call).next_percent == 20
 
 
 def test_a_revert_is_two_taps_from_the_front_page(call: Stubs, browser: Browser) -> None:

@@ -502,3 +502,10 @@ def test_a_server_may_have_taken_the_time_of_a_clock_that_is_set_for_a_moment_du
     record = Record(calls=[], clocks=[Clock(0.0, 0.0), Clock(10.01, -30_000.0), Clock(10.1, 0.0)])
     times_ms = list(Histories(record).times_of_server(10.0, 10.005))
     assert any(time_ms < -19_000 for time_ms in times_ms)
+
+
+def test_a_server_may_have_taken_any_time_of_its_call() -> None:
+    """Given an answer that is right only after one thing has ended and before another one does, expect a time between them."""
+    record = Record(calls=[], clocks=[Clock(0.0, 0.0)])
+    times_ms = list(Histories(record).times_of_server(10.0, 10.5))
+    assert any(10_240 < time_ms < 10_250 for time_ms in times_ms)

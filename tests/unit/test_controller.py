@@ -217,6 +217,20 @@ def test_resume_at_the_percentage_of_a_step_holds_there_again():
     assert decision.reason == "The plan goes on with B at 25 %. It holds for 10 min and 50 jobs."
 
 
+@pytest.mark.parametrize(
+    ("basis_points", "says"),
+    [
+        (3000, "The plan goes on with B from 30 %, and goes to 95 % next."),
+        (2500, "The plan goes on with B from 25 %."),
+        (10_000, "The plan goes on with B from 100 %."),
+    ],
+)
+def test_who_resumes_is_told_where_the_plan_goes_at_once(basis_points: int, says: str):
+    rollout = replace(at(basis_points), progress=holding().taken_over(NOW, is_new_trial=False))
+
+    assert transition(rollout, commands.Resume(), Context(NOW, "ada")).message == says
+
+
 def test_resume_above_the_plan_holds_as_long_as_the_last_step():
     progress = holding().taken_over(NOW, is_new_trial=False).given_back(NOW)
     first = deciding(at(10_000), progress)

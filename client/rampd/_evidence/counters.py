@@ -64,6 +64,8 @@ class TrialCounters:
     """Jobs that were not randomised (overrides, stale, fallback …): for show, in no guard. Only jobs and failures."""
     mismatches: int = 0
     """Outcomes left out because their channel or release is not what the weights gave: for show, in no guard."""
+    next_repos: int = 0
+    """About how many repos had a job that ran next, in all trials of the release: for show, in no guard."""
     matures_ms: int | None = field(default=None, compare=False)
     """When the first outcome that waits begins to count, by the store's clock: for the next look, in no guard. None: none waits."""
 

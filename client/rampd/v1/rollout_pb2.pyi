@@ -221,20 +221,22 @@ class RecentOutcomes(_message.Message):
     def __init__(self, since: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., jobs: _Optional[int] = ..., failures: _Optional[int] = ..., failure_rate: _Optional[float] = ...) -> None: ...
 
 class ChannelOutcomes(_message.Message):
-    __slots__ = ("channel", "jobs", "failures", "failure_rate", "other_jobs", "other_failures")
+    __slots__ = ("channel", "jobs", "failures", "failure_rate", "other_jobs", "other_failures", "repos")
     CHANNEL_FIELD_NUMBER: _ClassVar[int]
     JOBS_FIELD_NUMBER: _ClassVar[int]
     FAILURES_FIELD_NUMBER: _ClassVar[int]
     FAILURE_RATE_FIELD_NUMBER: _ClassVar[int]
     OTHER_JOBS_FIELD_NUMBER: _ClassVar[int]
     OTHER_FAILURES_FIELD_NUMBER: _ClassVar[int]
+    REPOS_FIELD_NUMBER: _ClassVar[int]
     channel: Channel
     jobs: int
     failures: int
     failure_rate: float
     other_jobs: int
     other_failures: int
-    def __init__(self, channel: _Optional[_Union[Channel, str]] = ..., jobs: _Optional[int] = ..., failures: _Optional[int] = ..., failure_rate: _Optional[float] = ..., other_jobs: _Optional[int] = ..., other_failures: _Optional[int] = ...) -> None: ...
+    repos: int
+    def __init__(self, channel: _Optional[_Union[Channel, str]] = ..., jobs: _Optional[int] = ..., failures: _Optional[int] = ..., failure_rate: _Optional[float] = ..., other_jobs: _Optional[int] = ..., other_failures: _Optional[int] = ..., repos: _Optional[int] = ...) -> None: ...
 
 class Evidence(_message.Message):
     __slots__ = ("e", "limit", "current_failures", "next_failures", "reporters", "assignment_mismatches")

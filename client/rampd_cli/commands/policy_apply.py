@@ -11,6 +11,7 @@ from rampd_cli.changing import (
     How,
     after_the_change,
     before_the_change,
+    dry_run_prefix,
     during_the_change,
     options_of_many_changes,
     require_revision,
@@ -139,7 +140,7 @@ def _summary(plans: Sequence[Planned], answers: Sequence[Any], *, is_dry_run: bo
             rows.append((plan.component, "no", str(plan.present.revision), _SAME))
         else:
             changed = ("would" if is_dry_run else "yes") if answer.changed else "no"
-            said = f"Dry run, nothing is changed. {answer.message}" if is_dry_run else answer.message
+            said = f"{dry_run_prefix(answer)}{answer.message}" if is_dry_run else answer.message
             rows.append((plan.component, changed, str(answer.revision), said))
 
     def draw(console: Any) -> None:

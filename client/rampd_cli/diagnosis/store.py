@@ -1,7 +1,9 @@
 """Checks of the store behind a server."""
 
+from shlex import quote
 from typing import TYPE_CHECKING, Final
 
+from rampd_cli.diagnosis.address import Address, Kind
 from rampd_cli.diagnosis.facts import Facts
 from rampd_cli.diagnosis.finding import Finding, ok, problem, warning
 
@@ -57,7 +59,8 @@ def persistence(facts: Facts) -> Finding | None:
         return problem(
             _PERSISTENCE,
             "The last attempt of the store to save its data failed. It may refuse changes.",
-            "On the store's machine, look for space on the disk (df -h), and at: redis-cli INFO persistence",
+            "On the store's machine, look for space on the disk (df -h), and at: "
+            + _redis_cli(status, "INFO persistence"),
         )
     if "append_only" in status.unknown:
         return warning(_PERSISTENCE, "How the store keeps its data is not known: its user may not ask.", _GRANT)
@@ -65,7 +68,7 @@ def persistence(facts: Facts) -> Finding | None:
         return warning(
             _PERSISTENCE,
             "The store does not write each change to the disk (appendonly no). A restart loses the last changes.",
-            "Type: redis-cli CONFIG SET appendonly yes. Write the same into redis.conf.",
+            f"Type: {_set(status, 'appendonly yes')}",
         )
     if "append_fsync" in status.unknown:
         return ok(_PERSISTENCE, "The store writes each change to its file. How soon it is on the disk is not known.")
@@ -73,7 +76,7 @@ def persistence(facts: Facts) -> Finding | None:
         return warning(
             _PERSISTENCE,
             "The system decides when a change is on the disk (appendfsync no). A power failure loses up to half a minute.",
-            "Type: redis-cli CONFIG SET appendfsync everysec. Write the same into redis.conf.",
+            f"Type: {_set(status, 'appendfsync everysec')}",
         )
     loses = (
         "A power failure loses nothing." if status.append_fsync == "always" else "A power failure may lose a second."
@@ -90,7 +93,7 @@ def memory(facts: Facts) -> Finding | None:
         return problem(
             _MEMORY,
             f"The store deletes data when its memory is full (maxmemory-policy {policy}), rollouts among them.",
-            "Type: redis-cli CONFIG SET maxmemory-policy noeviction. Write the same into redis.conf.",
+            f"Type: {_set(status, 'maxmemory-policy noeviction')}",
         )
     if {"max_memory_bytes", "max_memory_policy"} & set(status.unknown):
         return warning(_MEMORY, "The memory limit of the store is not known: its user may not ask.", _GRANT)
@@ -104,10 +107,23 @@ def memory(facts: Facts) -> Finding | None:
         return make(
             _MEMORY,
             f"{text}: {share:.0%}. When it is full it refuses changes.",
-            f"Give it more: redis-cli CONFIG SET maxmemory {_mebibytes(most * 2).replace(' MiB', 'mb').replace(',', '')}. Write the "
-            "same into redis.conf.",
+            f"Give it more: {_set(status, f'maxmemory {max(1, round(most * 2 / (1 << 20)))}mb')}",
         )
     return ok(_MEMORY, f"{text}. When it is full it refuses changes, and deletes nothing.")
+
+
+def _redis_cli(status: "v1.StoreStatus", command: str) -> str:
+    """Returns what to type to give a command to the primary."""
+    primary = Address.parse(status.primary)
+    where = {Kind.TCP: f" -h {primary.host} -p {primary.port}", Kind.SOCKET: f" -s {quote(primary.path)}"}
+    return f"redis-cli{where.get(primary.kind, '')} {command}"
+
+
+def _set(status: "v1.StoreStatus", setting: str) -> str:
+    """Returns what to type to give the store a setting that lasts."""
+    others = {"sentinel": "its replicas", "cluster": "each other node of the cluster"}.get(status.topology, "")
+    again = f" Type the same for {others}." if others else ""
+    return f"{_redis_cli(status, f'CONFIG SET {setting}')}.{again} Write it into redis.conf too."
 
 
 def _status(facts: Facts) -> "v1.StoreStatus | None":

@@ -15,7 +15,7 @@ from typing import Any, Final
 from rampd._contract.grammar import COMPONENT, REPO, word_violation
 from rampd_server.domain.rollout.model import Absent, Rollout
 from rampd_server.domain.wording import counted, moment
-from rampd_server.ports import Namespace, Override
+from rampd_server.ports import Namespace, Override, entry_order
 from rampd_server.storage.codec import component_lines, feed_entry, history, texts
 from rampd_server.storage.codec.malformed import MalformedError
 from rampd_server.storage.exporting import RawEvent
@@ -23,6 +23,8 @@ from rampd_server.storage.limits import MAX_COMPONENTS, MAX_OVERRIDES
 from rampd_server.storage.schema import SCHEMA
 
 FORMAT: Final = 1
+_MAX_NUMBER: Final = 1 << 53
+"""Up to here Lua counts exactly."""
 _FORMAT, _HISTORY, _ORIGINS, _LINES = "rampd_export", "history", "origins", "lines"
 
 
@@ -197,10 +199,27 @@ def _read(about: About, values: Sequence[Mapping[str, Any]]) -> Content:
     names = [each.component for each, _ in components] + [each.component for each in gone]
     if len(set(names)) < len(names) or not {*events, *origins} <= {"", *names}:
         raise ValueError("a component is there twice, or a history has no component")
+    for entry_id in [*(rollout.entry for rollout, _ in components), *(absent.entry for absent in gone)]:
+        if entry_id:
+            _order(entry_id)
     for component, entries in events.items():
+        before = (0, 0)
         for entry_id, fields in entries:
-            history.read_event(component, texts.read_entry_id(entry_id), fields)
+            history.read_event(component, entry_id, fields)
+            if _order(entry_id) <= before:
+                raise ValueError(
+                    f"history of {component or 'the namespace'}: {entry_id} is not later than the event before it"
+                )
+            before = _order(entry_id)
     for entry_id in (each for repos in origins.values() for each in repos.values()):
-        texts.read_entry_id(entry_id)
+        _order(entry_id)
     note = f"from namespace {about.namespace}, as of {moment(about.time_ms)}"
     return Content(about, note, components, gone, events, origins)
+
+
+def _order(entry_id: str) -> tuple[int, int]:
+    """Reads an id. Raises ValueError if the store could not go on after it."""
+    order = entry_order(texts.read_entry_id(entry_id))
+    if max(order) > _MAX_NUMBER:
+        raise ValueError(f"is {entry_id!r}, which is later than any clock")
+    return order

@@ -52,6 +52,10 @@ class Plan:
             if change.after is not None and isinstance(change.before.rollout, Absent):
                 overrides = counted(len(change.overrides), "override")
                 yield f"{change.component}: new, {_standing(change.after)}, {overrides}"
+                # The tombstone of a component that the store has lost may know more bad tags than an older input.
+                lifted = sorted(change.before.rollout.quarantine.keys() - change.after.quarantine.keys())
+                if lifted:
+                    yield f"    no longer quarantined: {', '.join(lifted)}"
                 continue
             yield f"{change.component}: different"
             for each in differences[:_SHOWN]:

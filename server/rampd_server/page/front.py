@@ -51,6 +51,8 @@ class Row:
     queue: int
     since: datetime | None
     revision: int
+    can_confirm: bool
+    """Whether a Ramp waits for its Confirm."""
     can_roll_back: bool
     """Whether next may get a part of the jobs."""
     can_revert: bool
@@ -149,6 +151,7 @@ def row(rollout: v1.Rollout, clock: Clock, course: Sequence[Stretch] = ()) -> Ro
         queue=len(rollout.queue),
         since=None if stands.since is None else as_datetime(stands.since),
         revision=rollout.revision,
+        can_confirm=rollout.HasField("confirm_deadline"),
         can_roll_back=rollout.state == v1.ROLLOUT_STATE_ROLLING_OUT,
         can_revert=any(each.tag != rollout.current.tag for each in rollout.previous),
     )

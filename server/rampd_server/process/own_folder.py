@@ -27,9 +27,12 @@ def require_own(folder: Path, option: str) -> None:
     for status, what in ((link, "The link " if stat.S_ISLNK(link.st_mode) else ""), (found, "")):
         if status.st_uid not in {ours, 0}:
             owner = name_of_user(status.st_uid)
+            instead = (
+                f"Type runuser -u {owner} -- before the command" if ours == 0 else f"Type the command as user {owner}"
+            )
             raise StartupError(
-                f"{what}{folder} belongs to user {owner}, but user {name_of_user(ours)} runs this server. User {owner} could "
-                f"replace the server's files there. Start the server as user {owner}, or give another {option}."
+                f"{what}{folder} belongs to user {owner}, but user {name_of_user(ours)} has typed this command. User {owner} could replace "
+                f"the files there, and could not use those of another user. {instead}, or give another {option}."
             )
     if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
         raise StartupError(

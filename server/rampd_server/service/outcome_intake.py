@@ -239,6 +239,7 @@ async def _decide(rollout: Rollout, report: Report, outcomes: Sequence[JobOutcom
         by_release=_by_release(rollout, accepted),
         current_revision=rollout.current_revision,
         current=_count(each for each in accepted if _ran_current(rollout, each)),
+        next_repos={each.repo for each in accepted if each.release == rollout.next},
     )
 
 

@@ -39,6 +39,7 @@ class OutcomeKeys(NamedTuple):
     seen_depths: str
     fine_samples: str
     coarse_samples: str
+    next_repos: str
 
 
 class Keys:
@@ -77,6 +78,7 @@ class Keys:
             seen_depths=f"{prefix}seen-depths",
             fine_samples=f"{prefix}fine-samples",
             coarse_samples=f"{prefix}coarse-samples",
+            next_repos=f"{prefix}next-repos",
         )
 
     def component(self, name: str) -> ComponentKeys:

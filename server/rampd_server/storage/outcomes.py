@@ -122,13 +122,14 @@ class RedisOutcomes:
             reply = await self._link.run("read_outcomes", keys)
             if reply[0] != Code.DONE:
                 raise self._refused(reply)
-            flat, *matured, next_ms = reply[1:]
+            flat, *matured, next_ms, next_repos = reply[1:]
             fields = dict(zip(flat[::2], flat[1::2], strict=True))
             counted = (fields.get("epoch"), fields.get("release"), fields.get("trial"))
             if counted != (self._link.epoch, str(release), str(trial)):
                 return TrialCounters()
             try:
-                return replace(read_counters(fields, *matured), matures_ms=int(next_ms) if next_ms else None)
+                found = read_counters(fields, *matured)
+                return replace(found, next_repos=next_repos, matures_ms=int(next_ms) if next_ms else None)
             except MalformedError as exc:
                 raise corrupt(getattr(keys, exc.section), exc.field, exc.problem) from exc
 

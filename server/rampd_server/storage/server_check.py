@@ -23,7 +23,8 @@ _COMMANDS: Final = (
     *("HKEYS k", "HLEN k", "HMGET k f", "HSCAN k 0", "HSET k f v", "LRANGE k 0 1", "PEXPIRE k 1", "RPUSH k v"),
     *("SCAN 0", "SET k v", "SETBIT k 0 1", "TIME", "TYPE k", "UNLINK k", "XADD k * f v", "XDEL k 0-0", "XLEN k"),
     *("XRANGE k - +", "XREAD STREAMS k 0-0", "XREVRANGE k + -", "ZADD k 0 v", "ZCARD k", "ZRANGE k 0 1"),
-    *("LTRIM k 0 1", "ROLE", "ZRANGEBYLEX k - +", "ZRANGEBYSCORE k 0 1", "ZREM k v", "ZSCORE k v"),
+    *("LTRIM k 0 1", "PFADD k", "PFCOUNT k", "ROLE", "ZRANGEBYLEX k - +", "ZRANGEBYSCORE k 0 1", "ZREM k v"),
+    "ZSCORE k v",
 )
 """All commands that rampd runs, in its scripts and outside of them; k stands for a key."""
 

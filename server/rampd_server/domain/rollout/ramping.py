@@ -6,7 +6,7 @@ from rampd_server.domain import refusals
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.advice import everybody_gets, what_frees, what_resumes, what_thaws
 from rampd_server.domain.rollout.effect import Done
-from rampd_server.domain.rollout.model import Pause, Rollout
+from rampd_server.domain.rollout.model import Pause, Release, Rollout
 from rampd_server.domain.rollout.moves import Context, drop_question, hold
 from rampd_server.domain.rollout.moves import quarantine as quarantine_tag
 from rampd_server.domain.rollout.progress import Cause, Driver
@@ -120,6 +120,14 @@ def pause(rollout: Rollout, command: commands.Pause, context: Context) -> Done:
     )
 
 
+def _goes_on(rollout: Rollout, release: Release) -> str:
+    """Says how the plan goes on. A rollout between two steps does not hold there: it goes to the upper one."""
+    at = rollout.basis_points
+    target = next((step.basis_points for step in rollout.policy.automation.steps if step.basis_points >= at), at)
+    goes = "" if target == at else f", and goes to {percent(target)} next"
+    return f"The plan goes on with {release.tag} from {percent(at)}{goes}."
+
+
 def resume(rollout: Rollout, _command: commands.Resume, context: Context) -> Done:
     """Ends a pause, or approves a step that waits for approval. If the policy has a plan, the plan also takes over a rollout
     that was ramped by hand or that never began.
@@ -143,11 +151,7 @@ def resume(rollout: Rollout, _command: commands.Resume, context: Context) -> Don
         trial=rollout.trial + before.resumes_as_new_trial,
         progress=progress if has_plan else replace(progress, driver=before.driver),
     )
-    message = (
-        f"The plan goes on with {release.tag} from {percent(rollout.basis_points)}."
-        if has_plan
-        else f"{release.tag} is not paused any more."
-    )
+    message = _goes_on(rollout, release) if has_plan else f"{release.tag} is not paused any more."
     if resumed.trial != rollout.trial:
         message += f" Trial {resumed.trial} begins: outcomes counted until now do not count any more."
     return Done(resumed, message)

@@ -10,6 +10,8 @@ from rampd._standing.share import failed, percent
 from rampd_server.domain.repo_sample import RepoSample
 
 _SHOWN = 10
+_EXACT = 100
+"""From here on, repos are counted with an error of about one percent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ class Blast:
 
     jobs: str
     repos: str
+    """Empty: no repo had a job."""
+    reach: str
     """Empty: the repos that were seen are not known."""
     failures: str
     some: tuple[str, ...]
@@ -65,7 +69,8 @@ def blast(rollout: v1.Rollout, release: v1.Release | None, found: Reach | None, 
     tag = one_line(rollout.next.tag)
     return Blast(
         jobs="" if release is None else _jobs(tag, release),
-        repos=_repos(rollout, tag, found, highest),
+        repos=_repos(rollout, tag),
+        reach=_reach(rollout, tag, found, highest),
         failures=_failures(rollout, tag),
         some=() if found is None or rollout.unit == v1.UNIT_JOB else found.some,
     )
@@ -80,7 +85,15 @@ def _jobs(tag: str, release: v1.Release) -> str:
     )
 
 
-def _repos(rollout: v1.Rollout, tag: str, found: Reach | None, highest: float) -> str:
+def _repos(rollout: v1.Rollout, tag: str) -> str:
+    for each in rollout.outcomes:
+        if each.channel == v1.CHANNEL_NEXT and each.repos:
+            about = "about " if each.repos >= _EXACT else ""
+            return f"Of {about}{counted(each.repos, 'repo')}, a job that ran {tag} was reported."
+    return ""
+
+
+def _reach(rollout: v1.Rollout, tag: str, found: Reach | None, highest: float) -> str:
     if rollout.unit == v1.UNIT_JOB:
         return f"Each job draws a bucket of its own, so jobs of every repo may have run {tag}." if highest else ""
     if found is None or not found.seen:
@@ -89,8 +102,7 @@ def _repos(rollout: v1.Rollout, tag: str, found: Reach | None, highest: float) -
     now = "" if rollout.next_percent == highest else f", and is at {percent(rollout.next_percent)} now"
     return (
         f"{tag} has been at {percent(highest)} at most{now}. At that percent, {about}{found.reached:,} of {about}"
-        f"{counted(found.seen, 'repo')} get it: of those that rampd saw in the last day. Which of them had a job while they got "
-        "it is not counted."
+        f"{counted(found.seen, 'repo')} get it: of those that rampd saw in the last day."
     )
 
 

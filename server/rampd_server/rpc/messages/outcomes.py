@@ -71,4 +71,5 @@ def _channel(channel: v1.Channel, name: str, counters: TrialCounters) -> v1.Chan
         failure_rate=failures / jobs if jobs else None,
         other_jobs=getattr(others.jobs, name),
         other_failures=getattr(others.failures, name),
+        repos=counters.next_repos if channel == v1.CHANNEL_NEXT else None,
     )

@@ -66,6 +66,7 @@ def write_counts(batch: OutcomeBatch) -> str:
             "outcomes": list(outcomes.values()),
             "failures": list(failures.values()),
             "releases": _release_fields(batch),
+            "next_repos": list(batch.next_repos),
             "current_revision": str(batch.current_revision),
             "longest_wait": str(batch.maturation_ms),
         }

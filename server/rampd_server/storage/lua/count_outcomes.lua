@@ -10,6 +10,7 @@
 -- KEYS[8]  release-outcomes  hash
 -- KEYS[9]  fine-samples      list
 -- KEYS[10] coarse-samples    list
+-- KEYS[11] next-repos        string
 --
 -- ARGV[1]   epoch        that the server knows
 -- ARGV[2]   replaced     another epoch whose counters may be dropped, because `meta` has `epoch`; empty: no counters exist yet
@@ -31,8 +32,9 @@
 -- ARGV[18]  max_coarse   coarse samples that are kept
 -- ARGV[19]  counts_json  JSON: {"add": {field: number}, "outcomes": [[index of the unit, weight, channel, 1 if failed,
 --           wait in ms]], "failures": [[index, weight, channel, wait]], "releases": {field: number}, "current_revision":
---           text}; each index once in each list; `releases` adds to the counters that outlive the trial; `current_revision` is
---           the revision at which current became current; `longest_wait` is the longest possible wait of these, in ms
+--           text, "next_repos": [repo]}; each index once in each list; `releases` adds to the counters that outlive the trial;
+--           `current_revision` is the revision at which current became current; `longest_wait` is the longest possible wait of
+--           these, in ms; `next_repos` have run next
 --
 -- Returns: {DONE} | {WRONG_TYPE, {key, types}} | {MALFORMED, key, field} | {RESET, epoch found} | {REPLAYED, answer}
 --   | {REUSED, sequence found} | {UNCHANGED, sequence found} | {CONFLICT, revision found}
@@ -83,13 +85,17 @@ if record then
   end
 end
 
-local is_same_trial = is_same_epoch and head[2] == release and head[3] == trial
+local is_same_release = is_same_epoch and head[2] == release
+local is_same_trial = is_same_release and head[3] == trial
 if is_same_epoch and not is_same_trial and tonumber(revision) <= tonumber(revision_found) then
   return {CONFLICT, revision_found}
 end
 
 -- From here to the first write the script only reads, so that an error leaves nothing half done.
 local counts = cjson.decode(counts_json)
+if #counts.next_repos > 0 and is_same_release and not count_distinct(next_repos) then
+  return {MALFORMED, next_repos, 'HyperLogLog'}
+end
 local add = counts.add
 local now = tonumber(now_ms())
 local function increase(field)
@@ -271,6 +277,9 @@ if is_same_trial then
   redis.call('HSET', outcomes, 'batches', batch_number)
 else
   local others = {first_outcomes, first_failures, waiting_outcomes, waiting_failures}
+  if not is_same_release then
+    others[#others + 1] = next_repos
+  end
   if not is_same_epoch then
     others[#others + 1] = clients
     others[#others + 1] = clients_order
@@ -317,6 +326,9 @@ if tonumber(counts.longest_wait) > (is_same_trial and tonumber(longest_wait) or 
 end
 if #names > fixed then
   redis.call('HSET', release_outcomes, unpack(release_fields))
+end
+if #counts.next_repos > 0 then
+  redis.call('PFADD', next_repos, unpack(counts.next_repos))
 end
 for field, by in pairs(add) do
   redis.call('HINCRBY', outcomes, field, string.format('%.0f', by))

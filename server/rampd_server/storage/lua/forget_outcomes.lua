@@ -12,6 +12,7 @@
 -- KEYS[10]  seen-depths       hash
 -- KEYS[11]  fine-samples      list
 -- KEYS[12]  coarse-samples    list
+-- KEYS[13]  next-repos        string
 --
 -- ARGV[1]    epoch        that the server knows
 -- ARGV[2]    release      that is next; 0: the component is deleted, and its clients, its releases, its samples and the repos that it was
@@ -58,6 +59,9 @@ if (head[2] == release and head[3] == trial) or tonumber(revision) <= tonumber(r
 end
 
 local others = {first_outcomes, first_failures, waiting_outcomes, waiting_failures}
+if head[2] ~= release then
+  others[#others + 1] = next_repos
+end
 if release == '0' then
   others[#others + 1] = clients
   others[#others + 1] = clients_order

@@ -3,8 +3,9 @@
 -- KEYS[1] outcomes          hash
 -- KEYS[2] waiting-outcomes  zset
 -- KEYS[3] waiting-failures  zset
+-- KEYS[4] next-repos        string
 --
--- Returns: {DONE, outcomes, matured outcomes, matured failures, when the next one matures in ms or empty}
+-- Returns: {DONE, outcomes, matured outcomes, matured failures, when the next one matures in ms or empty, repos of next}
 --   | {WRONG_TYPE, {key, types}} | {MALFORMED, key, field}
 --
 -- Why atomic: an outcome that a batch moves from waiting to counted is seen only once. The script writes nothing, because reads
@@ -14,7 +15,10 @@ local refusal = refuse_types(outcomes, 'hash', waiting_outcomes, 'zset', waiting
 if refusal then
   return refusal
 end
-local counts = redis.call('HGETALL', outcomes)
+local counts, repos = redis.call('HGETALL', outcomes), count_distinct(next_repos)
+if not repos then
+  return {MALFORMED, next_repos, 'HyperLogLog'}
+end
 local matured, next_ms = {}, nil
 for i, waiting in ipairs({waiting_outcomes, waiting_failures}) do
   local most = redis.call('ZCARD', waiting)
@@ -33,4 +37,4 @@ for i, waiting in ipairs({waiting_outcomes, waiting_failures}) do
   end
 end
 
-return {DONE, counts, matured[1], matured[2], next_ms and string.format('%.0f', next_ms) or ''}
+return {DONE, counts, matured[1], matured[2], next_ms and string.format('%.0f', next_ms) or '', repos}

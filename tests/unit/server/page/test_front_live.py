@@ -18,7 +18,7 @@ from rampd_server.ports import Namespace
 from rampd_server.rpc.call_error import CallError
 from tests.unit.server.page.test_front import freeze, rollout, under_way
 
-MAY = {"Rollback": True, "Revert": True, "Freeze": True, "Unfreeze": True, "all": True}
+MAY = {"Confirm": True, "Rollback": True, "Revert": True, "Freeze": True, "Unfreeze": True, "all": True}
 NOW_MS = 1_795_780_800_000
 FREEZE = Freeze("ada", "a launch", NOW_MS - 60_000)
 

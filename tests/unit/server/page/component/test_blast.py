@@ -71,7 +71,7 @@ def test_a_blast_names_jobs_repos_and_failures() -> None:
 
     assert found is not None
     assert found.jobs.startswith("Jobs that ran 20200409, in all of its trials: 7 of 152 failed (4.6 %).")
-    assert found.repos.startswith(
+    assert found.reach.startswith(
         "20200409 has been at 25 % at most, and is at 0 % now. At that percent, 34 of 340 repos get it"
     )
     assert found.failures == (
@@ -80,14 +80,34 @@ def test_a_blast_names_jobs_repos_and_failures() -> None:
     assert found.some == ("acme/app",)
 
 
+@pytest.mark.parametrize(
+    ("repos", "says"),
+    [
+        (0, ""),
+        (1, "Of 1 repo, a job that ran 20200409 was reported."),
+        (5_020, "Of about 5,020 repos, a job that ran 20200409 was reported."),
+    ],
+)
+def test_a_blast_says_how_many_repos_have_run_next(repos: int, says: str) -> None:
+    rollout = ramping()
+    del rollout.outcomes[:]
+    rollout.outcomes.add(channel=v1.CHANNEL_CURRENT)
+    rollout.outcomes.add(channel=v1.CHANNEL_NEXT, repos=repos)
+
+    found = blast(rollout, None, None, 25)
+
+    assert found is not None
+    assert found.repos == says
+
+
 def test_a_blast_says_what_is_not_known() -> None:
     found = blast(ramping(), v1.Release(number=4), None, 25)
 
     assert found is not None
-    assert (found.jobs, found.repos, found.some) == ("No job that ran 20200409 was reported.", "", ())
+    assert (found.jobs, found.reach, found.some) == ("No job that ran 20200409 was reported.", "", ())
     estimated = blast(ramping(), None, Reach(5_000, 1_250, True, ()), 25)
     assert estimated is not None
-    assert "about 1,250 of about 5,000 repos" in estimated.repos
+    assert "about 1,250 of about 5,000 repos" in estimated.reach
 
 
 @pytest.mark.parametrize(("highest", "says"), [(25.0, "jobs of every repo may have run 20200409"), (0.0, "")])
@@ -98,5 +118,5 @@ def test_where_each_job_draws_a_bucket_no_repo_is_named(highest: float, says: st
     found = blast(rollout, None, Reach(340, 34, False, ("acme/app",)), highest)
 
     assert found is not None
-    assert says in found.repos
+    assert says in found.reach
     assert found.some == ()
