@@ -23,7 +23,7 @@ P50S = {FAST: [120.0], FLIPT: [150.0], GO: [100.0]}
 
 
 def test_the_fast_listener_is_compared_with_each_server_and_with_the_goals() -> None:
-    lines = [re.split(" {2,}", line.strip()) for line in table({"": report(RATES, P50S)}).splitlines()[1:]]
+    lines = [re.split(" {2,}", line.strip()) for line in table({"peers": report(RATES, P50S)}).splitlines()[1:]]
 
     assert lines[0] == ["rampd, fast listener: 64 at once", "28,000 calls/s"]
     assert [words for words in lines if words[0].startswith("fast")] == [

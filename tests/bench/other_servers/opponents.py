@@ -1,5 +1,5 @@
-"""The servers that people would run instead. Each is set up as in its quick start, with its flag in a file, and sends nothing to its
-makers.
+"""The servers that people would run instead. Each is set up as in its quick start, with its flag in a file. None writes a line for
+each answer, and none sends anything to its makers.
 """
 
 import contextlib
@@ -75,6 +75,7 @@ def flipt() -> Iterator[dict[str, Load]]:
 
     with tempfile.TemporaryDirectory() as folder:
         settings = {
+            "FLIPT_LOG_LEVEL": "WARN",
             "FLIPT_META_CHECK_FOR_UPDATES": "false",
             "FLIPT_META_TELEMETRY_ENABLED": "false",
             "FLIPT_SERVER_GRPC_PORT": str(port),
