@@ -10,12 +10,12 @@ from functools import partial
 
 from rampd import v1
 from tests.bench import running
-from tests.bench.load import median
+from tests.bench.load import Load, median
 from tests.bench.other_servers import asking, echoes, opponents
 from tests.bench.report import Row, at_least, at_most, plain
 from tests.bench.resolve import METHOD, SLICES
 from tests.bench.rounds import in_turns, pooled, ratios
-from tests.bench.scale import Scale
+from tests.bench.scale import WHOLE, Scale
 
 FAST, GRPCIO = "rampd, fast listener", "rampd, grpcio"
 TIMES_AS_MANY = {opponents.FLIPT: 1.2, opponents.FLAGD: 5.0}
@@ -38,7 +38,8 @@ def run(scale: Scale) -> list[Row]:
         }
         for start in (*opponents.ALL, *echoes.ALL):
             loads |= stack.enter_context(start())
-        rates = in_turns(scale.rounds * SLICES, *(partial(load.throughput, scale.calls) for load in loads.values()))
+        slices = [partial(load.throughput, _calls_of_a_slice(load, scale)) for load in loads.values()]
+        rates = in_turns(scale.rounds * SLICES, *slices)
         waits = in_turns(scale.rounds, *(partial(load.latencies_us, scale.calls // 4) for load in loads.values()))
     return report(
         {name: pooled(found, SLICES) for name, found in zip(loads, rates, strict=True)},
@@ -60,6 +61,11 @@ def report(rates: Figures, p50s: Figures) -> list[Row]:
         times = ratios(p50s[FAST], p50s[echoes.GO])
         rows.append(at_most(f"  fast listener against {echoes.GO}", times, "", TIMES_THE_P50))
     return rows
+
+
+def _calls_of_a_slice(load: Load, scale: Scale) -> int:
+    """Returns how many calls take a third of a second, so that other work of the machine disturbs each server for as long."""
+    return round(load.throughput(scale.calls) * scale.calls / WHOLE.calls / 3)
 
 
 def _request(repo: str) -> bytes:
