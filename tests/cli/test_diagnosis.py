@@ -409,6 +409,7 @@ class TestStore:
             ({}, "redis-cli CONFIG SET appendonly yes. Write"),
             ({"primary": "10.0.0.1:6379"}, "redis-cli -h 10.0.0.1 -p 6379 CONFIG SET appendonly yes. Write"),
             ({"primary": "[::1]:6379"}, "redis-cli -h ::1 -p 6379 CONFIG"),
+            ({"primary": "$(id):6379"}, "redis-cli -h '$(id)' -p 6379 CONFIG"),
             ({"primary": "unix:///run/a redis.sock"}, "redis-cli -s '/run/a redis.sock' CONFIG"),
             ({"primary": "10.0.0.1:6379", "topology": "sentinel"}, "appendonly yes. Type the same for its replicas."),
             ({"topology": "cluster"}, "appendonly yes. Type the same for each other node of the cluster."),

@@ -20,7 +20,7 @@ from rampd_server.storage.schema import SCHEMA
 from rampd_server.storage.store import RedisStore
 from tests.contract.conftest import server_of
 from tests.contract.driving import COMPONENT, contents
-from tests.stores import ALL, CLUSTER, StoreServer
+from tests.stores import ALL, CLUSTER, REDIS, VALKEY, StoreServer
 
 server = server_of(*ALL, CLUSTER)
 
@@ -194,6 +194,17 @@ async def test_a_repo_that_ran_next_is_counted_once_in_all_trials_of_the_release
     assert (await counted.counters(COMPONENT, 3, 1)).next_repos == 1
 
 
+async def test_repos_of_the_release_before_are_not_counted_for_a_release_that_began_without_any(counted: RedisOutcomes):
+    """They are there still, as where an earlier rampd, which knows no repos, has begun the release."""
+    later = Trial(3, 1, 11)
+    await count(counted, batch(1, ran("a"), next_repos=("acme/a", "acme/b")))
+    await counted.count_outcomes(batch(2, ran("a"), trial=later))
+
+    assert (await counted.counters(COMPONENT, 3, 1)).next_repos == 0
+    await counted.count_outcomes(batch(3, ran("a"), trial=later, next_repos=("acme/c",)))
+    assert (await counted.counters(COMPONENT, 3, 1)).next_repos == 1
+
+
 async def test_repos_of_a_release_that_is_no_longer_next_are_dropped(
     store: RedisStore, counted: RedisOutcomes, client: Redis
 ):
@@ -205,22 +216,40 @@ async def test_repos_of_a_release_that_is_no_longer_next_are_dropped(
     assert not await client.exists(key)
 
 
-async def test_repos_of_next_that_are_damaged_are_named_and_nothing_is_counted(
+async def test_repos_of_next_that_are_damaged_are_named_by_a_batch_and_do_not_keep_the_guards_from_the_counters(
     store: RedisStore, counted: RedisOutcomes, client: Redis
 ):
-    await count(counted, batch(1, ran("a")))
+    await count(counted, batch(1, ran("a"), next_repos=("acme/a",)))
     key = store.keys.outcomes(COMPONENT).next_repos
     await client.set(key, "nonsense")
 
-    for attempt in (
-        counted.count_outcomes(batch(2, ran("b"), next_repos=("acme/a",))),
-        counted.counters(COMPONENT, 2, 1),
-    ):
-        with pytest.raises(StoreCorruptError) as caught:
-            await attempt
-        assert caught.value.metadata["key"] == key
+    with pytest.raises(StoreCorruptError, match="is a string, and rampd keeps a HyperLogLog there") as caught:
+        await counted.count_outcomes(batch(2, ran("b"), next_repos=("acme/a",)))
+    assert caught.value.metadata["key"] == key
+    found = await counted.counters(COMPONENT, 2, 1)
+    assert (found.total.jobs, found.next_repos) == (Split(1, 0), 0)
     await client.delete(key)
+
+
+@pytest.mark.parametrize("server", [VALKEY, REDIS], indirect=True)
+async def test_a_batch_whose_repos_can_not_be_added_is_not_half_counted(
+    store: RedisStore, counted: RedisOutcomes, client: Redis
+):
+    """Given a HyperLogLog that still tells its number, but takes no more repos, expect that nothing is counted until it is gone."""
+    key = store.keys.outcomes(COMPONENT).next_repos
+    repos = tuple(f"acme/r{number}" for number in range(50))
+    await count(counted, batch(1, ran("a"), next_repos=repos))
+    assert (await counted.counters(COMPONENT, 2, 1)).next_repos == 50
+    await client.eval("redis.call('SET', KEYS[1], string.sub(redis.call('GET', KEYS[1]), 1, 40))", 1, key)
+    assert await client.pfcount(key) == 50
+
+    later = batch(2, ran("b"), next_repos=tuple(f"acme/s{number}" for number in range(50)))
+    with pytest.raises(StoreCorruptError) as caught:
+        await counted.count_outcomes(later)
+    assert caught.value.metadata["key"] == key
     assert (await counted.counters(COMPONENT, 2, 1)).total.jobs == Split(1, 0)
+    await client.delete(key)
+    assert (await count(counted, later)).total.jobs == Split(2, 0)
 
 
 async def test_answers_are_remembered_after_the_end_of_the_trial(counted: RedisOutcomes):

@@ -1,5 +1,6 @@
 """A process of rampd-server whose caller has closed stdin, stdout or stderr."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -59,3 +60,12 @@ def test_a_command_whose_output_can_not_be_written_says_so_and_what_it_has_done_
     assert (done.returncode, done.stderr.startswith(said), done.stderr.count(b"\n")) == (2, True, 1), done
     again = subprocess.run(words, input=table, stdout=subprocess.PIPE, timeout=60, check=True)
     assert b"nothing was changed" in again.stdout
+
+
+def test_what_a_command_says_has_escapes_for_what_the_encoding_of_stdout_lacks() -> None:
+    """A plan of a merge has the notes of people in it, and it is said after the merge."""
+    words = [sys.executable, "-c", "from rampd_server.process.startup import say; say('\u00dcberlauf')"]
+    done = subprocess.run(
+        words, env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"\\xdcberlauf\n", b"")

@@ -115,7 +115,7 @@ def memory(facts: Facts) -> Finding | None:
 def _redis_cli(status: "v1.StoreStatus", command: str) -> str:
     """Returns what to type to give a command to the primary."""
     primary = Address.parse(status.primary)
-    where = {Kind.TCP: f" -h {primary.host} -p {primary.port}", Kind.SOCKET: f" -s {quote(primary.path)}"}
+    where = {Kind.TCP: f" -h {quote(primary.host)} -p {primary.port}", Kind.SOCKET: f" -s {quote(primary.path)}"}
     return f"redis-cli{where.get(primary.kind, '')} {command}"
 
 

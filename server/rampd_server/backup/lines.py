@@ -25,6 +25,8 @@ from rampd_server.storage.schema import SCHEMA
 FORMAT: Final = 1
 _MAX_NUMBER: Final = 1 << 53
 """Up to here Lua counts exactly."""
+_MAX_TIME_MS: Final = 1 << 52
+"""The store goes on after this one, so there must be room."""
 _FORMAT, _HISTORY, _ORIGINS, _LINES = "rampd_export", "history", "origins", "lines"
 
 
@@ -220,6 +222,6 @@ def _read(about: About, values: Sequence[Mapping[str, Any]]) -> Content:
 def _order(entry_id: str) -> tuple[int, int]:
     """Reads an id. Raises ValueError if the store could not go on after it."""
     order = entry_order(texts.read_entry_id(entry_id))
-    if max(order) > _MAX_NUMBER:
+    if order > (_MAX_TIME_MS, 0) or order[1] > _MAX_NUMBER:
         raise ValueError(f"is {entry_id!r}, which is later than any clock")
     return order

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 
 from rampd._contract.wording import one_line
 
@@ -51,7 +52,9 @@ def report(error: StartupError) -> int:
 
 
 def say(*lines: str) -> None:
-    """Prints what a command has done. Raises StartupError if nobody can read it."""
+    """Prints what a command has done, with escapes for what its encoding lacks. Raises StartupError if nobody can read it."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         for line in lines:
             print(line, flush=True)

@@ -129,7 +129,8 @@ class RedisOutcomes:
                 return TrialCounters()
             try:
                 found = read_counters(fields, *matured)
-                return replace(found, next_repos=next_repos, matures_ms=int(next_ms) if next_ms else None)
+                repos = next_repos if fields.get("repos_of") == str(release) else 0
+                return replace(found, next_repos=repos, matures_ms=int(next_ms) if next_ms else None)
             except MalformedError as exc:
                 raise corrupt(getattr(keys, exc.section), exc.field, exc.problem) from exc
 

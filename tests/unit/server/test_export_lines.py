@@ -52,7 +52,9 @@ def test_a_history_whose_events_are_not_in_order_is_refused(events: list[str]):
         lines.read(written(events=events))
 
 
-@pytest.mark.parametrize("where", [{"entry": "999999999999999999-1"}, {"events": ["7-999999999999999999"]}])
+@pytest.mark.parametrize(
+    "where", [{"entry": "999999999999999999-1"}, {"entry": f"{1 << 53}-1"}, {"events": ["7-999999999999999999"]}]
+)
 def test_an_id_after_which_the_store_could_not_go_on_is_refused(where: dict[str, Any]):
     with pytest.raises(InputError, match="is later than any clock"):
         lines.read(written(**where))

@@ -10,8 +10,8 @@ from rampd._standing.share import failed, percent
 from rampd_server.domain.repo_sample import RepoSample
 
 _SHOWN = 10
-_EXACT = 100
-"""From here on, repos are counted with an error of about one percent."""
+_EXACT = 20
+"""From here on, the number of repos is an estimate: one of 50 may be missing, and of very many it is about one percent off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def blast(rollout: v1.Rollout, release: v1.Release | None, found: Reach | None, 
     tag = one_line(rollout.next.tag)
     return Blast(
         jobs="" if release is None else _jobs(tag, release),
-        repos=_repos(rollout, tag),
+        repos=_repos(rollout, tag, release),
         reach=_reach(rollout, tag, found, highest),
         failures=_failures(rollout, tag),
         some=() if found is None or rollout.unit == v1.UNIT_JOB else found.some,
@@ -85,12 +85,13 @@ def _jobs(tag: str, release: v1.Release) -> str:
     )
 
 
-def _repos(rollout: v1.Rollout, tag: str) -> str:
-    for each in rollout.outcomes:
-        if each.channel == v1.CHANNEL_NEXT and each.repos:
-            about = "about " if each.repos >= _EXACT else ""
-            return f"Of {about}{counted(each.repos, 'repo')}, a job that ran {tag} was reported."
-    return ""
+def _repos(rollout: v1.Rollout, tag: str, release: v1.Release | None) -> str:
+    repos = next((each.repos for each in rollout.outcomes if each.channel == v1.CHANNEL_NEXT), 0)
+    if release is not None:
+        # The estimate may be more than the jobs, which are known.
+        repos = min(repos, release.jobs)
+    about = "about " if repos >= _EXACT else ""
+    return f"Of {about}{counted(repos, 'repo')}, a job that ran {tag} was reported." if repos else ""
 
 
 def _reach(rollout: v1.Rollout, tag: str, found: Reach | None, highest: float) -> str:

@@ -51,7 +51,7 @@ local refusal = refuse_types(
 if refusal then
   return refusal
 end
-local head = redis.call('HMGET', outcomes, 'epoch', 'release', 'trial', 'revision', 'batches', 'longest_wait')
+local head = redis.call('HMGET', outcomes, 'epoch', 'release', 'trial', 'revision', 'batches', 'longest_wait', 'repos_of')
 local epoch_found, revision_found, batches, longest_wait = head[1] or '', head[4] or '0', head[5] or '0', head[6] or '0'
 local is_same_epoch = epoch_found == epoch
 if not is_same_epoch and epoch_found ~= replaced then
@@ -93,9 +93,6 @@ end
 
 -- From here to the first write the script only reads, so that an error leaves nothing half done.
 local counts = cjson.decode(counts_json)
-if #counts.next_repos > 0 and is_same_release and not count_distinct(next_repos) then
-  return {MALFORMED, next_repos, 'HyperLogLog'}
-end
 local add = counts.add
 local now = tonumber(now_ms())
 local function increase(field)
@@ -277,15 +274,28 @@ if is_same_trial then
   redis.call('HSET', outcomes, 'batches', batch_number)
 else
   local others = {first_outcomes, first_failures, waiting_outcomes, waiting_failures}
-  if not is_same_release then
-    others[#others + 1] = next_repos
-  end
   if not is_same_epoch then
     others[#others + 1] = clients
     others[#others + 1] = clients_order
     others[#others + 1] = release_outcomes
   end
   begin_trial(outcomes, others, epoch, release, trial, revision, batch_number)
+end
+-- Nothing is counted yet where the repos can't be added: a HyperLogLog that is damaged may still tell its number.
+if #counts.next_repos > 0 then
+  if not (is_same_release and head[7] == release) then
+    -- They are of another release, which an earlier version of rampd, which does not know repos, may have ended.
+    redis.call('UNLINK', next_repos)
+    redis.call('HSET', outcomes, 'repos_of', release)
+  end
+  local added = redis.pcall('PFADD', next_repos, unpack(counts.next_repos))
+  if type(added) ~= 'number' then
+    local problem = tostring(added.err)
+    if string.find(problem, 'WRONGTYPE') or string.find(problem, 'INVALIDOBJ') then
+      return {WRONG_TYPE, {next_repos, redis.call('TYPE', next_repos).ok, 'HyperLogLog'}}
+    end
+    return added
+  end
 end
 if #names > fixed then
   if not found[fixed] then
@@ -326,9 +336,6 @@ if tonumber(counts.longest_wait) > (is_same_trial and tonumber(longest_wait) or 
 end
 if #names > fixed then
   redis.call('HSET', release_outcomes, unpack(release_fields))
-end
-if #counts.next_repos > 0 then
-  redis.call('PFADD', next_repos, unpack(counts.next_repos))
 end
 for field, by in pairs(add) do
   redis.call('HINCRBY', outcomes, field, string.format('%.0f', by))

@@ -14,19 +14,6 @@ local function refuse_types(...)
   end
 end
 
--- Returns about how many different texts were added to a HyperLogLog, or nil if the key has something else.
-local function count_distinct(key)
-  local found = redis.pcall('PFCOUNT', key)
-  if type(found) == 'number' then
-    return found
-  end
-  local problem = tostring(found.err)
-  if string.find(problem, 'WRONGTYPE') or string.find(problem, 'INVALIDOBJ') then
-    return nil
-  end
-  return redis.call('PFCOUNT', key)
-end
-
 -- Whether a stored count is a whole number that can be increased.
 local function is_count(text)
   return #text <= 15 and string.match(text, '^%d+$') ~= nil
@@ -237,6 +224,7 @@ local function begin_trial(outcomes, others, epoch, release, trial, revision, ba
     'HSET', outcomes, 'epoch', epoch, 'release', release, 'trial', trial, 'revision', revision, 'batches', batches
   )
   local is_kept = {epoch = true, release = true, trial = true, revision = true, batches = true}
+  is_kept.repos_of = redis.call('HGET', outcomes, 'repos_of') == release
   local dropped = {}
   for _, field in ipairs(redis.call('HKEYS', outcomes)) do
     if not is_kept[field] then

@@ -85,6 +85,8 @@ def test_a_blast_names_jobs_repos_and_failures() -> None:
     [
         (0, ""),
         (1, "Of 1 repo, a job that ran 20200409 was reported."),
+        (19, "Of 19 repos, a job that ran 20200409 was reported."),
+        (49, "Of about 49 repos, a job that ran 20200409 was reported."),
         (5_020, "Of about 5,020 repos, a job that ran 20200409 was reported."),
     ],
 )
@@ -98,6 +100,17 @@ def test_a_blast_says_how_many_repos_have_run_next(repos: int, says: str) -> Non
 
     assert found is not None
     assert found.repos == says
+
+
+def test_no_more_repos_have_run_next_than_jobs_did() -> None:
+    rollout = ramping()
+    del rollout.outcomes[:]
+    rollout.outcomes.add(channel=v1.CHANNEL_NEXT, repos=1_007)
+
+    found = blast(rollout, v1.Release(number=4, jobs=1_006), None, 25)
+
+    assert found is not None
+    assert found.repos == "Of about 1,006 repos, a job that ran 20200409 was reported."
 
 
 def test_a_blast_says_what_is_not_known() -> None:
