@@ -4,14 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
 from rampd_server.rpc.certificates import Certificates
 from tests.authority import Authority
-from tests.fast import Fast, fast
-from tests.rpc.test_fast_hostile import require_served
+from tests.fast import Fast, fast, require_served
 from tests.servers import require
 
 NUMBER = 146
@@ -61,7 +60,7 @@ async def test_every_rule_of_http_2_is_kept_but_those_that_have_been_removed(ser
 def results(report: Path) -> tuple[list[Case], set[Case]]:
     """Returns the cases that passed, and those that did not."""
     passed, failed = [], set()
-    for each in ElementTree.parse(report).iter("testcase"):
+    for each in ET.parse(report).iter("testcase"):
         case = Case(str(each.get("package")), str(each.get("classname")))
         if len(each):
             failed.add(case)
