@@ -1,6 +1,7 @@
 """Builds the clients of other languages, each in a folder of its own that is kept."""
 
 import fcntl
+import hashlib
 import os
 import shutil
 import subprocess
@@ -38,24 +39,42 @@ GO: Final = Language(
     (("go", "mod", "download"), ("buf", "generate"), ("go", "build", "-o", "client", ".")),
     ("./client",),
 )
-LANGUAGES: Final = (GO,)
+NODE: Final = Language(
+    "node",
+    "grpc-js",
+    ("node", "npm"),
+    (("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error"),),
+    ("node", "./client.js"),
+)
+LANGUAGES: Final = (GO, NODE)
 
 
 def built(language: Language) -> list[str]:
-    """Builds the client. Returns the command that starts it. Raises NotBuiltError."""
+    """Builds the client, unless it is built already. Returns the command that starts it. Raises NotBuiltError."""
     path = os.pathsep.join((str(ROOT / ".venv/bin"), os.environ["PATH"]))
     for program in language.needs:
         if shutil.which(program, path=path) is None:
             raise NotBuiltError(f"{program} is not installed")
-    folder = BUILT / language.name
+    source, folder = HERE / language.name, BUILT / language.name
     folder.mkdir(parents=True, exist_ok=True)
+    stamp, present = folder / ".built", _digest(source, ROOT / "proto", repr(language.steps))
     with (BUILT / f"{language.name}.lock").open("w") as lock:
-        # Tests that run at once build it once.
+        # Of tests that run at once, one builds, and no other one begins again while a client runs.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        shutil.copytree(HERE / language.name, folder, dirs_exist_ok=True)
-        for step in language.steps:
-            _run(step, folder, path)
+        if not stamp.exists() or stamp.read_text() != present:
+            shutil.copytree(source, folder, dirs_exist_ok=True)
+            for step in language.steps:
+                _run(step, folder, path)
+            stamp.write_text(present)
     return [str(folder / word) if word.startswith("./") else word for word in language.starts]
+
+
+def _digest(source: Path, proto: Path, steps: str) -> str:
+    """Changes with everything that a client is built from."""
+    found = hashlib.sha256(steps.encode())
+    for path in sorted(each for folder in (source, proto) for each in folder.rglob("*") if each.is_file()):
+        found.update(path.read_bytes())
+    return found.hexdigest()
 
 
 def _run(step: tuple[str, ...], folder: Path, path: str) -> None:
