@@ -46,7 +46,10 @@ NODE: Final = Language(
     (("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error"),),
     ("node", "./client.js"),
 )
-LANGUAGES: Final = (GO, NODE)
+RUST: Final = Language(
+    "rust", "tonic", ("cargo",), (("cargo", "build", "--release", "--locked", "--quiet"),), ("./target/release/client",)
+)
+LANGUAGES: Final = (GO, NODE, RUST)
 
 
 def built(language: Language) -> list[str]:

@@ -26,11 +26,22 @@ pytestmark = [
 
 C = "restyler"
 LISTENERS = ("grpcio", "fast")
+LATE = {"tonic": "CANCELLED"}
+"""How a client names a call whose time it has ended itself, where it is not DEADLINE_EXCEEDED."""
+ENDED = {("tonic", "fast"): {"UNAVAILABLE", "INTERNAL", "UNKNOWN", "CANCELLED"}}
+"""How calls may end with a server, where it is not only UNAVAILABLE. h2corn says at once which call is its last one, and tonic gives the
+later ones to its caller as one of these, where the others send them again by themselves. None of them has reached a method.
+"""
 
 
 @pytest.fixture(params=LANGUAGES, ids=lambda language: language.library, scope="module")
-def command(request: pytest.FixtureRequest) -> list[str]:
-    language: Language = request.param
+def language(request: pytest.FixtureRequest) -> Language:
+    found: Language = request.param
+    return found
+
+
+@pytest.fixture(scope="module")
+def command(language: Language) -> list[str]:
     try:
         return built(language)
     except NotBuiltError as error:
@@ -70,8 +81,13 @@ def site(request: pytest.FixtureRequest, directory: Path) -> Iterator[Site]:
 
 
 @pytest.fixture(params=LISTENERS)
-def asked(request: pytest.FixtureRequest, site: Site, command: list[str]) -> Iterator[Client]:
-    with client(command, site.target(request.param), site.secure) as running:
+def listener(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def asked(listener: str, site: Site, command: list[str]) -> Iterator[Client]:
+    with client(command, site.target(listener), site.secure) as running:
         yield running
 
 
@@ -98,25 +114,27 @@ def test_a_stream_tells_a_change_and_ends_with_its_caller(asked: Client, site: S
 
 
 def test_a_call_to_a_server_that_stands_still_is_late_and_then_calls_are_answered_again(
-    asked: Client, site: Site
+    asked: Client, site: Site, language: Language
 ) -> None:
     assert asked.ask("resolve") == {"tags": ["t1"] * 5}
     os.kill(site.server.process.pid, signal.SIGSTOP)
     try:
-        assert asked.ask("late") == {"code": "DEADLINE_EXCEEDED"}
+        assert asked.ask("late") == {"code": LATE.get(language.library, "DEADLINE_EXCEEDED")}
     finally:
         os.kill(site.server.process.pid, signal.SIGCONT)
     assert asked.ask("resolve") == {"tags": ["t1"] * 5}
 
 
 def test_calls_while_a_server_ends_are_answered_or_unavailable(
-    asked: Client, site: Site, capsys: pytest.CaptureFixture[str]
+    asked: Client, site: Site, language: Language, listener: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert asked.ask("calls") == {"begun": True}
     site.server.process.send_signal(signal.SIGTERM)
     found = asked.read()
     assert site.server.process.wait(PATIENCE_S) == 0
-    answered = found.pop("answered")
-    assert found == {"wrong": 0, "ends": {"UNAVAILABLE": 8}, "stream": "OK"}
+    answered, ends = found.pop("answered"), found.pop("ends")
+    assert found == {"wrong": 0, "stream": "OK"}
+    assert sum(ends.values()) == 8
+    assert ends.keys() <= ENDED.get((language.library, listener), {"UNAVAILABLE"})
     with capsys.disabled():
-        print(f"\n{answered:,} calls were answered until the server had ended")
+        print(f"\n{language.library}, {listener}: {answered:,} answered until the server had ended, then {ends}")
