@@ -98,6 +98,14 @@ async def fast(
         await server.stop(0)
 
 
+async def require_served(served: Fast) -> None:
+    """A call of another caller is answered."""
+    async with served.channel() as channel:
+        request = v1.ResolveRequest(job_id="four").SerializeToString()
+        answer = await channel.unary_unary(RESOLVE)(request, timeout=60)
+    assert v1.ResolveResponse.FromString(answer).tag == "4"
+
+
 @dataclass
 class Answered:
     """What a request got: the status of HTTP, and all headers and trailers."""

@@ -1,7 +1,8 @@
 """The fast listener beside that of grpcio: one server, the same state, the same core, in turns.
 
 h2load asks as much as it can, in plain text, and over TLS with a token. A client of grpcio makes one call after the other, each with a
-deadline and another trace, as a launcher does that asks the server. Then a thousand watchers wait for a change.
+deadline and another trace, as a launcher does that asks the server; so do grpc-go, grpc-js and tonic, where they can be built. Then a
+thousand watchers wait for a change.
 """
 
 import contextlib
@@ -18,6 +19,8 @@ from tests.bench.report import Row, at_least, at_most, plain
 from tests.bench.resolve import METHOD, REQUEST, SLICES
 from tests.bench.rounds import in_turns, pooled, ratios
 from tests.bench.scale import Scale
+from tests.clients.building import LANGUAGES, NotBuiltError, built
+from tests.clients.client import Client, client
 from tests.observing import cpu_us
 from tests.servers import ServerProcess, short_directory
 from tests.stores import StoreServer
@@ -40,6 +43,7 @@ def run(scale: Scale) -> list[Row]:
             *_asked_as_much_as_possible(scale, "", [Load(target, METHOD, REQUEST) for target in targets]),
             *_one_by_one(scale, [Load(target, METHOD, REQUEST) for target in targets]),
             *_real_client(scale, server, targets),
+            *_clients_of_other_languages(scale, server, targets),
             *_watched(scale, targets),
         ]
         with _secure(store) as (secure, token):
@@ -102,6 +106,38 @@ def _used(server: ServerProcess, ask: "grpc.UnaryUnaryMultiCallable[bytes, bytes
         ask(data, timeout=5, metadata=(("traceparent", f"00-{number + 1:032x}-{number + 1:016x}-01"),))
         waits.append(1e6 * (time.perf_counter() - began))
     return (cpu_us(server.process.pid) - before) / calls, median(waits)
+
+
+def _clients_of_other_languages(scale: Scale, server: ServerProcess, targets: tuple[str, str]) -> list[Row]:
+    """The same with each client that can be built here."""
+    rows = []
+    for language in LANGUAGES:
+        try:
+            command = built(language)
+        except NotBuiltError as error:
+            print(f" without {language.library}: {error};", end="", flush=True)
+            continue
+        with cores.on(cores.LOAD), contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(client(command, target)) for target in targets]
+            found = in_turns(
+                scale.rounds, *(lambda each=each: _used_by(server, each, scale.calls // 4) for each in clients)
+            )
+        used = [[each[0] for each in rounds] for rounds in found]
+        for name, rounds in zip(_TARGETS, found, strict=True):
+            times, p50s, p99s = (list(each) for each in zip(*rounds, strict=True))
+            rows.append(plain(f"{name}: processor time for a call of {language.library}", times, "us"))
+            rows.append(plain(f"{name}: p50 of {language.library}", p50s, "us"))
+            rows.append(plain(f"{name}: p99 of {language.library}", p99s, "us"))
+        rows.append(at_most("  ratio of processor time", ratios(used[1], used[0]), "", SHARE_OF_TIME))
+    return rows
+
+
+def _used_by(server: ServerProcess, asked: Client, calls: int) -> tuple[float, float, float]:
+    """The processor time of the server for a call, and the p50 and the p99 of the client."""
+    asked.ask("resolve")
+    before = cpu_us(server.process.pid)
+    found = asked.ask(f"bench {calls}")
+    return (cpu_us(server.process.pid) - before) / calls, found["p50_us"], found["p99_us"]
 
 
 def _watched(scale: Scale, targets: tuple[str, str]) -> list[Row]:

@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, AsyncIterator
 import grpc
 import pytest
 
-from rampd import v1
 from rampd_server.fast import server as fast_server
 from rampd_server.rpc.server import MAX_CALLS_OF_A_CONNECTION, MAX_HEADERS_BYTES
 from tests.bench.http2 import (
@@ -24,7 +23,7 @@ from tests.bench.http2 import (
     WINDOW_UPDATE,
     frame,
 )
-from tests.fast import EMPTY, GET_ROLLOUT, RESOLVE, WATCH, Fast, Servicers, fast
+from tests.fast import EMPTY, GET_ROLLOUT, RESOLVE, WATCH, Fast, Servicers, fast, require_served
 from tests.raw_calls import call, connection, head, text
 from tests.waiting import PATIENCE_S, eventually_async
 
@@ -38,14 +37,6 @@ WIDE = frame(WINDOW_UPDATE, 0, 0, (WIDEST - 65_535).to_bytes(4))
 async def served() -> AsyncIterator[Fast]:
     async with fast() as found:
         yield found
-
-
-async def require_served(served: Fast) -> None:
-    """A call of another caller is answered."""
-    async with served.channel() as channel:
-        request = v1.ResolveRequest(job_id="four").SerializeToString()
-        answer = await channel.unary_unary(RESOLVE)(request, timeout=60)
-    assert v1.ResolveResponse.FromString(answer).tag == "4"
 
 
 async def test_a_connection_is_told_its_bounds(served: Fast) -> None:
