@@ -32,8 +32,8 @@ async def ended(*timeouts_s: float) -> list[int]:
     """Begins calls with these times, one after the other. Returns in which order they end."""
     calls, order = RunningCalls(), list[int]()
     tasks = [Call(calls, timeout_s).task for timeout_s in timeouts_s]
-    for number, task in enumerate(tasks):
-        task.add_done_callback(lambda _, number=number: order.append(number))
+    for task in tasks:
+        task.add_done_callback(lambda ended: order.append(tasks.index(ended)))
     async with asyncio.timeout(10):
         assert set(await asyncio.gather(*tasks)) == {"DEADLINE_EXCEEDED"}
     return order
@@ -69,7 +69,13 @@ async def test_calls_of_the_same_time_share_a_timer(monkeypatch: pytest.MonkeyPa
     """A timer for each call would cost more than half of what else is done for it."""
     loop, timers = asyncio.get_running_loop(), list[float]()
     calls = RunningCalls()
-    monkeypatch.setattr(calls, "_look_at", lambda time_s: (timers.append(time_s), setattr(calls, "_looks_s", time_s)))
+    look_at = calls._look_at
+
+    def counted(time_s: float) -> None:
+        timers.append(time_s)
+        look_at(time_s)
+
+    monkeypatch.setattr(calls, "_look_at", counted)
     for _ in range(100):
         running = calls.add()
         calls.limit(running, 5)
