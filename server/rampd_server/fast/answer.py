@@ -45,7 +45,8 @@ class Answer:
     async def write(self, message: Any) -> None:  # noqa: ANN401
         """Sends a message of a stream. Waits while the caller does not read. Raises CallError."""
         data = self.frame(message)
-        await self._begin()
+        if not self._has_begun:
+            await self._begin()
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def send_only(self, frame: bytes) -> None:
@@ -56,7 +57,8 @@ class Answer:
 
     async def end(self) -> None:
         """Ends a stream in order."""
-        await self._begin()
+        if not self._has_begun:
+            await self._begin()
         await self._send(_LAST)
         await self._send(_DONE)
 
@@ -72,6 +74,5 @@ class Answer:
             await self._send(_LAST)
 
     async def _begin(self) -> None:
-        if not self._has_begun:
-            self._has_begun = True
-            await self._send(_BEGIN)
+        self._has_begun = True
+        await self._send(_BEGIN)

@@ -26,23 +26,16 @@ class FastApp:
             await send({"type": "websocket.close"})
             return
         try:
+            head = dict(scope["headers"])
             if scope["method"] != "POST":
                 await _refuse(send, 405, "A call is a POST.", (b"allow", b"POST"))
-            elif not headers.is_grpc(dict(scope["headers"]).get(b"content-type", b"")):
+            elif not headers.is_grpc(head.get(b"content-type", b"")):
                 await _refuse(send, 415, "This address takes calls of gRPC. Their content type is application/grpc.")
             else:
-                await self._call(scope, receive, send)
+                await FastCall(self._services, self.calls, scope, head=head, receive=receive, send=send).run()
         except (OSError, grpc.aio.BaseError):
             # The caller has gone. h2corn is about to cancel this task.
             return
-
-    async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
-        running = self.calls.add()
-        try:
-            end = await FastCall(self._services, scope, receive, send, running).run()
-        finally:
-            self.calls.remove(running)
-        await end()
 
 
 async def _refuse(send: Send, status: int, text: str, *more: tuple[bytes, bytes]) -> None:

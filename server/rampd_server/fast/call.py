@@ -4,7 +4,7 @@ https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md has the protocol.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, Final, cast
 
@@ -17,7 +17,7 @@ from rampd_server.fast import headers
 from rampd_server.fast.answer import Answer, Send
 from rampd_server.fast.context import FastContext, Scope
 from rampd_server.fast.requests import Receive, Requests
-from rampd_server.fast.running import Running
+from rampd_server.fast.running import RunningCalls
 from rampd_server.fast.services import Handler, Services
 from rampd_server.rpc import refused_calls
 from rampd_server.rpc.binding import defect
@@ -30,21 +30,33 @@ _TRAILERS: Final = "http.response.trailers"
 class FastCall:
     """A call from its headers to its trailers."""
 
-    __slots__ = ("_answer", "_method", "_receive", "_running", "_scope", "_services")
+    __slots__ = ("_answer", "_calls", "_head", "_method", "_receive", "_running", "_scope", "_services")
 
-    def __init__(self, services: Services, scope: Scope, receive: Receive, send: Send, running: Running) -> None:
+    def __init__(
+        self,
+        services: Services,
+        calls: RunningCalls,
+        scope: Scope,
+        *,
+        head: Mapping[bytes, bytes],
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        """`head` are the headers of the scope, of each name the last one. The call is in `calls` until it is answered. Create it in
+        the task of the call.
+        """
         self._services = services
+        self._calls = calls
         self._scope = scope
+        self._head = head
         self._receive = receive
         self._answer = Answer(send)
-        self._running = running
+        self._running = calls.add()
         self._method = _method_of(scope)
 
-    async def run(self) -> Callable[[], Any]:
-        """Runs the handler. Returns what ends the call then: a function whose result is awaited. Raises CancelledError or
-        grpc.aio.BaseError if the caller has gone.
-        """
-        answer = self._answer
+    async def run(self) -> None:
+        """Runs the handler and sends what it answers. Raises CancelledError, OSError or grpc.aio.BaseError if the caller has gone."""
+        refusal = frame = None
         try:
             frame = await self._handled()
         except CallError as error:
@@ -55,9 +67,14 @@ class FastCall:
             raise
         except Exception as error:  # noqa: BLE001 - of a service that is not rampd's: a handler of rampd raises nothing else
             refusal = CallError.of(defect(self._method, error))
+        finally:
+            self._calls.remove(self._running)
+        if refusal is not None:
+            await self._answer.refuse(refusal)
+        elif frame is not None:
+            await self._answer.send_only(frame)
         else:
-            return answer.end if frame is None else lambda: answer.send_only(frame)
-        return lambda: answer.refuse(refusal)
+            await self._answer.end()
 
     async def _handled(self) -> bytes | None:
         """Returns the frame of the only answer. None if the answers are a stream: then they are sent. Raises CallError."""
@@ -82,13 +99,13 @@ class FastCall:
 
     def _begun(self) -> tuple[FastContext, Requests]:
         """Reads the headers. The time of the call begins. Raises CallError."""
-        head, timeout_s = dict(self._scope["headers"]), None
+        head, timeout_s = self._head, None
         if (given := head.get(b"grpc-timeout")) is not None:
             try:
                 timeout_s = headers.timeout_s(given)
             except ValueError as error:
                 raise CallError.plain(code_pb2.INTERNAL, f"{error}.") from None
-            self._running.limit(timeout_s)
+            self._calls.limit(self._running, timeout_s)
         if _TRAILERS not in self._scope["extensions"]:
             raise CallError.plain(
                 code_pb2.INTERNAL, "The header `te: trailers` is missing: what is between you and this server drops it."

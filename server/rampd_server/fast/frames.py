@@ -27,6 +27,14 @@ def framed(message: bytes) -> bytes:
     return _PREFIX.pack(0, len(message)) + message
 
 
+def whole(body: bytes) -> bytes | None:
+    """Returns the message of a body that is one message and not compressed, as most bodies are; None for any other body."""
+    length = len(body) - _PREFIX.size
+    if length < 0 or _PREFIX.unpack_from(body) != (0, length):
+        return None
+    return body[_PREFIX.size :]
+
+
 class Frames:
     """A body as it comes: `feed` takes a piece of it, and `take` gives the next message."""
 

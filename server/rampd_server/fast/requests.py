@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 from google.rpc import code_pb2
 
 from rampd._contract.grammar import MAX_MESSAGE_BYTES
-from rampd_server.fast.frames import Frame, FrameError, Frames, LargeFrameError
+from rampd_server.fast.frames import Frame, FrameError, Frames, LargeFrameError, whole
 from rampd_server.rpc import large
 from rampd_server.rpc.call_error import CallError
 from rampd_server.rpc.large import LARGE_BYTES, LargerError, NotGzipError
@@ -42,6 +42,13 @@ class Requests:
 
     async def only(self) -> bytes:
         """Returns the message of a call that has one."""
+        event = await self._receive()
+        body: bytes = event.get("body", b"")
+        # Most calls are one small piece. Nothing else is to be looked at then.
+        is_all = self._frames.is_empty and not event.get("more_body", False)
+        if is_all and len(body) <= LARGE_BYTES and (message := whole(body)) is not None:
+            return message
+        await self._take(event)
         found = await self._next()
         if found is None:
             raise CallError.plain(code_pb2.UNIMPLEMENTED, "The call has no message, and this method takes one.")
@@ -76,7 +83,9 @@ class Requests:
         return await self._expanded(frame) if frame.is_compressed else frame.data
 
     async def _read(self) -> None:
-        event = await self._receive()
+        await self._take(await self._receive())
+
+    async def _take(self, event: MutableMapping[str, Any]) -> None:
         if event["type"] == "http.disconnect":
             raise CallError.plain(code_pb2.CANCELLED, "The caller has gone.")
         self._frames.feed(event.get("body", b""))

@@ -210,6 +210,8 @@ class FastServer:
             http1=False,
             access_log=False,
             date_header=False,
+            # With two threads, one wakes the other for each call that comes alone, for nothing. Python takes more of the time.
+            runtime_threads=1,
             max_concurrent_streams=MAX_CALLS_OF_A_CONNECTION,
             # Each call is a task from its headers on, also while its message does not come. Those above the limit are UNAVAILABLE.
             limit_concurrency=MAX_WAITING_CALLS,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rampd_server.fast.frames import Frame, FrameError, Frames, LargeFrameError, framed
+from rampd_server.fast.frames import Frame, FrameError, Frames, LargeFrameError, framed, whole
 
 LIMIT = 1000
 
@@ -57,3 +57,16 @@ def test_the_size_of_a_message_is_known_before_it_has_come() -> None:
     assert frames.announced == 0
     frames.feed(framed(bytes(700))[4:5])
     assert frames.announced == 700
+
+
+@given(st.binary(max_size=40))
+def test_a_body_of_one_message_is_that_message(message: bytes) -> None:
+    assert whole(framed(message)) == message
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", framed(b"ab")[:4], framed(b"ab")[:-1], framed(b"ab") + b"c", framed(b"ab") * 2, b"\1" + framed(b"ab")[1:]],
+)
+def test_any_other_body_is_not_one_message(body: bytes) -> None:
+    assert whole(body) is None
