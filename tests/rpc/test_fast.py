@@ -202,7 +202,7 @@ async def test_a_call_under_way_has_the_grace_to_end_by_itself(served: Fast) -> 
         async with asyncio.timeout(60):
             await served.servicers.begun.wait()
             stopping = asyncio.create_task(served.server.stop(60))
-            await asyncio.sleep(0.1)
+            await eventually_async(lambda: not served.server._sockets)
             served.servicers.goes_on.set()
             assert await ending is grpc.StatusCode.OK
             await stopping
