@@ -135,9 +135,10 @@ class Fuzz:
 
     def _call_with_wrong_body(self) -> bytes:
         draw, stream = self._random, self._next_stream()
-        length = draw.choice((0, 1, len(QUESTION), draw.randrange(1 << 16), draw.randrange(1 << 32)))
         message = draw.choice((QUESTION, draw.randbytes(draw.randrange(300)), b""))
-        body = struct.pack(">BI", draw.choice((0, 0, 1, draw.randrange(256))), length) + message
+        right = len(message)
+        length = draw.choice((right, right, right, 0, right + 1, draw.randrange(1 << 16), draw.randrange(1 << 32)))
+        body = struct.pack(">BI", draw.choice((0, 0, 0, 1, draw.randrange(256))), length) + message
         pieces = [body[: (cut := draw.randrange(len(body)))], body[cut:]]
         ends = [0, draw.choice((END_STREAM, END_STREAM, 0))]
         frames = (frame(DATA, flags, stream, piece) for flags, piece in zip(ends, pieces, strict=True))
@@ -216,7 +217,9 @@ async def test_whatever_callers_send_the_others_are_answered_and_nothing_stays(
         assert set(answers) == {"t1"}
         assert server.process.poll() is None
         await require_back(server, before)
+        after = take(server.process.pid, 0)
     assert not [line for line in server.log if line["level"] == "error"]
     assert not [line for line in server.said if "Traceback" in line or "panicked" in line]
     with capsys.disabled():
         print(f"\n{connections:,} connections sent anything, and {answers.total():,} calls beside them were answered")
+        print(f"memory before and after: {before.anonymous_mib:.0f} and {after.anonymous_mib:.0f} MiB")
