@@ -34,6 +34,8 @@ def test_the_benchmark_of_the_fast_listener_runs_to_its_end(monkeypatch: pytest.
 
     require("h2load")
     monkeypatch.setattr(fast, "WATCHERS", 20)
+    # Building the clients of other languages takes minutes.
+    monkeypatch.setattr(fast, "LANGUAGES", ())
     rows = fast.run(LEAST)
     last = "fast: 20 watchers, from Ramp's answer to the last one: p99"
     assert [row.name for row in rows if row.is_met is not None] == ["  ratio", "  ratio", last, "  ratio"]

@@ -30,8 +30,7 @@ LATE = {"tonic": "CANCELLED"}
 """How a client names a call whose time it has ended itself, where it is not DEADLINE_EXCEEDED."""
 ENDED = {("tonic", "fast"): {"UNAVAILABLE", "INTERNAL", "UNKNOWN", "CANCELLED"}}
 """How calls may end with a server, where it is not only UNAVAILABLE. h2corn says at once which call is its last one, and tonic gives the
-later ones to its caller as one of these, where the others send them again by themselves.
-"""
+later ones to its caller as one of these, where the others send them again by themselves."""
 
 
 @pytest.fixture(params=LANGUAGES, ids=lambda language: language.library, scope="module")

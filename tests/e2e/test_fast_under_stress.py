@@ -33,8 +33,10 @@ FUZZ_S = 60.0 if IS_NIGHT else 5.0
 WARM_UP_S = 1.0
 CONNECTIONS = 8
 MOST_FRAMES = 30
-GROWTH_MIB = 40.0
-"""What a server may have kept of all that: its libraries' own stores of memory."""
+GROWTH_MIB = 20.0
+"""What a server may have kept of anything that was sent: its libraries' own stores of memory. After 160,000 connections it was 4 MiB."""
+BACKLOG_MIB = 40.0
+"""What it may have kept of the 3,000 calls that were there at once when it went on: it was more than 20 MiB."""
 
 
 @pytest.fixture
@@ -62,11 +64,11 @@ async def answered(resolve: "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]", li
         return error.code().name
 
 
-async def require_back(server: ServerProcess, before: Sample) -> None:
+async def require_back(server: ServerProcess, before: Sample, most_mib: float) -> None:
     """Waits until a server has no more files than before, and about as much memory."""
     pid = server.process.pid
     await eventually_async(lambda: take(pid, 0).descriptors <= before.descriptors)
-    await eventually_async(lambda: take(pid, 0).anonymous_mib <= before.anonymous_mib + GROWTH_MIB)
+    await eventually_async(lambda: take(pid, 0).anonymous_mib <= before.anonymous_mib + most_mib)
 
 
 async def asked_for(seconds: float, resolve: "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]") -> Counter[str]:
@@ -96,9 +98,10 @@ async def test_callers_of_a_server_that_stands_still_are_late_and_then_all_is_as
         after = await asked_for(AFTER_S, resolve)
         assert set(after) <= {"t1", "DEADLINE_EXCEEDED"}
         assert after["t1"] > 0
-        await require_back(server, before)
+        await require_back(server, before, BACKLOG_MIB)
+        growth_mib = take(pid, 0).anonymous_mib - before.anonymous_mib
     with capsys.disabled():
-        print(f"\nwhile it stood still: {dict(still)}; then: {dict(after)}")
+        print(f"\nwhile it stood still: {dict(still)}; then: {dict(after)}; memory: {growth_mib:+.0f} MiB")
 
 
 class Fuzz:
@@ -135,9 +138,10 @@ class Fuzz:
 
     def _call_with_wrong_body(self) -> bytes:
         draw, stream = self._random, self._next_stream()
-        length = draw.choice((0, 1, len(QUESTION), draw.randrange(1 << 16), draw.randrange(1 << 32)))
         message = draw.choice((QUESTION, draw.randbytes(draw.randrange(300)), b""))
-        body = struct.pack(">BI", draw.choice((0, 0, 1, draw.randrange(256))), length) + message
+        right = len(message)
+        length = draw.choice((right, right, right, 0, right + 1, draw.randrange(1 << 16), draw.randrange(1 << 32)))
+        body = struct.pack(">BI", draw.choice((0, 0, 0, 1, draw.randrange(256))), length) + message
         pieces = [body[: (cut := draw.randrange(len(body)))], body[cut:]]
         ends = [0, draw.choice((END_STREAM, END_STREAM, 0))]
         frames = (frame(DATA, flags, stream, piece) for flags, piece in zip(ends, pieces, strict=True))
@@ -215,8 +219,10 @@ async def test_whatever_callers_send_the_others_are_answered_and_nothing_stays(
             connections = await fuzz_for(FUZZ_S, fuzz, server)
         assert set(answers) == {"t1"}
         assert server.process.poll() is None
-        await require_back(server, before)
+        await require_back(server, before, GROWTH_MIB)
+        after = take(server.process.pid, 0)
     assert not [line for line in server.log if line["level"] == "error"]
     assert not [line for line in server.said if "Traceback" in line or "panicked" in line]
     with capsys.disabled():
         print(f"\n{connections:,} connections sent anything, and {answers.total():,} calls beside them were answered")
+        print(f"memory before and after: {before.anonymous_mib:.0f} and {after.anonymous_mib:.0f} MiB")

@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from rampd_server.fast import app
 from rampd_server.rpc.certificates import Certificates
 from tests.authority import Authority
 from tests.fast import Fast, fast, require_served
@@ -32,6 +33,21 @@ EXPECTED = {
     Case("http2/5.3.1", "Sends PRIORITY frame that depend on itself"): PRIORITY,
 }
 """The cases that fail, each with the reason."""
+
+
+ANSWER_S = 0.1
+"""How long an answer takes. All that h2spec sends about a call must come before its end, or there is no call that it could end."""
+
+
+@pytest.fixture(autouse=True)
+def _answers_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = app._refuse
+
+    async def late(*args: Any) -> None:
+        await asyncio.sleep(ANSWER_S)
+        await real(*args)
+
+    monkeypatch.setattr(app, "_refuse", late)
 
 
 @pytest.fixture(params=["plain", "TLS"])
