@@ -1,4 +1,4 @@
-"""gRPC's clients of other languages call both listeners, in plain text and over TLS with a token: all see the same."""
+"""gRPC's clients of other languages call both listeners, in plain text and over TLS with a token: all see the same. Only at night."""
 
 import contextlib
 import os
@@ -14,15 +14,11 @@ from tests.authority import Authority
 from tests.bench.access import ENDLESS
 from tests.clients.building import LANGUAGES, Language, NotBuiltError, built
 from tests.clients.client import Client, Secure, client
-from tests.nights import IS_NIGHT
 from tests.rpc.access_table import Tokens
 from tests.servers import ServerProcess, rampd_server
 from tests.waiting import PATIENCE_S
 
-pytestmark = [
-    pytest.mark.skipif(not IS_NIGHT, reason="takes long: it builds clients of other languages; `make nightly` runs it"),
-    pytest.mark.timeout(900),
-]
+pytestmark = pytest.mark.timeout(900)
 
 C = "restyler"
 LISTENERS = ("grpcio", "fast")
