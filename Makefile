@@ -26,11 +26,15 @@ PROTOS := $(sort $(wildcard proto/rampd/v1/*.proto))
 # The API that users have. A change of proto/ that would break their programs is refused.
 BASELINE := proto/baseline.binpb
 
+# The bare echoes of `make bench-peers`. That in Rust is left out where there is no cargo.
+ECHO := tests/bench/other_servers/echo
+ECHOES := build/peers/echo-go $(if $(shell command -v cargo),build/peers/echo-tonic)
+
 # $(call installing,what,folder): pip says nothing while it works.
 installing = @echo "Installing $(1) in $(2). This takes a minute or more."
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format lint gen docs baseline record-schema bench bench-rollout stats soak chaos mutants nightly hooks clean python free linux h2load redis-server
+.PHONY: help run test check format lint gen docs baseline record-schema bench bench-peers bench-rollout stats soak chaos mutants nightly hooks clean python free linux h2load go redis-server
 
 # $(call need,program,package): stops a target whose program is missing, before anything is installed or started.
 need = @command -v $(1) >/dev/null || \
@@ -86,6 +90,9 @@ record-schema: .venv/.dev ## Records the form of the data in Redis, after a chan
 bench: linux h2load .venv/.bench ## Measures rampd, and prints the tables of docs/performance.md. Needs Linux, two cores and h2load.
 	$(BIN)/python -m tests.bench
 
+bench-peers: linux go h2load .venv/.dev $(ECHOES) ## Compares Resolve with flagd, GO Feature Flag, Flipt and bare echoes. Needs Linux, two cores, go and h2load.
+	$(BIN)/python -m tests.bench --only other_servers
+
 bench-rollout: .venv/.dev ## Simulates the jobs that a bad release harms, with rampd and with other rules, and draws them. Takes 15 minutes.
 	$(BIN)/python -m tests.bench.rollout
 
@@ -131,6 +138,13 @@ clean: ## Removes the environments, and the files that tools made. The data in .
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[server,cli]'
 	@touch $@
 
+build/peers/echo-go: $(addprefix $(ECHO)-go/,main.go go.mod go.sum)
+	go build -C $(ECHO)-go -o $(CURDIR)/$@
+
+build/peers/echo-tonic: $(addprefix $(ECHO)-tonic/,src/main.rs Cargo.toml Cargo.lock)
+	cargo build --quiet --locked --release --manifest-path $(ECHO)-tonic/Cargo.toml --target-dir build/peers/tonic
+	cp build/peers/tonic/release/echo-tonic $@
+
 .venv-gen/.made: Makefile | python
 	$(call installing,the generator,.venv-gen)
 	$(PYTHON) -m venv --clear .venv-gen
@@ -142,6 +156,9 @@ linux:
 
 h2load:
 	$(call need,h2load,nghttp2-client)
+
+go:
+	$(call need,go,golang-go)
 
 redis-server:
 	$(call need,redis-server,redis-server)

@@ -23,6 +23,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--fast-listener", action="store_true", help="run tests/rpc with its calls over the fast listener (h2corn)"
+    )
+
+
 @pytest.fixture
 def directory() -> Iterator[Path]:
     """A new folder for this test. Its path is short enough for a unix socket."""

@@ -78,6 +78,10 @@ class ServerProcess:
         return str(self.event("listening")["address"])
 
     @property
+    def fast_target(self) -> str:
+        return str(self.event("listening_fast")["address"])
+
+    @property
     def socket(self) -> Path:
         return self.directory / "rampd.sock"
 
@@ -127,7 +131,7 @@ def rampd_server(
     runs first. A call of the store may take `store_deadline_s`.
     """
     for flag, address in itertools.pairwise(flags):
-        if flag in {"--listen", "--http"}:
+        if flag in {"--listen", "--http", "--fast-listen"}:
             require_kept(address)
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAMPD_")} | environment
     if store_deadline_s != IN_PRODUCTION_S:

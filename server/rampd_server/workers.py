@@ -18,7 +18,7 @@ from rampd_server.app import Worker
 from rampd_server.metrics import sharing
 from rampd_server.process import event_loop, logs, startup
 from rampd_server.process.config import Config
-from rampd_server.process.port import HTTP, held
+from rampd_server.process.port import FAST, HTTP, held
 from rampd_server.process.signals import run_until, stop_signals
 from rampd_server.process.startup import NOT_STARTED, StartupError, ungrouped
 
@@ -42,7 +42,8 @@ async def serve(config: Config, redis_url: str) -> None:
     with ExitStack() as ports, ungrouped():
         addresses = tuple(ports.enter_context(held(address)) for address in config.listen)
         http = config.http and ports.enter_context(held(config.http, setting=HTTP))
-        told = config.model_copy(update={"listen": addresses, "http": http})
+        fast = config.fast_listen and ports.enter_context(held(config.fast_listen, setting=FAST))
+        told = config.model_copy(update={"listen": addresses, "http": http, "fast_listen": fast})
         async with AsyncExitStack() as shared:
             folder = None
             if http is not None:

@@ -23,9 +23,12 @@ class Load:
     target: str
     method: str
     """`rampd.v1.ResolverService/Resolve`."""
-    request: Message
+    request: Message | bytes
+    """The message, or its bytes."""
     token: str = ""
     """What proves who calls."""
+    scheme: str = "http"
+    """`https`: over TLS. h2load takes any certificate."""
 
     def throughput(self, calls: int, *, connections: int = 4, streams: int = 16, on: set[int] = cores.LOAD) -> float:
         """Returns the calls per second with `connections` times `streams` calls at the same time."""
@@ -45,16 +48,15 @@ class Load:
         program = shutil.which("h2load")
         if program is None:
             sys.exit("h2load is not installed; on Debian and Ubuntu it comes with nghttp2-client.")
-        data = self.request.SerializeToString()
         with tempfile.NamedTemporaryFile() as body, cores.on(on):
-            body.write(b"\0" + len(data).to_bytes(4, "big") + data)
+            body.write(self._body())
             body.flush()
             output = subprocess.run(
                 [
                     *(program, "-t", "1", *arguments, "-d", body.name),
-                    *("-H", "content-type: application/grpc", "-H", "te: trailers"),
+                    *self._protocol(),
                     *(("-H", f"authorization: Bearer {self.token}") if self.token else ()),
-                    f"http://{self.target}/{self.method}",
+                    f"{self.scheme}://{self.target}/{self.method}",
                 ],
                 capture_output=True,
                 text=True,
@@ -67,6 +69,31 @@ class Load:
         assert data_bytes is not None, output
         assert int(data_bytes[1]) > 5 * calls, output
         return output
+
+    def _body(self) -> bytes:
+        data = self.request if isinstance(self.request, bytes) else self.request.SerializeToString()
+        return b"\0" + len(data).to_bytes(4, "big") + data
+
+    def _protocol(self) -> tuple[str, ...]:
+        return "-H", "content-type: application/grpc", "-H", "te: trailers"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOfJson(Load):
+    """Sends JSON over HTTP/1.1, one request after the other on each connection."""
+
+    request: bytes
+
+    def throughput(self, calls: int, *, connections: int = 64, streams: int = 1, on: set[int] = cores.LOAD) -> float:
+        """Returns the calls per second with `connections` calls at the same time."""
+        # Not `super()`: the decorator makes another class.
+        return Load.throughput(self, calls, connections=connections, streams=streams, on=on)
+
+    def _body(self) -> bytes:
+        return self.request
+
+    def _protocol(self) -> tuple[str, ...]:
+        return "--h1", "-H", "content-type: application/json"
 
 
 def percentile(ordered: list[int] | list[float], share: float) -> float:

@@ -114,11 +114,16 @@ def guarded(store: StoreServer, access: Access, *flags: str, on: set[int] = core
 
 @contextlib.contextmanager
 def bare(module: str, *arguments: str, on: set[int] = cores.SERVER) -> Iterator[Bare]:
-    """Starts a program of this folder that prints its port."""
+    """Starts a module of this folder that prints its port."""
+    with program(sys.executable, "-m", f"tests.bench.{module}", *arguments, on=on) as started:
+        yield started
+
+
+@contextlib.contextmanager
+def program(*command: str, on: set[int] = cores.SERVER) -> Iterator[Bare]:
+    """Starts a program that prints its port."""
     with cores.on(on):
-        process = subprocess.Popen(
-            [sys.executable, "-m", f"tests.bench.{module}", *arguments], stdout=subprocess.PIPE, text=True
-        )
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         yield Bare(f"127.0.0.1:{int(process.stdout.readline())}", process.pid)

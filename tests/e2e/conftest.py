@@ -5,9 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.nights import by_day
+from tests.nights import IS_NIGHT, by_day
 from tests.stores import REDIS, VALKEY, StoreServer, store_server
 
+# They build clients of other languages, which takes minutes.
+collect_ignore = [] if IS_NIGHT else ["test_fast_clients.py"]
 KINDS = [REDIS, VALKEY] if shutil.which("redis-server") else [VALKEY, REDIS]
 
 

@@ -29,6 +29,34 @@ def test_the_benchmark_of_tokens_runs_to_its_end():
     assert [row.unit for row in access.run(LEAST)] == ["calls/s", "calls/s", ""]
 
 
+def test_the_benchmark_of_the_fast_listener_runs_to_its_end(monkeypatch: pytest.MonkeyPatch):
+    from tests.bench import fast
+
+    require("h2load")
+    monkeypatch.setattr(fast, "WATCHERS", 20)
+    # Building the clients of other languages takes minutes.
+    monkeypatch.setattr(fast, "LANGUAGES", ())
+    rows = fast.run(LEAST)
+    last = "fast: 20 watchers, from Ramp's answer to the last one: p99"
+    assert [row.name for row in rows if row.is_met is not None] == ["  ratio", "  ratio", last, "  ratio"]
+
+
+def test_the_benchmark_of_other_servers_runs_to_its_end_without_their_programs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    from tests.bench import other_servers
+    from tests.bench.other_servers import programs
+
+    require("h2load")
+    monkeypatch.setattr(programs, "find", lambda program: print(f"no {program}"))
+    rows = other_servers.run(LEAST)
+
+    assert capsys.readouterr().out.split("\n")[:-1] == [
+        f"no {each}" for each in ("flagd", "go-feature-flag", "flipt", "echo-go", "echo-tonic")
+    ]
+    assert [row.unit for row in rows] == [*["calls/s"] * 3, "", "", *["us"] * 3]
+
+
 def test_the_benchmark_of_hostile_callers_runs_to_its_end(monkeypatch: pytest.MonkeyPatch):
     """With two kinds of callers. The other kinds differ only in what they send, and each takes some seconds."""
     from tests.bench import hostile

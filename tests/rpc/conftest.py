@@ -15,11 +15,22 @@ from rampd_server.listeners import Listening
 from rampd_server.replica.replica import Replica
 from rampd_server.rpc import refused_calls
 from tests.patient_clients import make_clients_patient
+from tests.rpc import fast_listener
 from tests.servers import Stubs, short_directory, stubs
 from tests.stores import VALKEY, StoreServer, store_server
 from tests.waiting import PATIENCE_S
 
 _namespaces = itertools.count(1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--fast-listener"):
+        fast_listener.install()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--fast-listener"):
+        fast_listener.skip_different(items)
 
 
 @pytest.fixture(autouse=True)

@@ -835,13 +835,13 @@ def test_refusals_are_in_the_log_once_and_without_a_secret(
     monkeypatch.setattr(refused_calls._log, "warning", lambda event, **pairs: lines.append(pairs), raising=False)
     grant(world, "dashboard", "viewer")
     lines.clear()
-    world.tokens.of |= {"wrong": new_token(), "cut": world.tokens.of["admin"][:-2], "odd": "a.b.c", "empty": ""}
-    for who in ("wrong", "cut", "odd", "empty", "nobody"):
+    world.tokens.of |= {"wrong": new_token(), "cut": world.tokens.of["admin"][:-2], "odd": "a.b.c"}
+    for who in ("wrong", "cut", "odd", "nobody"):
         world.refusal(who, "GetRollout", component=C)
         with pytest.raises(grpc.RpcError):
             next(world.stream(who))
     world.refusal("dashboard", "Ramp", component=C, percent=5)
-    assert len(lines) == 11
+    assert len(lines) == 9
     assert [(line["method"], line["identity"], line["reason"]) for line in lines[-1:]] == [
         ("rampd.v1.RolloutService/Ramp", "dashboard", "ROLE_REQUIRED")
     ]
@@ -851,6 +851,17 @@ def test_refusals_are_in_the_log_once_and_without_a_secret(
         assert token not in str(lines)
         assert token[6:] not in str(lines) or len(token) < 10
         assert token not in caplog.text
+
+
+def test_an_empty_token_is_refused_and_in_the_log(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    reasons: list[str] = []
+    monkeypatch.setattr(refused_calls, "_rate", Rate(1000, 1000))
+    monkeypatch.setattr(
+        refused_calls._log, "warning", lambda _, **pairs: reasons.append(pairs["reason"]), raising=False
+    )
+    world.tokens.of["empty"] = ""
+    assert world.reason("empty", "GetRollout", component=C) == "BAD_CREDENTIALS"
+    assert reasons == ["BAD_CREDENTIALS"]
 
 
 @pytest.mark.parametrize("method", ["GetRollout", "Resolve", "BatchResolve", "ReportOutcomes", "Watch", "WatchRelease"])

@@ -17,10 +17,10 @@ from google.rpc import code_pb2
 from rampd import v1
 from rampd._contract.wording import MISLEADING, counted
 from rampd_server import testing
-from rampd_server.http.context import CallError
 from rampd_server.page import live
 from rampd_server.page.component.sections import SECTIONS
 from rampd_server.page.person import Person
+from rampd_server.rpc.call_error import CallError
 from tests.rpc.access_table import Tokens
 from tests.servers import Stubs, short_directory, stubs
 from tests.stores import StoreServer

@@ -315,13 +315,22 @@ RULES = (
         ),
     ),
     # The command knows the methods that a grant may name.
-    Rule("rampd_server", never=GRPC, exceptions=(*APP, "rampd_server.rpc", "rampd_server.http")),
+    Rule("rampd_server", never=GRPC, exceptions=(*APP, "rampd_server.rpc", "rampd_server.http", "rampd_server.fast")),
     # A call over HTTP goes through the handlers of gRPC. These know nothing of HTTP.
     Rule("rampd_server", never=WEB, exceptions=("rampd_server.http", "rampd_server.page")),
     Rule(
         "rampd_server",
         never=("rampd_server.http",),
         exceptions=(*APP, *ENTRANCE, "rampd_server.http", "rampd_server.page"),
+    ),
+    # The fast listener is one more way to the same handlers. They know nothing of it, and only its server knows h2corn, which may
+    # not be installed.
+    Rule("rampd_server", never=("h2corn",), exceptions=("rampd_server.fast.server",)),
+    Rule("rampd_server", never=("rampd_server.fast",), exceptions=(*APP, *ENTRANCE, "rampd_server.fast")),
+    Rule("rampd_server.fast", never=("rampd_server.service", *MOVERS)),
+    *(
+        Rule(f"rampd_server.fast.{module}", never=(*IMPURE, "rampd", "rampd_server"))
+        for module in ("frames", "headers")
     ),
     # The page asks the API as every other caller does. Only what puts doors and addresses together knows it.
     Rule("rampd_server", never=("rampd_server.page",), exceptions=(*ENTRANCE, "rampd_server.page")),
@@ -369,6 +378,7 @@ RULES = (
             *ENTRANCE,
             "rampd_server.rpc",
             "rampd_server.http",
+            "rampd_server.fast",
             "rampd_server.page",
             "rampd_server.command",
         ),
@@ -392,6 +402,7 @@ RULES = (
             *APP,
             "rampd_server.rpc",
             "rampd_server.http",
+            "rampd_server.fast",
             "rampd_server.page",
             "rampd_server.access.rpc_roles",
         ),
@@ -786,6 +797,23 @@ PLANTED = {
         ("import starlette", "rampd_server.rpc.server imports starlette"),
         ("from rampd_server.http.app import Parts", "rampd_server.rpc.server imports rampd_server.http.app.Parts"),
         ("from rampd_server.storage import keys", "rampd_server.rpc.server imports rampd_server.storage.keys"),
+        ("import h2corn", "rampd_server.rpc.server imports h2corn"),
+        ("from rampd_server.fast.app import FastApp", "rampd_server.rpc.server imports rampd_server.fast.app.FastApp"),
+    ],
+    "server/rampd_server/fast/call.py": [
+        (
+            "from rampd_server.service.service import Service",
+            "rampd_server.fast.call imports rampd_server.service.service.Service",
+        ),
+    ],
+    "server/rampd_server/fast/frames.py": [
+        (
+            "from rampd_server.rpc.call_error import CallError",
+            "rampd_server.fast.frames imports rampd_server.rpc.call_error.CallError",
+        ),
+    ],
+    "server/rampd_server/fast/headers.py": [
+        ("import grpc", "rampd_server.fast.headers imports grpc"),
     ],
 }
 

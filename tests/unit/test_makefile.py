@@ -12,7 +12,12 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
-    ("target", "program", "package"), [("bench", "h2load", "nghttp2-client"), ("soak", "redis-server", "redis-server")]
+    ("target", "program", "package"),
+    [
+        ("bench", "h2load", "nghttp2-client"),
+        ("bench-peers", "go", "golang-go"),
+        ("soak", "redis-server", "redis-server"),
+    ],
 )
 def test_a_target_that_lacks_a_program_names_it_and_installs_nothing(tmp_path, target, program, package):
     programs = tmp_path / "bin"
@@ -69,7 +74,7 @@ def test_make_without_a_target_lists_the_daily_targets_first() -> None:
 
 def test_each_target_for_people_is_in_the_list_with_a_sentence() -> None:
     [phony] = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    only_needed_by_others = {"python", "free", "linux", "h2load", "redis-server"}
+    only_needed_by_others = {"python", "free", "linux", "h2load", "go", "redis-server"}
     assert set(phony.split()) - only_needed_by_others == set(listed())
     assert [sentence for sentence in listed().values() if not re.match(r"[A-Z].*\.$", sentence)] == []
 

@@ -5,6 +5,10 @@ from typing import Final
 
 from rampd._calls.target import is_tls
 
+_NOT_ACCEPTED: Final = (
+    "the server has closed the connection during the TLS handshake: it may ask for a client certificate, or not accept "
+    "this client's (RAMPD_CERT_FILE, RAMPD_KEY_FILE)"
+)
 _WITH_TLS: Final[Sequence[tuple[str, str]]] = (
     ("WRONG_VERSION_NUMBER", "this port of the server is plain text, and the target asks for TLS: leave https:// out"),
     (
@@ -21,11 +25,9 @@ _WITH_TLS: Final[Sequence[tuple[str, str]]] = (
         "CERTIFICATE_VERIFY_FAILED",
         "no authority that this client trusts has signed the certificate of the server: give ca_file= (RAMPD_CA_FILE)",
     ),
-    (
-        "Socket closed",
-        "the server has closed the connection during the TLS handshake: it may ask for a client certificate, or not accept "
-        "this client's (RAMPD_CERT_FILE, RAMPD_KEY_FILE)",
-    ),
+    ("Socket closed", _NOT_ACCEPTED),
+    # The server has said that the certificate is wrong, and gRPC does not read what was said. A fast listener says so.
+    ("TSI_DATA_CORRUPTED", _NOT_ACCEPTED),
 )
 _WITHOUT_TLS: Final[Sequence[tuple[str, str]]] = (
     ("Socket closed", "the server has closed the connection: if this port has TLS, the target is https://host:port"),

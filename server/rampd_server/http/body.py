@@ -1,7 +1,6 @@
 """Reads the body of a request, within bounds of size and time."""
 
 import asyncio
-import zlib
 from typing import Final
 
 from google.rpc import code_pb2
@@ -11,18 +10,15 @@ from rampd._contract.grammar import MAX_MESSAGE_BYTES
 from rampd_server.domain.errors import InvalidRequestError, RampdError
 from rampd_server.domain.refusals import too_large
 from rampd_server.http.call import proven, refuse
-from rampd_server.http.context import CallError
+from rampd_server.rpc import large
+from rampd_server.rpc.call_error import CallError
 from rampd_server.rpc.door import Door
+from rampd_server.rpc.large import LARGE_BYTES, LargerError, NotGzipError
 
-LARGE_BYTES: Final = 8 * 1024
-"""The largest body that the server takes before it knows who calls. A larger body is also worked on outside of the event loop: JSON of
-this size takes up to 15 ms, a hundred times as long as a Resolve.
-"""
 BODY_S: Final = 30.0
 """How long a caller may take to send a body."""
 GZIP: Final = "gzip"
 ENCODINGS: Final = ("identity", GZIP)
-_GZIP_BITS: Final = 16 + zlib.MAX_WBITS
 
 
 async def read(request: Request, door: Door, encoding: str = "identity") -> bytes:
@@ -39,15 +35,15 @@ async def expanded(data: bytes, request: Request, door: Door, encoding: str) -> 
         return data
     try:
         try:
-            return _expanded(data, LARGE_BYTES)
-        except _LargerError:
+            return large.expanded(data, LARGE_BYTES)
+        except LargerError:
             await proven(door, request)
         try:
-            return await asyncio.to_thread(_expanded, data, MAX_MESSAGE_BYTES)
-        except _LargerError:
-            raise _too_large() from None
-    except RampdError as error:
-        await refuse(error, request)
+            return await asyncio.to_thread(large.expanded, data, MAX_MESSAGE_BYTES)
+        except LargerError:
+            await refuse(_too_large(), request)
+    except NotGzipError:
+        await refuse(_not_gzip(), request)
 
 
 async def beginning(request: Request, door: Door, limit: int) -> bytes:
@@ -72,24 +68,6 @@ async def beginning(request: Request, door: Door, limit: int) -> bytes:
     except ClientDisconnect:
         raise CallError.plain(code_pb2.CANCELLED, "The caller has gone.") from None
     return bytes(data)
-
-
-class _LargerError(Exception):
-    pass
-
-
-def _expanded(data: bytes, limit: int) -> bytes:
-    """Raises _LargerError; InvalidRequestError."""
-    expanding = zlib.decompressobj(_GZIP_BITS)
-    try:
-        found = expanding.decompress(data, limit + 1)
-    except zlib.error:
-        raise _not_gzip() from None
-    if len(found) > limit:
-        raise _LargerError
-    if not expanding.eof or expanding.unused_data:
-        raise _not_gzip()
-    return found
 
 
 def _not_gzip() -> RampdError:

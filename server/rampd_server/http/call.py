@@ -11,22 +11,20 @@ from google.rpc import code_pb2
 from starlette.requests import Request
 
 from rampd_server.access.grants import Caller
-from rampd_server.domain.errors import InvalidRequestError, NoSnapshotError, RampdError
+from rampd_server.domain.errors import InvalidRequestError, RampdError
 from rampd_server.domain.refusals import not_implemented
-from rampd_server.http.context import CallError, HttpContext
+from rampd_server.http.context import HttpContext
 from rampd_server.rpc import refused_calls
 from rampd_server.rpc.binding import Handlers
 from rampd_server.rpc.call import Context
+from rampd_server.rpc.call_error import CallError
 from rampd_server.rpc.door import Door
+from rampd_server.rpc.other_context import STOPPED
 
 _T = TypeVar("_T")
 
 _MOST_OF_PATH: Final = 200
 """How much of a path the log has."""
-_STOPPED: Final = NoSnapshotError(
-    "This server stopped before the call was answered, so the call may have been carried out or not. Send it again, with the "
-    "same request_id if it changes something."
-)
 
 
 class _Details(NamedTuple):
@@ -42,7 +40,7 @@ def counted(handlers: Handlers, method: str) -> Iterator[None]:
     try:
         yield
     except CallError as error:
-        handlers.count(method, code_pb2.Code.Name(error.status.code), error.reason)
+        handlers.count(method, error.name, error.reason)
         raise
     except asyncio.CancelledError:
         # Only a server that stops cancels a request: see server.py.
@@ -163,7 +161,7 @@ async def _run(handling: Coroutine[Any, Any, Any], context: HttpContext, request
         # Only a server that stops cancels a request: see server.py.
         if (current := asyncio.current_task()) is None or not current.uncancel() == 0:
             raise
-        raise CallError.of(_STOPPED) from None
+        raise CallError.of(STOPPED) from None
     finally:
         context.is_done = True
         gone.cancel()

@@ -25,11 +25,12 @@ from starlette.types import Receive, Scope, Send
 from rampd_server.domain.errors import InvalidRequestError
 from rampd_server.http import body, messages
 from rampd_server.http.call import call, counted, proven, refuse_wrong, require_room, stream, wanted
-from rampd_server.http.context import CallError
 from rampd_server.http.errors import error_content, error_response
 from rampd_server.rpc import refused_calls
 from rampd_server.rpc.binding import SERVICES, Handlers
+from rampd_server.rpc.call_error import CallError
 from rampd_server.rpc.door import Door
+from rampd_server.rpc.large import LARGE_BYTES
 
 JSON, PROTO = "application/json", "application/proto"
 STREAM_JSON, STREAM_PROTO = "application/connect+json", "application/connect+proto"
@@ -111,7 +112,7 @@ class _Method:
         """The message of JSON, as protobuf bytes. Who sends much of it has to be proven first; in a flood, everybody. Raises
         CallError.
         """
-        is_large = len(data) > body.LARGE_BYTES
+        is_large = len(data) > LARGE_BYTES
         if is_large or refused_calls.is_flooded():
             async with _in_time(ends_s):
                 await require_room(await proven(self.door, request), self.door, request)

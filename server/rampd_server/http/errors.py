@@ -10,7 +10,7 @@ from google.protobuf import json_format
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from starlette.responses import JSONResponse
 
-from rampd_server.http.context import CallError
+from rampd_server.rpc.call_error import CallError
 
 STATUS_OF: Final[Mapping[int, int]] = {
     code_pb2.CANCELLED: 499,

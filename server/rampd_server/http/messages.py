@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from rampd_server.domain.errors import InvalidRequestError
-from rampd_server.http.body import LARGE_BYTES
+from rampd_server.rpc.large import LARGE_BYTES
 
 _COMPRESSION: Final = 4
 _READING: Final = ThreadPoolExecutor(1, "rampd-json")

@@ -9,11 +9,11 @@ from starlette.routing import BaseRoute, Route
 
 from rampd_server.domain.errors import NoSnapshotError
 from rampd_server.http.call import caller_of, refuse
-from rampd_server.http.context import CallError
 from rampd_server.http.errors import error_response
 from rampd_server.metrics.collector import Scraped
 from rampd_server.metrics.text import CONTENT_TYPE
 from rampd_server.rpc.binding import PERMISSIONS
+from rampd_server.rpc.call_error import CallError
 from rampd_server.rpc.door import Door
 from rampd_server.rpc.permissions import role_refusal
 

@@ -20,11 +20,11 @@ from rampd_server.access.grants import Caller, Grant
 from rampd_server.domain.errors import RampdError, Reason
 from rampd_server.http import body, evaluation
 from rampd_server.http.call import call, caller_of, counted, proven, refuse
-from rampd_server.http.context import CallError
 from rampd_server.http.evaluation import MAX_CONTEXT_BYTES, ErrorCode, Question, Refusal
 from rampd_server.http.unchanged import Unchanged
 from rampd_server.replica.replica import Replica
 from rampd_server.rpc.binding import PERMISSIONS, Handlers
+from rampd_server.rpc.call_error import CallError
 from rampd_server.rpc.door import Door
 
 FLAGS: Final = "/ofrep/v1/evaluate/flags"

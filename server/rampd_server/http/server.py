@@ -22,7 +22,6 @@ from uvicorn.server import ServerState
 from rampd_server.http.context import TLS
 from rampd_server.process import port
 from rampd_server.process.address import Address
-from rampd_server.process.startup import StartupError
 from rampd_server.rpc.server import HANDSHAKE_MS, MAX_HEADERS_BYTES
 
 HEAD_S: Final = 10.0
@@ -31,7 +30,6 @@ UNREAD_S: Final = 60.0
 """How long an answer may wait for a caller that does not read. Then the connection is closed."""
 _KEEP_ALIVE_S: Final = 75
 """How long a connection may be without a request. Most clients and proxies keep theirs for a shorter time."""
-_BACKLOG: Final = 2048
 _AGAIN_S: Final = 0.1
 """The pause after a connection could not be taken, because no file is left for example."""
 _PIECE: Final = 8 * 1024
@@ -91,17 +89,7 @@ class HttpServer:
 
     def listen(self, address: Address) -> Address:
         """Binds the port. Returns the address with the port that the system chose. Raises StartupError."""
-        if address.port and not self._shares_port:
-            port.check_free(address, setting=port.HTTP)
-        self._sockets, found = port.bound(address, shares_port=self._shares_port, setting=port.HTTP)
-        try:
-            for each in self._sockets:
-                each.listen(_BACKLOG)
-                each.setblocking(False)
-        except OSError as error:
-            for each in self._sockets:
-                each.close()
-            raise StartupError(f"Can't listen on {address}: {error.strerror}. Give another {port.HTTP}.") from error
+        self._sockets, found = port.opened(address, shares_port=self._shares_port, setting=port.HTTP)
         return Address(found.host, found.port, self._tls is not None)
 
     async def start(self) -> None:

@@ -18,13 +18,13 @@ from starlette.responses import HTMLResponse, Response
 
 from rampd import v1
 from rampd_server.http.call import counted
-from rampd_server.http.context import CallError
 from rampd_server.http.errors import STATUS_OF
 from rampd_server.page import front, reading, session
 from rampd_server.page.forms import fields_of
 from rampd_server.page.rendering import fragment
 from rampd_server.page.verb_form import Done, Foreseen, Form, News, entry, foreseen, shown
 from rampd_server.page.verbs import VERBS, Verb
+from rampd_server.rpc.call_error import CallError
 
 if TYPE_CHECKING:
     from rampd_server.page.routes import Look, Visit

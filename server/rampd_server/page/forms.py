@@ -8,7 +8,7 @@ from google.rpc import code_pb2
 from starlette.requests import Request
 
 from rampd_server.http import body
-from rampd_server.http.context import CallError
+from rampd_server.rpc.call_error import CallError
 from rampd_server.rpc.door import Door
 
 _MOST_BYTES: Final = 64 * 1024

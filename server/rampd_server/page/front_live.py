@@ -7,7 +7,6 @@ from typing import Final, NamedTuple
 
 from rampd import v1
 from rampd._standing.clock import Clock
-from rampd_server.http.context import CallError
 from rampd_server.page import front, reading
 from rampd_server.page.charts.course import Stretch
 from rampd_server.page.live import Patch
@@ -16,6 +15,7 @@ from rampd_server.page.rendering import fragment
 from rampd_server.page.turns import in_turns
 from rampd_server.page.verbs import verbs_for_all
 from rampd_server.replica.replica import Replica
+from rampd_server.rpc.call_error import CallError
 
 _MANY: Final = 100
 """From so many changed components on, all are read at once."""

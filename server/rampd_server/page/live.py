@@ -18,9 +18,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from rampd import v1
-from rampd_server.http.context import CallError
 from rampd_server.page.person import Person
 from rampd_server.page.turns import in_turns
+from rampd_server.rpc.call_error import CallError
 
 GATHER_S: Final = 0.5
 """How long changes are gathered before they are sent together."""

@@ -11,11 +11,11 @@ from google.rpc import code_pb2
 from rampd import v1
 from rampd._standing.clock import as_datetime
 from rampd._standing.standing import urgency
-from rampd_server.http.context import CallError
 from rampd_server.page.charts.course import Stretch, course
 from rampd_server.page.person import Person
 from rampd_server.page.turns import in_turns
 from rampd_server.replica.replica import Replica
+from rampd_server.rpc.call_error import CallError
 from rampd_server.rpc.messages.convert import freeze_message
 
 MOST_WITH_JOBS: Final = 40

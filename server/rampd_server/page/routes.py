@@ -15,7 +15,6 @@ from starlette.routing import BaseRoute, Route
 
 from rampd._standing.clock import Clock
 from rampd_server.http.call import hold_stranger
-from rampd_server.http.context import CallError
 from rampd_server.http.errors import STATUS_OF
 from rampd_server.page import acting, front, live, reading, session, signing, signing_by_issuer, static
 from rampd_server.page.addresses import here
@@ -31,6 +30,7 @@ from rampd_server.page.turns import in_turns
 from rampd_server.page.verbs import verbs_for_all
 from rampd_server.replica.replica import Replica
 from rampd_server.rpc.binding import NAMES, Handlers
+from rampd_server.rpc.call_error import CallError
 from rampd_server.rpc.door import Door
 from rampd_server.rpc.watch.selection import Selection
 

@@ -8,10 +8,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from rampd_server.http.call import proven
-from rampd_server.http.context import CallError
 from rampd_server.page import session
 from rampd_server.page.addresses import inside
 from rampd_server.page.rendering import page
+from rampd_server.rpc.call_error import CallError
 from rampd_server.rpc.door import Door
 
 SIGN_IN: Final = "/sign-in"

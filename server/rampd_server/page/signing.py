@@ -10,12 +10,12 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from rampd_server.http.call import proven
-from rampd_server.http.context import CallError
 from rampd_server.http.errors import STATUS_OF
 from rampd_server.page import session
 from rampd_server.page.addresses import inside
 from rampd_server.page.forms import fields_of
 from rampd_server.page.sign_in_form import SIGN_IN, SIGN_OUT, sign_in_form
+from rampd_server.rpc.call_error import CallError
 from rampd_server.rpc.door import Door
 
 _NO_TOKEN: Final = "That is no token: a token begins with rampd_."  # noqa: S105 - a sentence

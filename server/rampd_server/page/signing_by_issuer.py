@@ -17,11 +17,11 @@ from starlette.routing import Route
 from rampd_server.access.grants import Caller
 from rampd_server.access.sign_in import Attempt, PeopleIssuer, SignInError, claims_of, said
 from rampd_server.http.call import proven
-from rampd_server.http.context import CallError
 from rampd_server.http.errors import STATUS_OF
 from rampd_server.page import session
 from rampd_server.page.addresses import inside
 from rampd_server.page.sign_in_form import BY_ISSUER, sign_in_form
+from rampd_server.rpc.call_error import CallError
 from rampd_server.rpc.door import Door
 
 BACK: Final = f"{BY_ISSUER}/return"

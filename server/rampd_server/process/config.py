@@ -260,6 +260,11 @@ class Config(BaseSettings):
         description="host:port for HTTP: JSON for any language, health and metrics (docs/http.md). The rules of --listen for "
         "TLS and the access file apply. Without it nothing is served over HTTP",
     )
+    fast_listen: Annotated[Address | None, NoDecode, BeforeValidator(_address)] = Field(
+        default=None,
+        description="host:port for a second listener of the same gRPC API, which takes less processor time for a call "
+        "(docs/operations.md). It needs the package h2corn. The rules of --listen for TLS and the access file apply",
+    )
     metrics_components: Annotated[int, BeforeValidator(_metrics_components)] = Field(
         default=1_000,
         description="how many components have metrics of their own, the oldest ones. The others are summed, so that a "
@@ -401,6 +406,11 @@ def http_has_tls(config: Config) -> bool:
     return config.http is not None and _has_tls(config.http, config)
 
 
+def fast_has_tls(config: Config) -> bool:
+    """Whether the address of the fast listener has TLS."""
+    return config.fast_listen is not None and _has_tls(config.fast_listen, config)
+
+
 def _has_tls(address: Address, config: Config) -> bool:
     if address.is_tls is not None:
         return address.is_tls
@@ -411,8 +421,11 @@ def _has_tls(address: Address, config: Config) -> bool:
 
 def _tcp_of(config: Config) -> list[tuple[str, Address]]:
     """All TCP addresses, each with the name of its setting."""
-    of_http = [] if config.http is None else [("http", config.http)]
-    return [*(("listen", address) for address in config.listen), *of_http]
+    others = (("http", config.http), ("fast_listen", config.fast_listen))
+    return [
+        *(("listen", address) for address in config.listen),
+        *((name, address) for name, address in others if address is not None),
+    ]
 
 
 def _what_does_not_fit(config: Config) -> list[str]:
@@ -432,11 +445,10 @@ def _what_does_not_fit(config: Config) -> list[str]:
         )
     if config.launcher_socket == config.socket:
         mistakes.append(f"{_names('launcher_socket')} is {_names('socket')}: give it a path of its own.")
-    if config.http is not None and config.http.port and config.http in config.listen:
-        mistakes.append(
-            f"{_names('http')}: {config.http} is an address of {_names('listen')}: give it a port of its own."
-        )
-    for name, address in _tcp_of(config):
+    for number, (name, address) in enumerate(_tcp_of(config)):
+        other = next((other for other, earlier in _tcp_of(config)[:number] if earlier == address), None)
+        if name != "listen" and address.port and other is not None:
+            mistakes.append(f"{_names(name)}: {address} is an address of {_names(other)}: give it a port of its own.")
         has_tls = _has_tls(address, config)
         if has_tls and config.tls_cert is None:
             mistakes.append(

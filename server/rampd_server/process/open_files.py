@@ -32,6 +32,11 @@ def connections_of_each(limit: int, listeners: int) -> int:
     return max(1, (min(limit, _MOST) - KEPT) // listeners)
 
 
+def spare(limit: int, number: int) -> int:
+    """Returns how many more files may be opened besides `number` open ones and `KEPT`."""
+    return max(0, min(_count(limit), _MOST) - number - KEPT)
+
+
 async def tell_when_near(connections: int) -> None:
     """Logs when the number of open files comes near to the connections that a listener may have, and when it has fallen
     again. Runs for ever, or returns if the system does not show the number.

@@ -1,4 +1,4 @@
-"""TCP ports: checks that a port is free, binds it, and keeps a port for several processes."""
+"""TCP ports: checks that a port is free, binds it, listens at it, and keeps a port for several processes."""
 
 import errno
 import os
@@ -12,6 +12,9 @@ from rampd_server.process.startup import StartupError
 
 LISTEN = "--listen (RAMPD_LISTEN)"
 HTTP = "--http (RAMPD_HTTP)"
+FAST = "--fast-listen (RAMPD_FAST_LISTEN)"
+
+_BACKLOG = 2048
 
 
 def check_free(address: Address, *, setting: str = LISTEN) -> None:
@@ -68,6 +71,22 @@ def bound(address: Address, *, shares_port: bool, setting: str) -> tuple[list[so
             sockets.append(each)
         stack.pop_all()
     return sockets, replace(address, port=port)
+
+
+def opened(address: Address, *, shares_port: bool, setting: str) -> tuple[list[socket.socket], Address]:
+    """As `bound`, of a port that no other server has unless `shares_port`. The sockets listen and do not block."""
+    if address.port and not shares_port:
+        check_free(address, setting=setting)
+    sockets, found = bound(address, shares_port=shares_port, setting=setting)
+    try:
+        for each in sockets:
+            each.listen(_BACKLOG)
+            each.setblocking(False)
+    except OSError as error:
+        for each in sockets:
+            each.close()
+        raise StartupError(f"Can't listen on {address}: {error.strerror}. Give another {setting}.") from error
+    return sockets, found
 
 
 def _places(address: Address) -> list[tuple[socket.AddressFamily, tuple[object, ...]]]:

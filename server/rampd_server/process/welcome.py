@@ -17,9 +17,10 @@ _MAX_BYTES = 4 << 20
 _RESOLVE = '{"component": "restyler", "repo": "acme/app"}'
 
 
-def welcome(config: Config, address: Address, http: Address | None = None) -> str:
+def welcome(config: Config, address: Address, http: Address | None = None, fast: Address | None = None) -> str:
     """Says where the server listens, who may do what there, and which commands to try first."""
     also = "" if http is None else f"For HTTP it listens on {_url(config, http)}. "
+    also += "" if fast is None else f"Its fast listener for the same calls is {_place(config, fast)}. "
     lines = [f"rampd listens on {address} and on the unix socket {config.socket}.", f"{also}{_who(config)}"]
     tried = _rampd(config)
     if config.reflection:

@@ -38,7 +38,7 @@ from rampd_server.tracing import switch
 if TYPE_CHECKING:
     from rampd_server.rpc.call_spans import CallSpans
 
-__all__ = ["SERVICES", "Call", "Violations", "bind"]
+__all__ = ["SERVICES", "Call", "Violations", "bind", "defect"]
 
 SERVICES: Mapping[str, ServiceDescriptor] = {
     service.name: service
@@ -128,6 +128,7 @@ class Handlers(grpc.GenericRpcHandler):
         self._calls = calls
         self.streams = streams
         """The open streams of all methods."""
+        self.door = door
         self._bindings = bindings
         self._handlers = {method: make(door.known) for method, make in bindings.items()}
         self._remembered = None if door.credentials is None else door.credentials.known
@@ -289,7 +290,7 @@ def _unary(
                 if calls is not None:
                     calls.cancelled(context.time_remaining())
                 raise
-            refusal = _defect(steps.name, error)
+            refusal = defect(steps.name, error)
         else:
             if observe is not None:
                 observe(clock() - began_s)
@@ -333,7 +334,7 @@ def _streaming(
                 if calls is not None:
                     calls.cancelled(context.time_remaining())
                 raise
-            refusal = _defect(steps.name, error)
+            refusal = defect(steps.name, error)
         else:
             if calls is not None:
                 calls.ended()
@@ -445,7 +446,8 @@ def _is_call_over(error: BaseException, context: Context) -> bool:
     return isinstance(error, grpc.aio.BaseError) and context.done()
 
 
-def _defect(name: str, error: BaseException) -> RampdError:
+def defect(name: str, error: BaseException) -> RampdError:
+    """Logs an error that nobody expects. Returns the refusal for the caller, which has its number."""
     request_id = secrets.token_hex(8)
     _log.error("call_failed", method=name, request_id=request_id, exc_info=error)
     return internal(request_id=request_id)

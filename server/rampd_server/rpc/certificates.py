@@ -5,9 +5,9 @@ import ssl
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Final, TypeGuard
+from typing import IO, Final, NamedTuple, TypeGuard
 
 import grpc
 import structlog
@@ -26,6 +26,22 @@ _MAX_BYTES: Final = 4 << 20
 _log: Final = structlog.get_logger(__name__)
 
 
+class Content(NamedTuple):
+    """What the files have: PEM that was read and checked."""
+
+    certificate: bytes
+    key: bytes
+    client_ca: bytes | None
+
+
+class Paths(NamedTuple):
+    """The same in files, for who reads nothing but files."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None
+
+
 class Certificates:
     """A certificate with its key. Also the authorities for the certificates of clients, if the server asks clients for one."""
 
@@ -39,7 +55,7 @@ class Certificates:
         self.expire_s = 0.0
         """When the certificate in use ends, in seconds since 1970."""
         try:
-            self._configuration, self._tls = self._read()
+            self._configuration, self._tls, self._content = self._read()
         except ValueError as error:
             raise StartupError(f"--tls-cert, --tls-key, --tls-client-ca: {error}.") from error
 
@@ -73,6 +89,12 @@ class Certificates:
             self._refresh()
             return self._tls
 
+    def content(self) -> Content:
+        """The same for a server that takes what the files have. After a change of the files it is another object."""
+        with self._turn:
+            self._refresh()
+            return self._content
+
     def look(self) -> None:
         """Reads the files if they have changed. Otherwise only a handshake does."""
         with self._turn:
@@ -85,7 +107,7 @@ class Certificates:
             return
         self._stamps = stamps
         try:
-            self._configuration, self._tls = self._read()
+            self._configuration, self._tls, self._content = self._read()
         except ValueError as error:
             self.reloads.refused()
             _log.error(
@@ -101,8 +123,8 @@ class Certificates:
     def _look(self) -> Sequence[Stamp | None]:
         return [stamp_of(path) for path in self._files]
 
-    def _read(self) -> tuple[grpc.ServerCertificateConfiguration, ssl.SSLContext]:
-        """Returns the files in the form of gRPC and in that of HTTP. Raises ValueError with a text that says what is wrong."""
+    def _read(self) -> tuple[grpc.ServerCertificateConfiguration, ssl.SSLContext, Content]:
+        """Returns the files in the form of gRPC, in that of HTTP, and as they are. Raises ValueError with a text that says what is wrong."""
         certificate, key, *client_ca = map(_content, self._files)
         try:
             chain = x509.load_pem_x509_certificates(certificate)
@@ -134,7 +156,15 @@ class Certificates:
             # OpenSSL refuses a weak key, for example.
             raise ValueError(f"{self._files[0]} can't be used with {self._files[1]}: {error}") from error
         self.expire_s = chain[0].not_valid_after_utc.timestamp()
-        return configuration, context
+        return configuration, context, Content(certificate, key, client_ca[0] if client_ca else None)
+
+
+@contextmanager
+def named(content: Content) -> Iterator[Paths]:
+    """Gives files with the content for as long as the block lasts. No other user can open them. Raises OSError."""
+    with _named(content.certificate) as certificate, _named(content.key) as key, ExitStack() as stack:
+        client_ca = Path(stack.enter_context(_named(content.client_ca))) if content.client_ca else None
+        yield Paths(Path(certificate), Path(key), client_ca)
 
 
 def _context(certificate: bytes, key: bytes, trusted: Sequence[x509.Certificate]) -> ssl.SSLContext:

@@ -11,6 +11,8 @@ from grpc_status import rpc_status
 from rampd_server.domain.errors import DeadlineError, InvalidRequestError, LimitExceededError, RampdError, Reason
 
 DOMAIN = "rampd"
+DETAILS_KEY = "grpc-status-details-bin"
+"""The trailer that has a google.rpc.Status."""
 
 STATUS_CODES = {
     Reason.INVALID_FIELD: grpc.StatusCode.INVALID_ARGUMENT,

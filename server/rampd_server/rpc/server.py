@@ -1,30 +1,23 @@
-"""The gRPC server: its options, its ports, its health."""
+"""The gRPC server: its options, its ports, its start and its end."""
 
 import asyncio
 import os
 import socket
 import stat
-from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import quote
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1.health import aio as health
-from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from rampd._contract.grammar import MAX_MESSAGE_BYTES
-from rampd_server.domain.errors import NoSnapshotError
 from rampd_server.process.address import Address
 from rampd_server.process.embedded import MAX_SOCKET_PATH
 from rampd_server.process.own_folder import make_own
 from rampd_server.process.port import check_free
 from rampd_server.process.startup import StartupError
-from rampd_server.rpc.binding import SERVICES, Handlers
-from rampd_server.rpc.call import Context
-from rampd_server.rpc.error_status import abort
-from rampd_server.rpc.reflection import WrittenFiles
-from rampd_server.rpc.streams import Streams
+from rampd_server.rpc.binding import Handlers
+from rampd_server.rpc.standard import StandardServices
 
 MAX_CALLS_OF_A_CONNECTION = 4_000
 """The number of calls that one connection has at once. Further calls wait at the client."""
@@ -33,10 +26,6 @@ MAX_WAITING_CALLS = 100_000
 MAX_WAIT_S = 3600
 """How long a call may wait until the server takes it up. A caller gives up earlier, and its call is dropped then."""
 
-MAX_HEALTH_STREAMS = 1_000
-"""The number of streams of health's Watch. Nobody has to prove anything for them, so they have places of their own."""
-MAX_REFLECTION_STREAMS = 100
-"""The number of streams of reflection, for which nobody has to prove anything either. grpcurl has one for a moment."""
 MAX_HEADERS_BYTES = 16 * 1024
 """The headers of one call. The token of a job of CI takes 2 KiB, one with many claims takes 8 KiB."""
 HANDSHAKE_MS = 10_000
@@ -70,49 +59,6 @@ _OPTIONS = (
 )
 _LOOK_S = 0.03
 _MOST_LOOKS = 20
-_NAMES = tuple(service.full_name for service in SERVICES.values())
-_RESOLVER = SERVICES["ResolverService"].full_name
-_COMPONENTS = "rampd.v1.components"
-"""A name for health alone. It has no names of components, because health answers everybody."""
-_HEALTH_NAMES = ("", *_NAMES, _COMPONENTS)
-_Status = health_pb2.HealthCheckResponse
-
-
-class _Health(health.HealthServicer):  # type: ignore[misc]  # it has no types
-    """Adds `List`, which gRPC's servicer for asyncio lacks at least up to 1.85, and a limit for `Watch`."""
-
-    def __init__(self, streams: Streams) -> None:
-        super().__init__()
-        self._streams = streams
-
-    async def Watch(self, request: object, context: Context) -> None:  # noqa: N802 - as gRPC names it
-        try:
-            with self._streams.one_more():
-                await super().Watch(request, context)
-        except NoSnapshotError as error:
-            await abort(context, error)
-
-    async def List(self, _request: object, context: object) -> object:  # noqa: N802 - as gRPC names it
-        statuses = {
-            name: await self.Check(health_pb2.HealthCheckRequest(service=name), context) for name in _HEALTH_NAMES
-        }
-        return health_pb2.HealthListResponse(statuses=statuses)
-
-
-class _Reflection(reflection.aio.ReflectionServicer):  # type: ignore[misc]  # it has no types
-    """Adds a limit."""
-
-    def __init__(self, names: Sequence[str], streams: Streams) -> None:
-        super().__init__(names, pool=WrittenFiles())
-        self._streams = streams
-
-    async def ServerReflectionInfo(self, requests: object, context: Context) -> AsyncGenerator[object]:  # noqa: N802 - as gRPC names it
-        try:
-            with self._streams.one_more():
-                async for response in super().ServerReflectionInfo(requests, context):
-                    yield response
-        except NoSnapshotError as error:
-            await abort(context, error)
 
 
 class Server:
@@ -136,12 +82,8 @@ class Server:
             options.append(("grpc.max_allowed_incoming_connections", max_connections))
         self._server = grpc.aio.server(options=options)
         self._server.add_generic_rpc_handlers((handlers,))
-        self._health = _Health(Streams(MAX_HEALTH_STREAMS))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        if reflect:
-            names = (*_NAMES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
-            reflecting = _Reflection(names, Streams(MAX_REFLECTION_STREAMS))
-            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflecting, self._server)
+        self._standard = StandardServices(reflect=reflect)
+        self._standard.add_to(self._server)
 
     def listen(self, address: Address, credentials: grpc.ServerCredentials | None = None) -> Address:
         """Binds a TCP port, with TLS if there are credentials. Returns the address with the port that the system chose. Raises
@@ -191,14 +133,8 @@ class Server:
         await self._server.start()
 
     async def set_health(self, *, resolves: bool, writes: bool, damaged: bool = False) -> None:
-        """Sets the answers of the health service. ResolverService is SERVING while there is a state to answer from. The
-        other services, and the server as a whole, are SERVING while changes can be expected to work.
-        `rampd.v1.components` is SERVING while there is a state and no component of it is damaged.
-        """
-        serving = {_RESOLVER: resolves, _COMPONENTS: resolves and not damaged}
-        for name in _HEALTH_NAMES:
-            is_serving = serving.get(name, writes)
-            await self._health.set(name, _Status.SERVING if is_serving else _Status.NOT_SERVING)
+        """As `StandardServices.set_health`."""
+        await self._standard.set_health(resolves=resolves, writes=writes, damaged=damaged)
 
     async def stop(self, grace_s: float) -> None:
         """Sets NOT_SERVING for good, takes no new calls, and cancels calls under way after `grace_s` seconds.
@@ -206,7 +142,7 @@ class Server:
         When gRPC stops, it ends calls that it has not handed on with CANCELLED. So the server first takes calls up
         without an answer until no more calls come, and refuses them after gRPC has told the callers to go elsewhere.
         """
-        await self._health.enter_graceful_shutdown()
+        await self._standard.stop()
         self._handlers.hold()
         for _ in range(_MOST_LOOKS):
             held = self._handlers.held
@@ -219,10 +155,23 @@ class Server:
         await stopping
 
 
+class Serves(Protocol):
+    """A server of gRPC, whoever carries its calls."""
+
+    async def start(self) -> None:
+        """Begins to answer calls. Raises StartupError."""
+
+    async def set_health(self, *, resolves: bool, writes: bool, damaged: bool = False) -> None:
+        """As `StandardServices.set_health`."""
+
+    async def stop(self, grace_s: float) -> None:
+        """Sets NOT_SERVING for good, takes no new calls, and ends calls under way after `grace_s` seconds."""
+
+
 class Servers:
     """Several servers of one process, which start, serve and stop together."""
 
-    def __init__(self, *servers: Server) -> None:
+    def __init__(self, *servers: Serves) -> None:
         self._servers = servers
 
     async def start(self) -> None:

@@ -5,8 +5,8 @@ from starlette.requests import Request
 
 from rampd_server.domain.refusals import no_credentials
 from rampd_server.http import call
-from rampd_server.http.context import CallError
 from rampd_server.rpc import refused_calls
+from rampd_server.rpc.call_error import CallError
 
 
 async def test_a_path_of_any_length_takes_little_of_the_log(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,8 @@
 import pytest
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from rampd_server.http.context import CallError
 from rampd_server.http.errors import error_response
+from rampd_server.rpc.call_error import CallError
 
 
 @pytest.mark.parametrize(

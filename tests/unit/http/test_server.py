@@ -17,9 +17,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from rampd_server.http import call, server
-from rampd_server.http.context import CallError, HttpContext
+from rampd_server.http.context import HttpContext
 from rampd_server.http.server import HttpServer
 from rampd_server.process.address import Address
+from rampd_server.rpc.call_error import CallError
 from rampd_server.rpc.certificates import Certificates
 from tests.authority import Authority
 from tests.in_background import in_background

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from rampd_server.process.startup import StartupError
 from rampd_server.rpc import certificates
-from rampd_server.rpc.certificates import Certificates
+from rampd_server.rpc.certificates import Certificates, named
 from tests.authority import Authority, Pair
 
 
@@ -169,3 +169,24 @@ def test_a_broken_file_at_the_start_is_named(tmp_path: Path, authority: Authorit
         Certificates(*paths)
     assert expected in str(caught.value)
     assert str(caught.value).startswith("--tls-cert, --tls-key, --tls-client-ca: ")
+
+
+def test_a_server_that_reads_files_gets_what_was_checked_and_another_object_after_a_change(
+    tmp_path: Path, authority: Authority
+) -> None:
+    paths = [*authority.issue("localhost").write(tmp_path, "server"), authority.write(tmp_path)]
+    served = Certificates(*paths)
+    first = served.content()
+    assert served.content() is first
+    assert [*first] == [path.read_bytes() for path in paths]
+    with named(first) as files:
+        for path in paths:
+            path.unlink()
+        assert [path.read_bytes() for path in files if path is not None] == [*first]
+    assert served.content() is first, "the files are missing, so the earlier ones stay in use"
+    other = authority.issue("localhost")
+    other.write(tmp_path, "server")
+    authority.write(tmp_path)
+    assert served.content() == (other.certificate, other.key, authority.certificate)
+    with named(Certificates(*other.write(tmp_path, "server")).content()) as files:
+        assert files.client_ca is None

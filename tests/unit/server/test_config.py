@@ -14,6 +14,7 @@ from rampd_server.process.config import (
     Config,
     LogFormat,
     LogLevel,
+    fast_has_tls,
     http_has_tls,
     read,
     tls_of,
@@ -55,6 +56,7 @@ def test_the_defaults_apply_without_flags_and_variables():
             insecure_plaintext=False,
             access_file=None,
             http=None,
+            fast_listen=None,
             metrics_components=1_000,
             socket=Path("/home/ada/.local/state/rampd/rampd.sock"),
             socket_mode=0o600,
@@ -121,6 +123,7 @@ def test_every_field_has_a_flag_and_a_variable(monkeypatch):
         "insecure_plaintext": "1",
         "access_file": "/a",
         "http": "https://localhost:8080",
+        "fast_listen": "localhost:50052",
         "metrics_components": "10000",
         "socket": "/s",
         "socket_mode": "660",
@@ -330,6 +333,22 @@ def test_http_has_a_port_of_its_own():
     assert mistakes("--http", "8080") == [
         "--http (RAMPD_HTTP): '8080' is not host:port, such as 127.0.0.1:50051 or [::1]:0."
     ]
+
+
+def test_the_fast_listener_has_a_port_of_its_own_and_the_rules_of_the_other_addresses():
+    for other in (("--listen", "127.0.0.1:1"), ("--http", "127.0.0.1:1")):
+        [sentence] = mistakes("--fast-listen", "127.0.0.1:1", *other)
+        assert sentence == (
+            f"--fast-listen (RAMPD_FAST_LISTEN): 127.0.0.1:1 is an address of {other[0]} (RAMPD_{other[0][2:].upper()}): "
+            "give it a port of its own."
+        )
+    without_tls, without_file = mistakes("--fast-listen", "10.0.0.1:1")
+    assert without_tls.startswith("--fast-listen (RAMPD_FAST_LISTEN): 10.0.0.1:1 needs TLS")
+    assert without_file.startswith("--fast-listen (RAMPD_FAST_LISTEN): 10.0.0.1:1 is beyond the loopback")
+    assert fast_has_tls(config("--fast-listen", "127.0.0.1:1", *TLS))
+    assert not fast_has_tls(config("--fast-listen", "127.0.0.1:1"))
+    made = config("--fast-listen", "10.0.0.1:1", *TLS, *ACCESS)
+    assert (tls_of(made), fast_has_tls(made)) == ((False,), True)
 
 
 def test_several_addresses_are_given_one_by_one_or_with_spaces_between(monkeypatch):

@@ -18,6 +18,12 @@ def test_each_listener_accepts_at_least_one_connection_and_at_most_as_many_as_gr
     assert open_files.connections_of_each(2**40, 1) < 2**31
 
 
+def test_what_may_still_be_opened_leaves_files_for_the_store_too():
+    assert open_files.spare(1000, 300) == 700 - open_files.KEPT
+    assert open_files.spare(300, 250) == 0
+    assert open_files.spare(resource.RLIM_INFINITY, 300) > 900_000
+
+
 def test_the_soft_limit_becomes_the_hard_one(monkeypatch: pytest.MonkeyPatch):
     given = []
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 5000))

@@ -302,6 +302,16 @@ async def test_states_of_many_selections_share_their_common_parts(replica: FakeR
     )
 
 
+async def test_a_message_has_its_state_once_although_it_is_made_of_pieces(
+    replica: FakeReplica, watches: Watches
+) -> None:
+    """Protobuf says that a reader merges a field that comes several times. protobufjs takes the last one, and grpc-js is built on it."""
+    keep_many_overrides(replica)
+    parts = [b"".join(part) for part in (await watches._states.get(Selection(frozenset()))).parts]
+    assert len(parts) > 1
+    assert [v1.WatchResponse.FromString(part).ByteSize() for part in parts] == list(map(len, parts))
+
+
 async def test_a_state_has_the_overrides_that_were_swept_without_a_new_revision(
     replica: FakeReplica, watches: Watches
 ) -> None:

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from google.rpc import code_pb2
 
 from rampd._standing.clock import Clock
-from rampd_server.http.context import CallError
 from rampd_server.page.component.asked import Asked
 from rampd_server.page.component.figure import figure
 from rampd_server.page.component.known import Known
@@ -17,6 +16,7 @@ from rampd_server.page.component.view import View, view
 from rampd_server.page.live import Patch
 from rampd_server.page.turns import in_turns
 from rampd_server.page.verbs import May
+from rampd_server.rpc.call_error import CallError
 
 WHOLE = "component"
 """The id of the element that has all sections."""

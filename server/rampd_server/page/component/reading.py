@@ -15,7 +15,6 @@ from rampd._standing.failing import LEAST_RATE, failing_one, usual_rate
 from rampd_server.domain.errors import RampdError
 from rampd_server.domain.evidence.samples import Sample
 from rampd_server.domain.repo_sample import RepoSample
-from rampd_server.http.context import CallError
 from rampd_server.page import reading
 from rampd_server.page.charts.axis import Axis, axis_of
 from rampd_server.page.charts.course import course, highest
@@ -25,6 +24,7 @@ from rampd_server.page.component.known import Events, Explained, Known, Lasting,
 from rampd_server.page.component.lists import quarantine
 from rampd_server.page.person import Person
 from rampd_server.replica.replica import Replica
+from rampd_server.rpc.call_error import CallError
 
 _LISTED: Final = 50
 """How many events and overrides a page lists."""

@@ -3,7 +3,7 @@ since.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -29,7 +29,7 @@ _IDLE_S = 30.0
 _log = structlog.get_logger(__name__)
 
 Part = tuple[bytes, ...]
-"""One message in pieces. The concatenated pieces are a serialised message, because protobuf merges repeated fields."""
+"""One message in pieces. The concatenated pieces are a serialised message with one field `state`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -49,7 +49,7 @@ class _Encoded:
 
 
 _Taken = _Encoded | tuple[ComponentSnapshot, list[tuple[str, Choice]]] | bytes
-"""One component of a state: encoded already, still to encode, or a complete message."""
+"""One component of a state: encoded already, still to encode, or a complete piece."""
 
 
 @dataclass(slots=True, eq=False)
@@ -146,12 +146,12 @@ class WholeStates:
         for each in taken:
             for piece in await self._pieces_of(each):
                 if size >= PART_BYTES:
-                    parts.append(tuple(part))
+                    parts.append(_message(part))
                     part, size = [], 0
                 part.append(piece)
                 size += len(piece)
-        last = v1.WatchResponse(state=v1.WatchState(last=True), cursor=cursor).SerializeToString()
-        state = WholeState((*map(tuple, parts), (*part, last)), position)
+        end = v1.WatchResponse(cursor=cursor).SerializeToString()
+        state = WholeState((*parts, (*_message([*part, _LAST]), end)), position)
         self._keep(selection, state)
         _log.debug("whole_state_encoded", components=len(taken), parts=len(state.parts), bytes=_size_of([state]))
         return state
@@ -170,7 +170,7 @@ class WholeStates:
         """Encodes a component once for all states with this snapshot of it."""
         pieces = []
         for piece in parts_of(snapshot, overrides):
-            pieces.append(v1.WatchResponse(state=v1.WatchState(components=[piece])).SerializeToString())
+            pieces.append(v1.WatchState(components=[piece]).SerializeToString())
             await asyncio.sleep(0)
         encoded = _Encoded(snapshot, tuple(pieces))
         if snapshot.component not in self._changed:
@@ -202,10 +202,29 @@ class WholeStates:
 def _damaged(name: str, confirmed_ms: int) -> bytes:
     damaged = v1.DamagedComponent(component=name)
     damaged.confirmed_time.FromMilliseconds(confirmed_ms)
-    return v1.WatchResponse(state=v1.WatchState(damaged=[damaged])).SerializeToString()
+    return v1.WatchState(damaged=[damaged]).SerializeToString()
 
 
-_FIRST = v1.WatchResponse(state=v1.WatchState(first=True)).SerializeToString()
+_FIRST = v1.WatchState(first=True).SerializeToString()
+_LAST = v1.WatchState(last=True).SerializeToString()
+_STATE = v1.WatchResponse.DESCRIPTOR.fields_by_name["state"].number << 3 | 2
+"""What is before the length of the field `state`."""
+
+
+def _message(pieces: Sequence[bytes]) -> Part:
+    """A message whose state is these pieces. It has the field `state` once: protobuf says that a reader merges a field that comes
+    several times, but protobufjs, and so grpc-js, takes only the last one.
+    """
+    return (bytes((_STATE,)) + _varint(sum(map(len, pieces))), *pieces)
+
+
+def _varint(number: int) -> bytes:
+    """A length as protobuf writes it."""
+    found = bytearray()
+    while number > 0x7F:
+        found.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes((*found, number))
 
 
 def _size_of(states: Iterable[WholeState]) -> int:

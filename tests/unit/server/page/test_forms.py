@@ -9,8 +9,8 @@ from google.rpc import code_pb2
 from starlette.requests import Request
 
 from rampd_server.access.rpc_roles import Role
-from rampd_server.http.context import CallError
 from rampd_server.page.forms import fields_of
+from rampd_server.rpc.call_error import CallError
 from rampd_server.rpc.door import Door, local
 
 FORM = "application/x-www-form-urlencoded"

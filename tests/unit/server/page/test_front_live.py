@@ -11,11 +11,11 @@ from google.rpc import code_pb2
 from rampd import v1
 from rampd_server.domain.errors import RampdError, StoreUnavailableError
 from rampd_server.domain.rollout.model import Freeze
-from rampd_server.http.context import CallError
 from rampd_server.page import reading
 from rampd_server.page.front_live import _OTHERS as OTHERS
 from rampd_server.page.front_live import TOP, FrontLive
 from rampd_server.ports import Namespace
+from rampd_server.rpc.call_error import CallError
 from tests.unit.server.page.test_front import freeze, rollout, under_way
 
 MAY = {"Confirm": True, "Rollback": True, "Revert": True, "Freeze": True, "Unfreeze": True, "all": True}

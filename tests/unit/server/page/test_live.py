@@ -11,9 +11,9 @@ from google.rpc import code_pb2
 from starlette.types import Message
 
 from rampd import v1
-from rampd_server.http.context import CallError
 from rampd_server.page import live
 from rampd_server.page.live import TABS, Live, Patch, refusal
+from rampd_server.rpc.call_error import CallError
 
 CURSOR = "epoch/1-1"
 

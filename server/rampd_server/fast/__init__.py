@@ -1,0 +1,1 @@
+"""The fast listener: the same gRPC API, carried by h2corn in place of grpcio."""
