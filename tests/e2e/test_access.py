@@ -393,7 +393,8 @@ class Load:
 
     def goes_on(self) -> None:
         before = self.calls
-        eventually(lambda: self.calls > before + 50)
+        eventually(lambda: self.errors or self.calls > before + 50)
+        assert self.errors == []
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
