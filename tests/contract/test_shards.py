@@ -146,6 +146,19 @@ def test_of_several_primaries_the_worst_of_each_kind_is_shown() -> None:
     assert worst([silent]) == silent
 
 
+async def count_across_a_move(nodes: Cluster, counted: RedisOutcomes, slot: int, later: OutcomeBatch) -> None:
+    """Moves a slot to another node and back. The batch fails while the slot is moved, and is counted after that."""
+    source, target = nodes.nodes[:2]
+    nodes.begin_move(slot, source, target)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailableError, match="is being moved"):
+            await counted.count_outcomes(later)
+    nodes.end_move(slot, source, target)
+    assert await counted.count_outcomes(later) == (Receipt.COUNTED, "1.")
+    nodes.begin_move(slot, target, source)
+    nodes.end_move(slot, target, source)
+
+
 async def test_a_batch_that_meets_the_move_of_its_slot_half_way_is_counted_once(
     nodes: Cluster, counted: RedisOutcomes, store: RedisStore, names: list[str]
 ) -> None:
@@ -153,23 +166,15 @@ async def test_a_batch_that_meets_the_move_of_its_slot_half_way_is_counted_once(
     keys go within the script, expect that the batch fails, and is counted once after the move.
     """
     name = names[0]
-    keys, (source, target, _) = store.keys.outcomes(name), nodes.nodes[:3]
     one = {"by_release": {2: JobCount(1, 1)}}
     # What waits fills all keys.
     await counted.count_outcomes(batch(name, 1, failure("u1"), maturation_ms=3_600_000, **one))
     later = batch(name, 2, failure("u1"), trial=Trial(2, 2, 6), **one)
-    nodes.begin_move(slot_of(keys.outcomes), source, target)
-    for _ in range(2):
-        with pytest.raises(StoreUnavailableError, match="is being moved"):
-            await counted.count_outcomes(later)
-    nodes.end_move(slot_of(keys.outcomes), source, target)
-    assert await counted.count_outcomes(later) == (Receipt.COUNTED, "1.")
+    await count_across_a_move(nodes, counted, slot_of(store.keys.outcomes(name).outcomes), later)
     found = await counted.counters(name, 2, 2)
     tally = found.by_weight[1000]
     assert (tally.jobs.next, tally.failures.next, tally.first_failures.next) == (1, 1, 1)
     assert (await counted.release_counters(name)).of(2) == JobCount(2, 2)
-    nodes.begin_move(slot_of(keys.outcomes), target, source)
-    nodes.end_move(slot_of(keys.outcomes), target, source)
 
 
 async def test_repos_of_next_do_not_lose_a_batch_that_meets_the_move_of_its_slot_half_way(
@@ -177,20 +182,12 @@ async def test_repos_of_next_do_not_lose_a_batch_that_meets_the_move_of_its_slot
 ) -> None:
     """As above, for a batch of another release whose jobs were not randomised, so that no key but that of the repos goes and comes."""
     name = names[0]
-    keys, (source, target, _) = store.keys.outcomes(name), nodes.nodes[:3]
     await counted.count_outcomes(
         batch(name, 1, failure("u1"), maturation_ms=3_600_000, next_repos=("acme/a",), by_release={2: JobCount(1, 1)})
     )
     by_hand = Counted(None, is_next=True, is_failed=True, unit="", duration_ms=0)
     later = batch(name, 2, by_hand, trial=Trial(3, 1, 6), next_repos=("acme/b",), by_release={3: JobCount(1, 1)})
-    nodes.begin_move(slot_of(keys.outcomes), source, target)
-    for _ in range(2):
-        with pytest.raises(StoreUnavailableError, match="is being moved"):
-            await counted.count_outcomes(later)
-    nodes.end_move(slot_of(keys.outcomes), source, target)
-    assert await counted.count_outcomes(later) == (Receipt.COUNTED, "1.")
+    await count_across_a_move(nodes, counted, slot_of(store.keys.outcomes(name).outcomes), later)
     found = await counted.counters(name, 3, 1)
     assert (found.others.jobs.next, found.others.failures.next, found.next_repos) == (1, 1, 1)
     assert (await counted.release_counters(name)).of(3) == JobCount(1, 1)
-    nodes.begin_move(slot_of(keys.outcomes), target, source)
-    nodes.end_move(slot_of(keys.outcomes), target, source)

@@ -107,7 +107,7 @@ def memory(facts: Facts) -> Finding | None:
         return make(
             _MEMORY,
             f"{text}: {share:.0%}. When it is full it refuses changes.",
-            f"Give it more: {_set(status, f'maxmemory {max(1, round(most * 2 / (1 << 20)))}mb')}",
+            f"Give it more: {_set(status, f'maxmemory {_in_mebibytes(most * 2)}mb')}",
         )
     return ok(_MEMORY, f"{text}. When it is full it refuses changes, and deletes nothing.")
 
@@ -132,4 +132,8 @@ def _status(facts: Facts) -> "v1.StoreStatus | None":
 
 
 def _mebibytes(count: int) -> str:
-    return f"{max(1, round(count / (1 << 20))):,} MiB"
+    return f"{_in_mebibytes(count):,} MiB"
+
+
+def _in_mebibytes(count: int) -> int:
+    return max(1, round(count / (1 << 20)))

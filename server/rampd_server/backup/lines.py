@@ -201,18 +201,19 @@ def _read(about: About, values: Sequence[Mapping[str, Any]]) -> Content:
     names = [each.component for each, _ in components] + [each.component for each in gone]
     if len(set(names)) < len(names) or not {*events, *origins} <= {"", *names}:
         raise ValueError("a component is there twice, or a history has no component")
-    for entry_id in [*(rollout.entry for rollout, _ in components), *(absent.entry for absent in gone)]:
-        if entry_id:
-            _order(entry_id)
+    states: list[Rollout | Absent] = [*(rollout for rollout, _ in components), *gone]
+    for entry_id in (each.entry for each in states if each.entry):
+        _order(entry_id)
     for component, entries in events.items():
         before = (0, 0)
         for entry_id, fields in entries:
             history.read_event(component, entry_id, fields)
-            if _order(entry_id) <= before:
+            order = _order(entry_id)
+            if order <= before:
                 raise ValueError(
                     f"history of {component or 'the namespace'}: {entry_id} is not later than the event before it"
                 )
-            before = _order(entry_id)
+            before = order
     for entry_id in (each for repos in origins.values() for each in repos.values()):
         _order(entry_id)
     note = f"from namespace {about.namespace}, as of {moment(about.time_ms)}"
